@@ -1,0 +1,161 @@
+/* ecs_check: every invariant of the world. ecs_hash: its content as one number. */
+#include <string.h>
+
+#include "internal.h"
+
+static int broken(ecs_world_t *world, const char *what, double where) {
+    return ecs__fail(world, ECS_E_INVALID, "broken invariant: %s (%.0f)", what, where);
+}
+
+static const double *ids_of(const ecs_world_t *world, const ecs__chunk_t *chunk) {
+    return (const double *)(const void *)(world->memory.core + chunk->block_offset);
+}
+
+static int check_chunk(ecs_world_t *world, const ecs__archetype_t *archetype, uint32_t chunk_at) {
+    const ecs__chunk_t *chunk = archetype->chunks[chunk_at];
+    if (chunk->count > chunk->capacity) {
+        return broken(world, "chunk holds more rows than it can", chunk_at);
+    }
+    for (uint32_t i = 0; i < archetype->column_count; i++) {
+        if (chunk->column_offset[i] % 64 != 0) { return broken(world, "column is not aligned", i); }
+    }
+    for (uint32_t row = 0; row < chunk->count; row++) {
+        ecs_id_t id = ids_of(world, chunk)[row];
+        const ecs__record_t *record = ecs__record_find(world, id);
+        if (record == NULL) { return broken(world, "row of an entity that does not exist", id); }
+        if (record->archetype != archetype->index ||
+            record->row != (chunk_at << archetype->chunk_shift) + row) {
+            return broken(world, "record does not point at its row", id);
+        }
+    }
+    return ECS_OK;
+}
+
+static int check_archetype(ecs_world_t *world, const ecs__archetype_t *archetype, uint32_t *rows) {
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < archetype->chunk_count; i++) {
+        int rc = check_chunk(world, archetype, i);
+        if (rc != ECS_OK) { return rc; }
+        bool whole = archetype->chunks[i]->count == archetype->chunk_rows;
+        bool last = sum + archetype->chunks[i]->count == archetype->row_count;
+        if (!whole && !last) { return broken(world, "gap between rows", archetype->index); }
+        sum += archetype->chunks[i]->count;
+    }
+    for (uint32_t i = 1; i < archetype->slot_count; i++) {
+        if (archetype->slots[i].component <= archetype->slots[i - 1].component) {
+            return broken(world, "components are not in order", archetype->index);
+        }
+    }
+    *rows += sum;
+    return sum == archetype->row_count ? ECS_OK : broken(world, "row count", archetype->index);
+}
+
+static int check_record(ecs_world_t *world, uint32_t index, uint32_t *alive) {
+    const ecs__record_t *record = ecs__record_at(world, index);
+    if (record->scratch != 0) {
+        return broken(world, "scratch of a record outlived its apply", index);
+    }
+    if (!ecs__record_alive(record)) { return ECS_OK; }
+    (*alive)++;
+    if (record->archetype >= world->archetype_count ||
+        record->row >= world->archetypes[record->archetype]->row_count) {
+        return broken(world, "record points past its archetype", index);
+    }
+    return ECS_OK;
+}
+
+static int check_free_list(ecs_world_t *world) {
+    uint32_t steps = 0, last = ECS__NONE;
+    for (uint32_t at = world->free_head; at != ECS__NONE; at = ecs__record_at(world, at)->row) {
+        if (steps++ > world->slot_count || ecs__record_at(world, at)->archetype != ECS__FREE) {
+            return broken(world, "free list", at);
+        }
+        last = at;
+    }
+    return last == world->free_tail ? ECS_OK : broken(world, "end of the free list", last);
+}
+
+static int check_tree(ecs_world_t *world, uint32_t index) {
+    const ecs__node_t *node = ecs__node(world, index);
+    if (node == NULL || !ecs__record_alive(ecs__record_at(world, index))) { return ECS_OK; }
+    uint32_t before = 0;
+    for (uint32_t at = node->first; at != 0; at = ecs__node(world, at - 1)->next) {
+        const ecs__node_t *child = ecs__node(world, at - 1);
+        if (child->parent != index + 1 || child->prev != before ||
+            !ecs__record_alive(ecs__record_at(world, at - 1))) {
+            return broken(world, "child list", index);
+        }
+        before = at;
+    }
+    if (before != node->last) { return broken(world, "last child", index); }
+    if (node->name != NULL &&
+        ecs__child_named(world, node->parent, node->name, strlen(node->name)) != index + 1) {
+        return broken(world, "name is not found", index);
+    }
+    return ECS_OK;
+}
+
+int ecs_check(ecs_world_t *world) {
+    uint32_t rows = 0, alive = 0;
+    int rc = ECS_OK;
+    for (uint32_t i = 0; rc == ECS_OK && i < world->archetype_count; i++) {
+        rc = check_archetype(world, world->archetypes[i], &rows);
+    }
+    for (uint32_t i = 0; rc == ECS_OK && i < world->slot_count; i++) {
+        rc = check_record(world, i, &alive);
+    }
+    for (uint32_t i = 0; rc == ECS_OK && i < world->slot_count; i++) {
+        rc = check_tree(world, i);
+    }
+    if (rc == ECS_OK) { rc = check_free_list(world); }
+    if (rc != ECS_OK) { return rc; }
+    if (rows != alive) { return broken(world, "rows and entities differ in number", rows); }
+    if (alive != world->shared.alive) { return broken(world, "count of entities", alive); }
+    if (world->in_core != 0) { return broken(world, "in_core is not balanced", world->in_core); }
+    return ECS_OK;
+}
+
+/* ---- hash ----------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t hash, const void *data, size_t bytes) {
+    const unsigned char *at = data;
+    for (size_t i = 0; i < bytes; i++) {
+        hash = (hash ^ at[i]) * 1099511628211ull;
+    }
+    return hash;
+}
+
+static uint64_t mix_archetype(const ecs_world_t *world, const ecs__archetype_t *archetype,
+                              uint64_t hash) {
+    for (uint32_t i = 0; i < archetype->slot_count; i++) {
+        const char *name = world->components[archetype->slots[i].component].name;
+        hash = mix(hash, name, strlen(name) + 1);
+    }
+    for (uint32_t c = 0; c < archetype->chunk_count; c++) {
+        const ecs__chunk_t *chunk = archetype->chunks[c];
+        hash = mix(hash, ids_of(world, chunk), chunk->count * sizeof(double));
+        for (uint32_t i = 0; i < archetype->slot_count; i++) {
+            const ecs__slot_t *slot = &archetype->slots[i];
+            if (slot->column == ECS__NONE) { continue; }
+            hash = mix(hash, world->memory.core + ecs__cell(chunk, slot, 0),
+                       (size_t)chunk->count * slot->size_bytes);
+        }
+    }
+    return hash;
+}
+
+uint64_t ecs_hash(const ecs_world_t *world) {
+    uint64_t hash = 14695981039346656037ull;
+    for (uint32_t i = 0; i < world->archetype_count; i++) {
+        if (world->archetypes[i]->row_count > 0) {
+            hash = mix_archetype(world, world->archetypes[i], hash);
+        }
+    }
+    for (uint32_t i = 0; i < world->slot_count; i++) {
+        const ecs__node_t *node = ecs__node(world, i);
+        if (node == NULL || !ecs__record_alive(ecs__record_at(world, i))) { continue; }
+        hash = mix(hash, &node->parent, sizeof node->parent);
+        if (node->name != NULL) { hash = mix(hash, node->name, strlen(node->name) + 1); }
+    }
+    return hash;
+}

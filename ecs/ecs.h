@@ -1,0 +1,244 @@
+/* ecs: an archetype entity component system whose only writer is the apply phase.
+ *
+ *   record (run, react)              apply                                 read
+ *   ───────────────────▶ stream ────▶ validate batch by batch, fold per ───▶ views, queries,
+ *   spawn set insert ...  of batches  entity, move once, write payloads      observers, watches
+ *
+ * Storage: entities with the same components share an archetype; its rows lie in chunks of at
+ * most 4096 rows or 256 KiB, one 64-byte aligned column per component. Chunks live on a memfd
+ * that is mapped three times: read-write for the core, read-only for readers (the view), and once
+ * more for writers. Only the first chunk of an archetype ever moves, while it grows.
+ *
+ * Thread: a world belongs to the thread that created it. Every call that changes it checks thread
+ * and phase, in every build, and answers ECS_E_THREAD or ECS_E_PHASE.
+ * Errors: 0 or a negative ecs_error_t; the text of the newest one is ecs_last_error().
+ * Memory: out of memory ends the process with a message, except at the world's reserve_bytes,
+ * which is the error value ECS_E_MEMORY.
+ * Depends on libc only. */
+#ifndef ECS_H
+#define ECS_H
+
+#include <stddef.h>
+
+#include "ecs_abi.h"
+
+#define ECS_ERRORS(X)                                                                              \
+    X(ECS_OK, 0, "no error")                                                                       \
+    X(ECS_E_PHASE, -1, "not allowed in this phase")                                                \
+    X(ECS_E_THREAD, -2, "not the thread that owns the world")                                      \
+    X(ECS_E_DEAD, -3, "entity does not exist")                                                     \
+    X(ECS_E_ABSENT, -4, "entity lacks the component")                                              \
+    X(ECS_E_INVALID, -5, "invalid argument")                                                       \
+    X(ECS_E_LIMIT, -6, "limit reached")                                                            \
+    X(ECS_E_MEMORY, -7, "the world's memory is full")                                              \
+    X(ECS_E_CONFLICT, -8, "declared before with a different definition")                           \
+    X(ECS_E_UNKNOWN, -9, "unknown name")                                                           \
+    X(ECS_E_EXPECT, -10, "an expected value had changed")                                          \
+    X(ECS_E_EXISTS, -11, "name already taken")
+
+typedef enum {
+#define ECS_ERROR_ENUM(name, value, text) name = (value),
+    ECS_ERRORS(ECS_ERROR_ENUM)
+#undef ECS_ERROR_ENUM
+} ecs_error_t;
+
+/* "ECS_E_PHASE" for ECS_E_PHASE; "ECS_E_?" for a number that is no error. Any thread. */
+const char *ecs_error_name(int error);
+const char *ecs_error_text(int error);
+
+/* ---- world -------------------------------------------------------------------------------- */
+
+typedef struct {
+    size_t reserve_bytes; /* address space and upper limit for component data; 0: 4 GiB */
+    uint32_t chunk_rows;  /* most rows in a chunk, 16 to 4096; 0: 4096. Small ones are for tests */
+} ecs_options_t;
+
+/* What may happen now. The host moves a world through its phases; see docs/semantics.md. */
+typedef enum {
+    ECS_PHASE_SETUP, /* register components; nothing else */
+    ECS_PHASE_IDLE,  /* between steps: read only */
+    ECS_PHASE_RUN,   /* read and record */
+    ECS_PHASE_APPLY, /* ecs_apply */
+    ECS_PHASE_WRITE, /* writers: mutable cursors; recording goes to the next round */
+    ECS_PHASE_REACT  /* observers: read and record */
+} ecs_phase_t;
+
+/* options may be NULL. The calling thread becomes the owner. */
+int ecs_world_create(ecs_world_t **out, const ecs_options_t *options);
+/* Accepts NULL. Owner thread. */
+void ecs_world_destroy(ecs_world_t *world);
+/* Owner thread; any phase may follow any other, except that ECS_PHASE_SETUP never comes back
+ * while entities exist. */
+int ecs_phase_set(ecs_world_t *world, ecs_phase_t phase);
+ecs_phase_t ecs_phase(const ecs_world_t *world);
+/* Makes every box that was handed out so far stale. Owner thread. */
+void ecs_epoch_bump(ecs_world_t *world);
+/* Not 0 while the owner thread is inside a core function that changes anything; a watchdog reads
+ * it from its signal handler. */
+uint32_t ecs_in_core(const ecs_world_t *world);
+/* First and last byte of the read-only view, of the writers' window and of the core's own map. */
+typedef struct {
+    const char *view, *window, *core;
+    size_t bytes;
+} ecs_maps_t;
+ecs_maps_t ecs_maps(const ecs_world_t *world);
+/* A hash of every entity, component value, name and parent, in iteration order. The same history
+ * gives the same hash in every process. O(world). */
+uint64_t ecs_hash(const ecs_world_t *world);
+/* Walks every invariant; 0, or ECS_E_INVALID with ecs_last_error() saying which one broke. */
+int ecs_check(ecs_world_t *world);
+
+/* ---- schema ------------------------------------------------------------------------------- */
+
+/* Registers an enum of `count` member names with ordinals 0, 1, ...; the same declaration again
+ * gives the same id. Setup phase. */
+int ecs_enum_register(ecs_world_t *world, const char *name, const char *const *members,
+                      uint32_t count, uint32_t *out);
+/* Ordinal of a member, or ECS_E_UNKNOWN. */
+int ecs_enum_value(const ecs_world_t *world, uint32_t enum_id, const char *member, int32_t *out);
+/* Member of an ordinal, or NULL. */
+const char *ecs_enum_member(const ecs_world_t *world, uint32_t enum_id, int32_t value);
+const char *ecs_enum_name(const ecs_world_t *world, uint32_t enum_id);
+
+/* Registers a component from field declarations such as "double speed_rpm = 20", "bool running",
+ * "char label[24]", "entity drive", "float joint[6]" or "Mode mode = auto" with Mode an enum.
+ * Order is layout. No field at all makes a tag. The same declaration again gives the same id;
+ * another one under the same name is ECS_E_CONFLICT. Setup phase. */
+int ecs_component_register(ecs_world_t *world, const char *name, const char *const *fields,
+                           uint32_t count, uint32_t *out);
+int ecs_component_find(const ecs_world_t *world, const char *name, uint32_t *out);
+uint32_t ecs_component_count(const ecs_world_t *world);
+const char *ecs_component_name(const ecs_world_t *world, uint32_t component);
+uint32_t ecs_component_size_bytes(const ecs_world_t *world, uint32_t component);
+const ecs_field_t *ecs_component_fields(const ecs_world_t *world, uint32_t component,
+                                        uint32_t *count);
+/* The component's default value, size_bytes long; valid for the life of the world. */
+const void *ecs_component_default(const ecs_world_t *world, uint32_t component);
+/* Index of a field by name, or ECS_E_UNKNOWN. */
+int ecs_field_find(const ecs_world_t *world, uint32_t component, const char *name, uint32_t *out);
+
+/* ---- ids, hierarchy (reading) -------------------------------------------------------------- */
+
+/* Entities alive, in the order of their slots; `at` starts at 0. Returns 0 at the end. */
+ecs_id_t ecs_entity_next(const ecs_world_t *world, uint32_t *at);
+/* Components of an entity in id order; returns how many, writes at most `cap`. */
+uint32_t ecs_entity_components(const ecs_world_t *world, ecs_id_t id, uint32_t *out, uint32_t cap);
+
+/* ---- queries ------------------------------------------------------------------------------- */
+
+typedef struct {
+    uint32_t write[ECS_MAX_TERMS], read[ECS_MAX_TERMS], maybe[ECS_MAX_TERMS];
+    uint32_t with[ECS_MAX_TERMS], without[ECS_MAX_TERMS];
+    uint32_t write_count, read_count, maybe_count, with_count, without_count;
+} ecs_query_desc_t;
+
+/* The query lives as long as the world. Its archetype list is kept current when archetypes
+ * appear. Iteration order: archetypes by creation, rows by position. Any phase. */
+int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query_t **out);
+
+/* ---- batches ------------------------------------------------------------------------------- */
+
+enum {
+    ECS_FLAG_STRICT = 1, /* a dead target or an absent component rejects the batch */
+    ECS_FLAG_SILENT = 2  /* ... is not counted; the default counts it */
+};
+
+/* What became of a sealed batch. */
+typedef struct {
+    uint64_t owner;      /* as given to ecs_batch_begin */
+    int error;           /* 0 accepted, else why it was rejected as a whole */
+    uint32_t op;         /* of the refused command */
+    ecs_id_t id;         /* its target */
+    uint32_t component;  /* its component */
+    uint32_t skipped;    /* commands without effect because their target was gone */
+    ecs_id_t skipped_id; /* the first of those */
+    uint32_t skipped_op, skipped_component;
+} ecs_batch_result_t;
+
+/* Opens a batch; what is recorded from now on belongs to it. One is open at most. Run, write or
+ * react phase. `owner` is the host's and comes back in the result. */
+int ecs_batch_begin(ecs_world_t *world, uint64_t owner);
+/* Sets ECS_FLAG_* for the commands recorded from now on in the open batch. */
+int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
+/* Seals the open batch for the next apply. An empty one leaves no trace. *sealed may be NULL. */
+int ecs_batch_seal(ecs_world_t *world, bool *sealed);
+/* Forgets what the open batch holds: O(1), or one pass over it when it reserved ids; those are
+ * retired one generation. */
+int ecs_batch_drop(ecs_world_t *world);
+bool ecs_batch_is_open(const ecs_world_t *world);
+/* Batches that wait for an apply. */
+uint32_t ecs_batch_count(const ecs_world_t *world);
+
+/* Applies the sealed batches in the order they were sealed. Apply phase. The results stay valid
+ * until the next apply; one per batch, in order. */
+int ecs_apply(ecs_world_t *world);
+const ecs_batch_result_t *ecs_apply_results(const ecs_world_t *world, uint32_t *count);
+
+/* The value of a field as it would be stored, for hosts that set fields by name: `mask` for one
+ * field is 2^index. Copies `size_bytes` of the field. Phases of ecs_record. */
+int ecs_record_field(ecs_world_t *world, ecs_id_t id, uint32_t component, uint32_t field,
+                     const void *value);
+
+/* ---- reactions ----------------------------------------------------------------------------- */
+
+enum { ECS_EVENT_ADDED, ECS_EVENT_CHANGED, ECS_EVENT_REMOVED, ECS_EVENT_DESPAWNED };
+
+typedef struct {
+    ecs_id_t id;
+    uint32_t component; /* 0xffffffff for ECS_EVENT_DESPAWNED */
+    uint32_t kind;      /* ECS_EVENT_* */
+} ecs_event_t;
+
+/* Asks for events of a kind (and component) from the next apply on. Any phase. */
+int ecs_observe(ecs_world_t *world, uint32_t kind, uint32_t component);
+/* Events of the last apply in the order in which entities were first touched. Writers raise none.
+ */
+const ecs_event_t *ecs_events(const ecs_world_t *world, uint32_t *count);
+
+enum {
+    ECS_WATCH_LEVEL,   /* all conditions hold now, or from some apply on */
+    ECS_WATCH_RISING,  /* they become true */
+    ECS_WATCH_FALLING, /* they become false, or the component goes */
+    ECS_WATCH_CHANGED, /* the bytes of a field (or of the whole component) differ from when it began
+                        */
+    ECS_WATCH_ADDED,   /* the component appears */
+    ECS_WATCH_REMOVED, /* it goes, with or without the entity */
+    ECS_WATCH_DESPAWNED /* the entity goes */
+};
+enum { ECS_WATCH_MAX_CONDITIONS = 4 };
+
+typedef struct {
+    uint32_t kind; /* ECS_WATCH_* */
+    ecs_id_t id;
+    uint32_t component;
+    uint32_t
+        field_count; /* conditions; 0: the component is there. CHANGED: 0 whole, 1 that field */
+    uint32_t field[ECS_WATCH_MAX_CONDITIONS];
+    double value[ECS_WATCH_MAX_CONDITIONS]; /* compared with the field as a number */
+} ecs_watch_desc_t;
+
+typedef struct {
+    uint32_t watch;
+    uint64_t owner;
+    int error; /* 0 fired; ECS_E_DEAD: the entity went first */
+} ecs_watch_result_t;
+
+/* Starts watching; *fired says that the condition holds already (the watch is then not made and
+ * *out is 0). ECS_E_DEAD when the entity is gone, except for DESPAWNED and REMOVED. */
+int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t owner, uint32_t *out,
+                  bool *fired);
+/* Stops watching; unknown ids are ignored. */
+void ecs_watch_remove(ecs_world_t *world, uint32_t watch);
+uint32_t ecs_watch_count(const ecs_world_t *world);
+/* Tests the watches whose rows may have changed since the last poll, in the order in which they
+ * were added. Those that fired are gone afterwards. Results stay valid until the next poll. */
+const ecs_watch_result_t *ecs_watch_poll(ecs_world_t *world, uint32_t *count);
+
+/* ---- writers ------------------------------------------------------------------------------- */
+
+/* Write phase: a mutable column cell, marked changed; NULL with ecs_last_error() elsewhere. */
+void *ecs_write(ecs_world_t *world, ecs_id_t id, uint32_t component);
+/* Starts the change tick of a writer. Write phase. */
+int ecs_write_begin(ecs_world_t *world);
+
+#endif

@@ -1,0 +1,116 @@
+/* The part of the core that LuaJIT's FFI may see: plain C, one text for gcc and for ffi.cdef.
+ *
+ * Everything between the two markers is embedded into the host as text and given to ffi.cdef; a
+ * spec compares sizeof and offsetof of both readings. Functions here are leaves: they never
+ * raise, block or call Lua. All of them belong to the thread that owns the world.
+ *
+ * Ids are doubles, because a Lua number is one: index + generation * 2^32, exact below 2^53,
+ * with 0 for "none". */
+#ifndef ECS_ABI_H
+#define ECS_ABI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* ABI-BEGIN */
+typedef struct ecs_world ecs_world_t;
+typedef struct ecs_query ecs_query_t;
+typedef double ecs_id_t;
+
+enum {
+    ECS_NAME_BYTES = 64,       /* names of components, fields and entities, with the closing 0 */
+    ECS_MAX_FIELDS = 48,       /* fields of one component; a mask of them is exact in a double */
+    ECS_MAX_TERMS = 16,        /* components that one query may name */
+    ECS_MAX_COMPONENTS = 1024, /* component types in one world */
+    ECS_MAX_COMPONENT_BYTES = 16384
+};
+
+enum {
+    ECS_TYPE_BOOL,
+    ECS_TYPE_I8,
+    ECS_TYPE_U8,
+    ECS_TYPE_I16,
+    ECS_TYPE_U16,
+    ECS_TYPE_I32,
+    ECS_TYPE_U32,
+    ECS_TYPE_F32,
+    ECS_TYPE_F64,
+    ECS_TYPE_CHAR,   /* char[n]: text, closed by 0 when shorter than n */
+    ECS_TYPE_ENTITY, /* an id, 0 for none */
+    ECS_TYPE_ENUM    /* int32_t, an ordinal of a registered enum */
+};
+
+enum {
+    ECS_OP_SPAWN,
+    ECS_OP_DESPAWN,
+    ECS_OP_INSERT,
+    ECS_OP_SET,
+    ECS_OP_ADD,
+    ECS_OP_REMOVE,
+    ECS_OP_EXPECT
+};
+
+/* One field of a component, in memory order. */
+typedef struct ecs_field {
+    char name[64];
+    uint32_t type;         /* ECS_TYPE_* */
+    uint32_t count;        /* elements: 1 for a scalar, n for T[n] and char[n] */
+    uint32_t offset_bytes; /* from the start of the component */
+    uint32_t size_bytes;   /* all elements */
+    uint32_t enum_id;      /* for ECS_TYPE_ENUM, else 0 */
+    uint32_t is_array;     /* declared with [n], char excepted */
+} ecs_field_t;
+
+/* A column of one chunk as scripts hold it. `p` lies in the read-only view, or for a writer's
+ * columns in the writers' window. It is good while `epoch` equals ecs_shared_t.epoch. */
+typedef struct ecs_box {
+    const void *p;
+    int32_t count;
+    uint32_t epoch;
+    uint64_t *changed; /* the column's change tick, for a writer's box; else NULL */
+    uint64_t before;   /* its value before this box marked it */
+} ecs_box_t;
+
+/* One walk over a query. box[k] belongs to the k-th of the columns `write, read, maybe`; a maybe
+ * column that the chunk lacks has p == NULL. */
+typedef struct ecs_cursor {
+    ecs_query_t *query;
+    uint32_t archetype_at; /* position in the query's archetype list */
+    uint32_t chunk_at;
+    int32_t count;  /* rows of the current chunk */
+    uint32_t epoch; /* the epoch in which the walk began */
+    const double *ids;
+    ecs_box_t box[16];
+    struct ecs_cursor *next_free;
+} ecs_cursor_t;
+
+/* Counters that scripts' code reads without a call. */
+typedef struct ecs_shared {
+    uint32_t epoch; /* bumped whenever a task is suspended or a system ends: every older box dies */
+    uint32_t alive; /* entities alive */
+    uint64_t tick;  /* change tick: bumped by every apply and by every writer */
+} ecs_shared_t;
+
+const ecs_shared_t *ecs_shared(const ecs_world_t *world);
+const char *ecs_last_error(const ecs_world_t *world);
+bool ecs_alive(const ecs_world_t *world, ecs_id_t id);
+bool ecs_has(const ecs_world_t *world, ecs_id_t id, uint32_t component);
+const void *ecs_view(const ecs_world_t *world, ecs_id_t id, uint32_t component);
+ecs_id_t ecs_parent(const ecs_world_t *world, ecs_id_t id);
+ecs_id_t ecs_child_first(const ecs_world_t *world, ecs_id_t id);
+ecs_id_t ecs_child_next(const ecs_world_t *world, ecs_id_t id);
+const char *ecs_name(const ecs_world_t *world, ecs_id_t id);
+ecs_id_t ecs_lookup(const ecs_world_t *world, const char *path);
+
+ecs_cursor_t *ecs_cursor_open(ecs_query_t *query);
+void ecs_cursor_rewind(ecs_cursor_t *cursor);
+bool ecs_cursor_next(ecs_cursor_t *cursor);
+void ecs_cursor_close(ecs_cursor_t *cursor);
+double ecs_query_count(const ecs_query_t *query);
+
+ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name);
+void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component, double mask);
+int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component);
+/* ABI-END */
+
+#endif

@@ -1,0 +1,153 @@
+/* Ids and records. A slot is free, reserved by a recorded spawn, alive, or retired. Free slots are
+ * reused first in, first out, so that a generation of 20 bits lasts. */
+#include <stdlib.h>
+
+#include "internal.h"
+
+static ecs__record_t *slot_new(ecs_world_t *world) {
+    uint32_t page = world->slot_count / ECS__PAGE_ROWS;
+    if (page == ECS__MAX_PAGES) { return NULL; }
+    if (world->pages == NULL) { world->pages = ecs__calloc(ECS__MAX_PAGES, sizeof(ecs__page_t *)); }
+    if (page == world->page_count) {
+        world->pages[page] = ecs__calloc(1, sizeof(ecs__page_t));
+        world->page_count++;
+    }
+    ecs__record_t *record = ecs__record_at(world, world->slot_count++);
+    record->generation = 1;
+    return record;
+}
+
+ecs_id_t ecs__entity_reserve(ecs_world_t *world) {
+    uint32_t index = world->free_head;
+    ecs__record_t *record = NULL;
+    if (index != ECS__NONE) {
+        record = ecs__record_at(world, index);
+        world->free_head = record->row;
+        if (world->free_head == ECS__NONE) { world->free_tail = ECS__NONE; }
+    } else {
+        index = world->slot_count;
+        record = slot_new(world);
+        if (record == NULL) { return 0; }
+    }
+    record->archetype = ECS__RESERVED;
+    record->row = 0;
+    return ecs__id(index, record->generation);
+}
+
+void ecs__entity_free(ecs_world_t *world, uint32_t index) {
+    ecs__record_t *record = ecs__record_at(world, index);
+    record->scratch = 0;
+    if (record->generation == ECS__MAX_GENERATION) {
+        record->archetype = ECS__RETIRED;
+        return;
+    }
+    record->generation++;
+    record->archetype = ECS__FREE;
+    record->row = ECS__NONE;
+    if (world->free_tail == ECS__NONE) {
+        world->free_head = index;
+    } else {
+        ecs__record_at(world, world->free_tail)->row = index;
+    }
+    world->free_tail = index;
+}
+
+ecs__record_t *ecs__record_find(const ecs_world_t *world, ecs_id_t id) {
+    if (!(id >= 4294967296.0 && id < 4503599627370496.0)) { return NULL; } /* and NaN */
+    uint32_t index = ecs__index(id);
+    if (index >= world->slot_count || id != (ecs_id_t)(uint64_t)id) { return NULL; }
+    ecs__record_t *record = ecs__record_at(world, index);
+    bool used = record->archetype < ECS__RETIRED || record->archetype == ECS__RESERVED;
+    return used && record->generation == ecs__generation(id) ? record : NULL;
+}
+
+void ecs__entity_fini(ecs_world_t *world) {
+    for (uint32_t i = 0; i < world->page_count; i++) {
+        ecs__node_t *nodes = world->pages[i]->nodes;
+        for (uint32_t j = 0; nodes != NULL && j < ECS__PAGE_ROWS; j++) {
+            free(nodes[j].name);
+        }
+        free(nodes);
+        free(world->pages[i]);
+    }
+    free(world->pages);
+    free(world->names);
+}
+
+bool ecs_alive(const ecs_world_t *world, ecs_id_t id) {
+    const ecs__record_t *record = ecs__record_find(world, id);
+    return record != NULL && ecs__record_alive(record);
+}
+
+static const ecs__slot_t *locate(const ecs_world_t *world, ecs_id_t id, uint32_t component,
+                                 const ecs__record_t **record) {
+    *record = ecs__record_find(world, id);
+    if (*record == NULL || !ecs__record_alive(*record)) { return NULL; }
+    return ecs__slot(world->archetypes[(*record)->archetype], component);
+}
+
+bool ecs_has(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
+    const ecs__record_t *record = NULL;
+    return locate(world, id, component, &record) != NULL;
+}
+
+/* Offset of the cell in the maps, or UINT64_MAX. */
+static uint64_t cell_offset(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
+    const ecs__record_t *record = NULL;
+    const ecs__slot_t *slot = locate(world, id, component, &record);
+    if (slot == NULL || slot->column == ECS__NONE) { return UINT64_MAX; }
+    uint32_t at = 0;
+    const ecs__chunk_t *chunk =
+        ecs__chunk_of(world->archetypes[record->archetype], record->row, &at);
+    return ecs__cell(chunk, slot, at);
+}
+
+const void *ecs_view(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
+    uint64_t offset = cell_offset(world, id, component);
+    return offset == UINT64_MAX ? NULL : world->memory.view + offset;
+}
+
+const char *ecs__cell_read(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
+    uint64_t offset = cell_offset(world, id, component);
+    return offset == UINT64_MAX ? NULL : world->memory.core + offset;
+}
+
+int ecs_write_begin(ecs_world_t *world) {
+    int rc = ecs__guard(world, 1u << ECS_PHASE_WRITE);
+    if (rc == ECS_OK) { world->shared.tick++; }
+    return rc;
+}
+
+void *ecs_write(ecs_world_t *world, ecs_id_t id, uint32_t component) {
+    if (ecs__guard(world, 1u << ECS_PHASE_WRITE) != ECS_OK) { return NULL; }
+    const ecs__record_t *record = NULL;
+    const ecs__slot_t *slot = locate(world, id, component, &record);
+    if (slot == NULL || slot->column == ECS__NONE) {
+        (void)ecs__fail(world, slot == NULL ? ECS_E_ABSENT : ECS_E_INVALID,
+                        "no such value to write");
+        return NULL;
+    }
+    uint32_t at = 0;
+    ecs__chunk_t *chunk = ecs__chunk_of(world->archetypes[record->archetype], record->row, &at);
+    chunk->changed[slot->column] = world->shared.tick;
+    return world->memory.window + ecs__cell(chunk, slot, at);
+}
+
+ecs_id_t ecs_entity_next(const ecs_world_t *world, uint32_t *at) {
+    while (*at < world->slot_count) {
+        uint32_t index = (*at)++;
+        const ecs__record_t *record = ecs__record_at(world, index);
+        if (ecs__record_alive(record)) { return ecs__id(index, record->generation); }
+    }
+    return 0;
+}
+
+uint32_t ecs_entity_components(const ecs_world_t *world, ecs_id_t id, uint32_t *out, uint32_t cap) {
+    const ecs__record_t *record = ecs__record_find(world, id);
+    if (record == NULL || !ecs__record_alive(record)) { return 0; }
+    const ecs__archetype_t *archetype = world->archetypes[record->archetype];
+    for (uint32_t i = 0; i < archetype->slot_count && i < cap; i++) {
+        out[i] = archetype->slots[i].component;
+    }
+    return archetype->slot_count;
+}

@@ -1,0 +1,169 @@
+/* Queries keep the list of archetypes they match; cursors walk its chunks. */
+#include <stdlib.h>
+
+#include "internal.h"
+
+static bool has_all(const ecs__archetype_t *archetype, const uint32_t *components, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (ecs__slot(archetype, components[i]) == NULL) { return false; }
+    }
+    return true;
+}
+
+static bool has_any(const ecs__archetype_t *archetype, const uint32_t *components, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (ecs__slot(archetype, components[i]) != NULL) { return true; }
+    }
+    return false;
+}
+
+void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype) {
+    const ecs_query_desc_t *d = &query->desc;
+    if (has_all(archetype, d->write, d->write_count) &&
+        has_all(archetype, d->read, d->read_count) && has_all(archetype, d->with, d->with_count) &&
+        !has_any(archetype, d->without, d->without_count)) {
+        *ECS__PUSH(query->archetypes, query->archetype_count, query->archetype_capacity) =
+            archetype->index;
+    }
+}
+
+static int check_terms(ecs_world_t *world, const uint32_t *components, uint32_t count,
+                       bool column) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (components[i] >= world->component_count) {
+            return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", components[i]);
+        }
+        if (column && world->components[components[i]].size_bytes == 0) {
+            return ecs__fail(world, ECS_E_INVALID,
+                             "%s is a tag and has no values: name it in `with`",
+                             world->components[components[i]].name);
+        }
+    }
+    return ECS_OK;
+}
+
+static void add_columns(ecs_query_t *query, const uint32_t *components, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        query->columns[query->column_count++] = components[i];
+    }
+}
+
+int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query_t **out) {
+    if (!pthread_equal(world->owner, pthread_self())) { return ECS_E_THREAD; }
+    if (desc->write_count + desc->read_count + desc->maybe_count > ECS_MAX_TERMS ||
+        desc->with_count > ECS_MAX_TERMS || desc->without_count > ECS_MAX_TERMS) {
+        return ecs__fail(world, ECS_E_LIMIT, "a query names at most %d components",
+                         (int)ECS_MAX_TERMS);
+    }
+    int rc = check_terms(world, desc->write, desc->write_count, true);
+    if (rc == ECS_OK) { rc = check_terms(world, desc->read, desc->read_count, true); }
+    if (rc == ECS_OK) { rc = check_terms(world, desc->maybe, desc->maybe_count, true); }
+    if (rc == ECS_OK) { rc = check_terms(world, desc->with, desc->with_count, false); }
+    if (rc == ECS_OK) { rc = check_terms(world, desc->without, desc->without_count, false); }
+    if (rc != ECS_OK) { return rc; }
+    ecs_query_t *query = ecs__calloc(1, sizeof *query);
+    query->world = world;
+    query->desc = *desc;
+    add_columns(query, desc->write, desc->write_count);
+    add_columns(query, desc->read, desc->read_count);
+    add_columns(query, desc->maybe, desc->maybe_count);
+    for (uint32_t i = 0; i < world->archetype_count; i++) {
+        ecs__query_add_archetype(query, world->archetypes[i]);
+    }
+    *ECS__PUSH(world->queries, world->query_count, world->query_capacity) = query;
+    *out = query;
+    return ECS_OK;
+}
+
+void ecs__query_fini(ecs_world_t *world) {
+    for (uint32_t i = 0; i < world->query_count; i++) {
+        ecs_query_t *query = world->queries[i];
+        for (uint32_t j = 0; j < query->cursor_count; j++) {
+            free(query->cursors[j]);
+        }
+        free(query->cursors);
+        free(query->archetypes);
+        free(query);
+    }
+    free(world->queries);
+}
+
+double ecs_query_count(const ecs_query_t *query) {
+    double rows = 0;
+    for (uint32_t i = 0; i < query->archetype_count; i++) {
+        rows += query->world->archetypes[query->archetypes[i]]->row_count;
+    }
+    return rows;
+}
+
+ecs_cursor_t *ecs_cursor_open(ecs_query_t *query) {
+    ecs_cursor_t *cursor = query->free_cursor;
+    if (cursor != NULL) {
+        query->free_cursor = cursor->next_free;
+    } else {
+        cursor = ecs__calloc(1, sizeof *cursor);
+        cursor->query = query;
+        *ECS__PUSH(query->cursors, query->cursor_count, query->cursor_capacity) = cursor;
+    }
+    cursor->next_free = NULL;
+    ecs_cursor_rewind(cursor);
+    return cursor;
+}
+
+void ecs_cursor_rewind(ecs_cursor_t *cursor) {
+    cursor->archetype_at = 0;
+    cursor->chunk_at = 0;
+    cursor->count = 0;
+    cursor->epoch = cursor->query->world->shared.epoch;
+}
+
+void ecs_cursor_close(ecs_cursor_t *cursor) {
+    cursor->next_free = cursor->query->free_cursor;
+    cursor->query->free_cursor = cursor;
+}
+
+static void fill_box(ecs_cursor_t *cursor, uint32_t k, const ecs__archetype_t *archetype,
+                     ecs__chunk_t *chunk) {
+    ecs_query_t *query = cursor->query;
+    ecs_world_t *world = query->world;
+    ecs_box_t *box = &cursor->box[k];
+    const ecs__slot_t *slot = ecs__slot(archetype, query->columns[k]);
+    box->epoch = cursor->epoch;
+    box->count = (int32_t)chunk->count;
+    if (slot == NULL) {
+        box->p = NULL;
+        return;
+    }
+    bool write = k < query->desc.write_count;
+    box->p = (write ? world->memory.window : world->memory.view) + ecs__cell(chunk, slot, 0);
+    box->changed = write ? &chunk->changed[slot->column] : NULL;
+    if (write) {
+        box->before = *box->changed;
+        *box->changed = world->shared.tick;
+    }
+}
+
+bool ecs_cursor_next(ecs_cursor_t *cursor) {
+    ecs_query_t *query = cursor->query;
+    ecs_world_t *world = query->world;
+    if (query->desc.write_count > 0 && ecs__guard(world, 1u << ECS_PHASE_WRITE) != ECS_OK) {
+        return false;
+    }
+    while (cursor->archetype_at < query->archetype_count) {
+        const ecs__archetype_t *archetype =
+            world->archetypes[query->archetypes[cursor->archetype_at]];
+        if (cursor->chunk_at < archetype->chunk_count &&
+            archetype->chunks[cursor->chunk_at]->count > 0) {
+            ecs__chunk_t *chunk = archetype->chunks[cursor->chunk_at++];
+            cursor->count = (int32_t)chunk->count;
+            cursor->ids = (const double *)(const void *)(world->memory.view + chunk->block_offset);
+            for (uint32_t k = 0; k < query->column_count; k++) {
+                fill_box(cursor, k, archetype, chunk);
+            }
+            return true;
+        }
+        cursor->archetype_at++;
+        cursor->chunk_at = 0;
+    }
+    return false;
+}

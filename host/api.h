@@ -1,0 +1,16 @@
+/* The C modules that lua/stator may require, one opener each; scripts see none of them. */
+#ifndef API_H
+#define API_H
+
+#include "runtime.h"
+
+/* Puts every module into package.preload. */
+void api_open(rt_t *rt);
+
+int api_open_world(lua_State *L); /* stator.core.world: schema, queries, batches */
+int api_open_task(lua_State *L);  /* stator.core.task: tasks, operations, futures, systems, time */
+int api_open_json(lua_State *L);  /* stator.core.json: the positioned reader */
+int api_open_log(lua_State *L);   /* stator.core.log */
+int api_open_tcp(lua_State *L);   /* stator.core.tcp: connections and listeners */
+
+#endif

@@ -1,0 +1,62 @@
+#include "api.h"
+#include "json.h"
+
+/* A node as a table: { type, line, col, value } and, for containers, its children in order as
+ * array elements; a member also has key, key_line, key_col. */
+static void push_node(lua_State *L, const json_doc_t *doc, uint32_t index) {
+    static const char *const types[] = {"null",   "bool",  "bool",  "number",
+                                        "string", "array", "object"};
+    const json_node_t *node = &doc->nodes[index];
+    luaL_checkstack(L, 8, "json");
+    lua_createtable(L, (int)node->count, 7);
+    lua_pushstring(L, types[node->type]);
+    lua_setfield(L, -2, "type");
+    lua_pushinteger(L, (lua_Integer)node->line);
+    lua_setfield(L, -2, "line");
+    lua_pushinteger(L, (lua_Integer)node->column);
+    lua_setfield(L, -2, "col");
+    if (node->key != NULL) {
+        lua_pushlstring(L, node->key, node->key_bytes);
+        lua_setfield(L, -2, "key");
+        lua_pushinteger(L, (lua_Integer)node->key_line);
+        lua_setfield(L, -2, "key_line");
+        lua_pushinteger(L, (lua_Integer)node->key_column);
+        lua_setfield(L, -2, "key_col");
+    }
+    if (node->type == JSON_STRING) { lua_pushlstring(L, node->text, node->text_bytes); }
+    if (node->type == JSON_NUMBER) { lua_pushnumber(L, node->number); }
+    if (node->type == JSON_TRUE || node->type == JSON_FALSE) {
+        lua_pushboolean(L, node->type == JSON_TRUE);
+    }
+    if (node->type >= JSON_FALSE && node->type <= JSON_STRING) { lua_setfield(L, -2, "value"); }
+    int at = 1;
+    for (uint32_t child = node->first; child != 0; child = doc->nodes[child].next) {
+        push_node(L, doc, child);
+        lua_rawseti(L, -2, at++);
+    }
+}
+
+/* parse(text) -> root node, or nil, message, line, column [-0 +n e] */
+static int l_parse(lua_State *L) {
+    size_t bytes = 0;
+    const char *text = luaL_checklstring(L, 1, &bytes);
+    json_doc_t doc;
+    json_error_t error;
+    if (json_parse(&doc, text, bytes, &error) != 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, error.text);
+        lua_pushinteger(L, (lua_Integer)error.line);
+        lua_pushinteger(L, (lua_Integer)error.column);
+        return 4;
+    }
+    push_node(L, &doc, 1);
+    json_fini(&doc);
+    return 1;
+}
+
+int api_open_json(lua_State *L) {
+    static const luaL_Reg functions[] = {{"parse", l_parse}, {NULL, NULL}};
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    return 1;
+}

@@ -1,0 +1,383 @@
+/* stator.core.task: tasks, operations, futures, systems and time for lua/stator. */
+#include <math.h>
+#include <string.h>
+
+#include "api.h"
+
+#define NS_PER_S 1e9
+
+/* Longest wait that fits the wheel: two years. */
+#define MAX_SECONDS 6.3e7
+
+/* ---- tasks ----------------------------------------------------------------------------------- */
+
+/* spawn(order_high, sequence, fn, ...) -> handle. order_high: phase << 26 | script << 14 |
+ * position; it is ready in the next round. */
+static int l_spawn(lua_State *L) {
+    uint64_t high = (uint64_t)luaL_checknumber(L, 1), sequence = (uint64_t)luaL_checknumber(L, 2);
+    luaL_checktype(L, 3, LUA_TFUNCTION);
+    const task_t *task =
+        task_new(rt_of(L), L, lua_gettop(L) - 3, high << 36 | (sequence & 0xfffffffffull));
+    if (task == NULL) { return luaL_error(L, "more than %d tasks", (int)RT_MAX_TASKS); }
+    lua_pushnumber(L, task_handle(task));
+    return 1;
+}
+
+/* park(operation or future) -> true, values... | false, error; for unwrap. Yields; a coroutine that
+ * the task runs inside itself yields to its resumer, who sees parking() and yields on. */
+static int l_park(lua_State *L) {
+    rt_t *rt = rt_of(L);
+    task_t *task = rt->current;
+    if (task == NULL) {
+        return luaL_error(L, "await: only a task can wait, and none is running here");
+    }
+    if (task->cancel_ref != LUA_NOREF) {
+        lua_pushboolean(L, 0);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, task->cancel_ref);
+        return 2;
+    }
+    future_t *future = future_test(L, 1);
+    op_t *op = future == NULL ? op_test(L, 1) : NULL;
+    if (op != NULL && op->state != OP_COLD) {
+        return luaL_error(L, "await: the operation made at %s was used before", op->place);
+    }
+    if (op == NULL && future == NULL) {
+        return luaL_error(L, "await: expected an operation or a future, got %s",
+                          luaL_typename(L, 1));
+    }
+    task->future = future;
+    task->op = op;
+    return lua_yield(L, 0);
+}
+
+/* parking() -> whether the running task has asked to wait and is on its way out */
+static int l_parking(lua_State *L) {
+    const task_t *task = rt_of(L)->current;
+    lua_pushboolean(L, task != NULL && (task->op != NULL || task->future != NULL));
+    return 1;
+}
+
+/* unwrap(ok, ...) -> ... or raises the error that follows */
+static int l_unwrap(lua_State *L) {
+    if (lua_toboolean(L, 1)) { return lua_gettop(L) - 1; }
+    lua_settop(L, 2);
+    return lua_error(L);
+}
+
+/* current() -> handle of the task that runs, or nil */
+static int l_current(lua_State *L) {
+    const task_t *task = rt_of(L)->current;
+    if (task == NULL) { return 0; }
+    lua_pushnumber(L, task_handle(task));
+    return 1;
+}
+
+static task_t *task_at(lua_State *L, int index) {
+    return task_find(rt_of(L), luaL_checknumber(L, index));
+}
+
+/* set_cancel(handle, error or nil): what every await of the task raises from now on */
+static int l_set_cancel(lua_State *L) {
+    task_t *task = task_at(L, 1);
+    if (task == NULL) { return 0; }
+    luaL_unref(L, LUA_REGISTRYINDEX, task->cancel_ref);
+    lua_settop(L, 2);
+    task->cancel_ref = lua_isnil(L, 2) ? LUA_NOREF : luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* interrupt(handle, error) -> whether it was waiting and was woken with the error */
+static int l_interrupt(lua_State *L) {
+    task_t *task = task_at(L, 1);
+    lua_settop(L, 2);
+    lua_pushboolean(L, task != NULL && task_interrupt(rt_of(L), task, L));
+    return 1;
+}
+
+/* state(handle) -> "ready" | "running" | "parked", waits for, since in seconds | nil when it is
+ * gone */
+static int l_state(lua_State *L) {
+    static const char *const states[] = {"free", "ready", "running", "parked"};
+    static const char *const waits[] = {"time", "ticks", "condition", "commit", "", "operation"};
+    const task_t *task = task_at(L, 1);
+    if (task == NULL) { return 0; }
+    lua_pushstring(L, states[task->state]);
+    const op_t *op = task->op;
+    lua_pushstring(L, task->future != NULL ? "future"
+                      : op == NULL         ? ""
+                      : op->kind == OP_IO  ? op->io.type->name
+                                           : waits[op->kind]);
+    lua_pushnumber(L, (double)task->parked_ns / NS_PER_S);
+    return 3;
+}
+
+/* traceback(handle) -> the task's stack as text */
+static int l_traceback(lua_State *L) {
+    const task_t *task = task_at(L, 1);
+    if (task == NULL || task->co == L) { return 0; }
+    luaL_traceback(L, task->co, NULL, 0);
+    return 1;
+}
+
+/* forgotten() -> place of the oldest operation that the running task made and never used; its
+ * list is empty afterwards */
+static int l_forgotten(lua_State *L) {
+    task_t *task = rt_of(L)->current;
+    if (task == NULL || task->unused == NULL) { return 0; }
+    const op_t *oldest = task->unused;
+    while (oldest->next != NULL) {
+        oldest = oldest->next;
+    }
+    lua_pushstring(L, oldest->place);
+    op_release_unused(task);
+    return 1;
+}
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+/* sleep(seconds) -> operation */
+static int l_sleep(lua_State *L) {
+    double seconds = luaL_checknumber(L, 1);
+    if (!(seconds >= 0 && seconds <= MAX_SECONDS)) {
+        return luaL_error(L, "sleep: expected 0 to 6.3e7 seconds, got %f", seconds);
+    }
+    op_new(L, OP_SLEEP)->ns = (uint64_t)(seconds * NS_PER_S);
+    return 1;
+}
+
+/* sleep_until(seconds of now) -> operation; a time in the past ends in the next round */
+static int l_sleep_until(lua_State *L) {
+    double at = luaL_checknumber(L, 1), now = (double)rt_of(L)->now_ns / NS_PER_S;
+    op_new(L, OP_SLEEP)->ns = at > now ? (uint64_t)((at - now) * NS_PER_S) : 0;
+    return 1;
+}
+
+/* ticks(n) -> operation that ends in the n-th tick from now */
+static int l_ticks(lua_State *L) {
+    double n = luaL_checknumber(L, 1);
+    if (!(n >= 1 && n <= 1e9)) { return luaL_error(L, "ticks: expected 1 to 1e9, got %f", n); }
+    op_new(L, OP_TICKS)->ticks = (uint64_t)n;
+    return 1;
+}
+
+static int l_commit(lua_State *L) {
+    (void)op_new(L, OP_COMMIT);
+    return 1;
+}
+
+/* watch(kind, entity, component, { field, value, field, value, ... }) -> operation */
+static int l_watch(lua_State *L) {
+    static const char *const kinds[] = {"level", "rising",  "falling",   "changed",
+                                        "added", "removed", "despawned", NULL};
+    ecs_watch_desc_t desc = {.kind = (uint32_t)luaL_checkoption(L, 1, NULL, kinds),
+                             .id = luaL_checknumber(L, 2),
+                             .component = (uint32_t)luaL_checkinteger(L, 3)};
+    luaL_checktype(L, 4, LUA_TTABLE);
+    size_t count = lua_objlen(L, 4) / 2;
+    if (count > ECS_WATCH_MAX_CONDITIONS) {
+        return luaL_error(L, "a condition names at most 4 fields");
+    }
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, 4, (int)i * 2 + 1);
+        lua_rawgeti(L, 4, (int)i * 2 + 2);
+        desc.field[i] = (uint32_t)lua_tointeger(L, -2);
+        desc.value[i] = lua_tonumber(L, -1);
+        lua_pop(L, 2);
+    }
+    desc.field_count = (uint32_t)count;
+    op_new(L, OP_WATCH)->watch.desc = desc;
+    return 1;
+}
+
+/* operation(...) -> operation that lua/stator runs; what it needs for that stands in ... */
+static int l_operation(lua_State *L) {
+    int count = lua_gettop(L);
+    lua_createtable(L, count, 1);
+    lua_insert(L, 1);
+    for (int i = count; i >= 1; i--) {
+        lua_rawseti(L, 1, i);
+    }
+    lua_pushinteger(L, count);
+    lua_setfield(L, 1, "n");
+    (void)op_new(L, OP_LUA);
+    lua_insert(L, 1);
+    (void)lua_setfenv(L, 1);
+    return 1;
+}
+
+/* is(value) -> "operation" | "future" | nil */
+static int l_is(lua_State *L) {
+    if (op_test(L, 1) != NULL) {
+        lua_pushliteral(L, "operation");
+    } else if (future_test(L, 1) != NULL) {
+        lua_pushliteral(L, "future");
+    } else {
+        lua_pushnil(L);
+    }
+    return 1;
+}
+
+/* ---- systems, hooks, time -------------------------------------------------------------------- */
+
+/* system { name, kind, phase, order_high, every_s, fn, query, tick } */
+static int l_system(lua_State *L) {
+    static const char *const kinds[] = {"read", "write", "async", NULL};
+    rt_t *rt = rt_of(L);
+    system_t system = {0};
+    (void)snprintf(system.name, sizeof system.name, "%s", luaL_checkstring(L, 1));
+    system.kind = (uint8_t)luaL_checkoption(L, 2, NULL, kinds);
+    system.phase = (uint8_t)luaL_checkinteger(L, 3);
+    system.order = (uint64_t)luaL_checknumber(L, 4) << 36;
+    system.every_ns = (uint64_t)(luaL_checknumber(L, 5) * NS_PER_S);
+    lua_settop(L, 8);
+    system.tick_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    system.query_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    system.function_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    (void)system_add(rt, &system);
+    return 0;
+}
+
+static int l_freeze_systems(lua_State *L) {
+    systems_freeze(rt_of(L));
+    return 0;
+}
+
+/* stop_systems(): no system starts any more */
+static int l_stop_systems(lua_State *L) {
+    rt_t *rt = rt_of(L);
+    for (uint32_t i = 0; i < rt->system_count; i++) {
+        rt->systems[i].done = true;
+    }
+    return 0;
+}
+
+/* system_info(index) -> name, runs, skipped, faulted | nil */
+static int l_system_info(lua_State *L) {
+    const rt_t *rt = rt_of(L);
+    uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
+    if (index >= rt->system_count) { return 0; }
+    const system_t *system = &rt->systems[index];
+    lua_pushstring(L, system->name);
+    lua_pushnumber(L, (double)system->runs);
+    lua_pushnumber(L, (double)system->skipped);
+    lua_pushboolean(L, system->faulted);
+    return 4;
+}
+
+/* system_skipped(index): counts a run that did not start */
+static int l_system_skipped(lua_State *L) {
+    rt_t *rt = rt_of(L);
+    uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
+    if (index < rt->system_count) {
+        rt->systems[index].skipped++;
+        rt->systems[index].runs++;
+    }
+    return 0;
+}
+
+/* hook(name, fn): see hook_t */
+static int l_hook(lua_State *L) {
+    static const char *const names[] = {"fault",   "react", "async", "rejected",
+                                        "skipped", "gone",  NULL};
+    int hook = luaL_checkoption(L, 1, NULL, names);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_settop(L, 2);
+    rt_of(L)->hooks[hook] = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* message_handler(fn): what turns an error inside a system into an error value */
+static int l_message_handler(lua_State *L) {
+    lua_settop(L, 1);
+    rt_of(L)->vm->traceback_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* want_react(): the react hook is called in this round even without events */
+static int l_want_react(lua_State *L) {
+    rt_of(L)->wants_react = true;
+    return 0;
+}
+
+/* is_lua(value) -> whether it is an operation that lua/stator has to run */
+static int l_is_lua(lua_State *L) {
+    const op_t *op = op_test(L, 1);
+    lua_pushboolean(L, op != NULL && op->kind == OP_LUA);
+    return 1;
+}
+
+/* error_metatable(mt): of error values that C makes */
+static int l_error_metatable(lua_State *L) {
+    lua_settop(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "stator.err");
+    return 0;
+}
+
+/* share_cmd(cmd): the value that systems get as their first argument */
+static int l_share_cmd(lua_State *L) {
+    lua_settop(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "stator.cmd");
+    return 0;
+}
+
+/* now() -> seconds since the host started, the same all through a step */
+static int l_now(lua_State *L) {
+    lua_pushnumber(L, (double)rt_of(L)->now_ns / NS_PER_S);
+    return 1;
+}
+
+static int l_tick(lua_State *L) {
+    lua_pushnumber(L, (double)rt_of(L)->tick);
+    return 1;
+}
+
+/* counts() -> tasks alive, watches, sleepers and unapplied batches, open handles */
+static int l_counts(lua_State *L) {
+    const rt_t *rt = rt_of(L);
+    lua_pushinteger(L, (lua_Integer)rt->task_alive);
+    lua_pushinteger(L, (lua_Integer)ecs_watch_count(rt->world));
+    lua_pushinteger(L, (lua_Integer)rt->wheel.count);
+    lua_pushinteger(L, (lua_Integer)rt->live_handles);
+    return 4;
+}
+
+int api_open_task(lua_State *L) {
+    static const luaL_Reg functions[] = {{"spawn", l_spawn},
+                                         {"park", l_park},
+                                         {"unwrap", l_unwrap},
+                                         {"parking", l_parking},
+                                         {"current", l_current},
+                                         {"set_cancel", l_set_cancel},
+                                         {"interrupt", l_interrupt},
+                                         {"state", l_state},
+                                         {"traceback", l_traceback},
+                                         {"forgotten", l_forgotten},
+                                         {"sleep", l_sleep},
+                                         {"sleep_until", l_sleep_until},
+                                         {"ticks", l_ticks},
+                                         {"commit", l_commit},
+                                         {"watch", l_watch},
+                                         {"operation", l_operation},
+                                         {"is", l_is},
+                                         {"system", l_system},
+                                         {"freeze_systems", l_freeze_systems},
+                                         {"stop_systems", l_stop_systems},
+                                         {"system_info", l_system_info},
+                                         {"system_skipped", l_system_skipped},
+                                         {"hook", l_hook},
+                                         {"message_handler", l_message_handler},
+                                         {"share_cmd", l_share_cmd},
+                                         {"want_react", l_want_react},
+                                         {"is_lua", l_is_lua},
+                                         {"error_metatable", l_error_metatable},
+                                         {"now", l_now},
+                                         {"tick", l_tick},
+                                         {"counts", l_counts},
+                                         {NULL, NULL}};
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    op_open(L);
+    future_open(L);
+    lua_setfield(L, -2, "future");
+    return 1;
+}

@@ -1,0 +1,218 @@
+/* Futures: userdata that is settled once and may be awaited by many tasks. */
+#include <stdlib.h>
+
+#include "runtime.h"
+
+static const char METATABLE[] = "stator.future";
+
+future_t *future_new(lua_State *L) {
+    future_t *future = lua_newuserdata(L, sizeof *future);
+    *future = (future_t){.value_ref = LUA_NOREF};
+    luaL_getmetatable(L, METATABLE);
+    lua_setmetatable(L, -2);
+    return future;
+}
+
+future_t *future_test(lua_State *L, int index) {
+    future_t *future = lua_touserdata(L, index);
+    if (future == NULL || !lua_getmetatable(L, index)) { return NULL; }
+    luaL_getmetatable(L, METATABLE);
+    bool same = lua_rawequal(L, -1, -2) == 1;
+    lua_pop(L, 2);
+    return same ? future : NULL;
+}
+
+static future_t *future_check(lua_State *L, int index) {
+    return luaL_checkudata(L, index, METATABLE);
+}
+
+void future_add_waiter(future_t *future, task_t *task) {
+    future->observed = true;
+    task->future = future;
+    task->next_waiter = NULL;
+    task->prev_waiter = future->last;
+    if (future->last != NULL) {
+        future->last->next_waiter = task;
+    } else {
+        future->first = task;
+    }
+    future->last = task;
+}
+
+void future_remove_waiter(future_t *future, task_t *task) {
+    if (task->prev_waiter != NULL) {
+        task->prev_waiter->next_waiter = task->next_waiter;
+    } else {
+        future->first = task->next_waiter;
+    }
+    if (task->next_waiter != NULL) {
+        task->next_waiter->prev_waiter = task->prev_waiter;
+    } else {
+        future->last = task->prev_waiter;
+    }
+    task->next_waiter = task->prev_waiter = NULL;
+    task->future = NULL;
+}
+
+int future_push(const future_t *future, lua_State *L) {
+    if (future->count == 0) { return 0; }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, future->value_ref);
+    if (future->count == 1) { return 1; }
+    int table = lua_gettop(L);
+    (void)lua_checkstack(L, (int)future->count + 1);
+    for (uint32_t i = 1; i <= future->count; i++) {
+        lua_rawgeti(L, table, (int)i);
+    }
+    lua_remove(L, table);
+    return (int)future->count;
+}
+
+static void keep_values(future_t *future, lua_State *L, int values) {
+    future->count = (uint32_t)values;
+    if (values == 0) { return; }
+    if (values > 1) {
+        lua_createtable(L, values, 0);
+        lua_insert(L, -values - 1);
+        for (int i = values; i >= 1; i--) {
+            lua_rawseti(L, -i - 1, i);
+        }
+    }
+    future->value_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void tell(rt_t *rt, const future_t *ended, future_t *listener, lua_State *L) {
+    bool failed = ended->state == FUTURE_FAILED;
+    if (listener->remaining > 0) { listener->remaining--; }
+    if (listener->remaining == 0 || listener->mode == FUTURE_RACE ||
+        (listener->mode == FUTURE_ALL && failed) || (listener->mode == FUTURE_ANY && !failed)) {
+        future_settle(rt, listener, L, true, 0);
+    }
+}
+
+static void wake_listeners(rt_t *rt, future_t *future, lua_State *L) {
+    for (uint32_t i = 0; i < future->listener_count; i++) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, future->listeners[i]);
+        luaL_unref(L, LUA_REGISTRYINDEX, future->listeners[i]);
+        future_t *listener = future_test(L, -1);
+        if (listener != NULL) { tell(rt, future, listener, L); }
+        lua_pop(L, 1);
+    }
+    free(future->listeners);
+    future->listeners = NULL;
+    future->listener_count = future->listener_capacity = 0;
+}
+
+void future_settle(rt_t *rt, future_t *future, lua_State *L, bool ok, int values) {
+    if (future->state != FUTURE_PENDING) {
+        lua_pop(L, values);
+        return;
+    }
+    future->state = ok ? FUTURE_OK : FUTURE_FAILED;
+    future->op = NULL;
+    keep_values(future, L, values);
+    while (future->first != NULL) {
+        task_t *task = future->first;
+        future_remove_waiter(future, task);
+        task_wake(rt, task, L, ok, future_push(future, L));
+    }
+    wake_listeners(rt, future, L);
+}
+
+/* ---- methods --------------------------------------------------------------------------------- */
+
+/* future:settle(ok, ...) [-0 +0 e] */
+static int l_settle(lua_State *L) {
+    future_t *future = future_check(L, 1);
+    future_settle(rt_of(L), future, L, lua_toboolean(L, 2), lua_gettop(L) - 2);
+    return 0;
+}
+
+/* future:state() -> "pending" | "ok" | "failed" */
+static int l_state(lua_State *L) {
+    static const char *const names[] = {"pending", "ok", "failed"};
+    lua_pushstring(L, names[future_check(L, 1)->state]);
+    return 1;
+}
+
+/* future:values() -> its values, or its error; nothing while pending. Counts as observing it. */
+static int l_values(lua_State *L) {
+    future_t *future = future_check(L, 1);
+    future->observed = true;
+    return future_push(future, L);
+}
+
+/* future:observed() -> whether anybody has looked at its result */
+static int l_observed(lua_State *L) {
+    lua_pushboolean(L, future_check(L, 1)->observed);
+    return 1;
+}
+
+/* future:tell(other): counts `other` down when this one is settled. */
+static int l_tell(lua_State *L) {
+    future_t *future = future_check(L, 1), *other = future_check(L, 2);
+    future->observed = true;
+    if (future->state != FUTURE_PENDING) {
+        tell(rt_of(L), future, other, L);
+        return 0;
+    }
+    if (future->listener_count == future->listener_capacity) {
+        future->listener_capacity =
+            future->listener_capacity == 0 ? 4 : future->listener_capacity * 2;
+        future->listeners = realloc(future->listeners, future->listener_capacity * sizeof(int));
+        if (future->listeners == NULL) { abort(); }
+    }
+    lua_pushvalue(L, 2);
+    future->listeners[future->listener_count++] = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* future:abort() -> whether a C operation stood behind it and was taken back */
+static int l_abort(lua_State *L) {
+    future_t *future = future_check(L, 1);
+    op_t *op = future->op;
+    if (op != NULL) {
+        op_abort(rt_of(L), op);
+        future->op = NULL;
+    }
+    lua_pushboolean(L, op != NULL);
+    return 1;
+}
+
+static int l_gc(lua_State *L) {
+    future_t *future = future_check(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, future->value_ref);
+    for (uint32_t i = 0; i < future->listener_count; i++) {
+        luaL_unref(L, LUA_REGISTRYINDEX, future->listeners[i]);
+    }
+    free(future->listeners);
+    future->listeners = NULL;
+    future->listener_count = 0;
+    future->value_ref = LUA_NOREF;
+    return 0;
+}
+
+/* future([remaining, "race" | "all" | "any"]) -> future */
+static int l_new(lua_State *L) {
+    static const char *const modes[] = {"race", "all", "any", NULL};
+    uint32_t remaining = (uint32_t)luaL_optinteger(L, 1, 0);
+    int mode = luaL_checkoption(L, 2, "race", modes);
+    future_t *future = future_new(L);
+    future->remaining = remaining;
+    future->mode = (uint8_t)mode;
+    return 1;
+}
+
+/* Leaves the constructor on the stack. [-0 +1 e] */
+void future_open(lua_State *L) {
+    static const luaL_Reg methods[] = {
+        {"settle", l_settle}, {"state", l_state}, {"values", l_values}, {"observed", l_observed},
+        {"tell", l_tell},     {"abort", l_abort}, {NULL, NULL}};
+    (void)luaL_newmetatable(L, METATABLE);
+    lua_newtable(L);
+    luaL_register(L, NULL, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    lua_pushcfunction(L, l_new);
+}

@@ -1,0 +1,323 @@
+#include "host.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api.h"
+
+#define NS_PER_S ((uint64_t)1000000000)
+#define STATUS_TERMINAL_NS (NS_PER_S / 4)
+#define STATUS_LOG_NS (10 * NS_PER_S)
+#define STOP_DEFAULT_NS (2 * NS_PER_S)
+#define IDLE_SLACK_NS ((uint64_t)200000)
+enum { BURST_MAX_TICKS = 10 };
+
+/* ---- calls into stator.boot -------------------------------------------------------------------
+ */
+
+/* Calls boot[name] with the `arguments` on top of the stack. */
+static int boot_call(host_t *host, const char *name, int arguments, int results) {
+    lua_State *L = host->vm.L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, host->boot_ref);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+    lua_insert(L, -arguments - 1);
+    int rc = vm_call(&host->vm, arguments, results);
+    if (rc == VM_E_LUA) {
+        const char *text = lua_tostring(L, -1);
+        log_printf(&host->log, LOG_ERROR, NULL, "%s: %s", name, text == NULL ? "error" : text);
+        lua_pop(L, 1);
+    }
+    return rc;
+}
+
+static int load_boot(host_t *host) {
+    lua_State *L = host->vm.L;
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "stator.boot");
+    if (vm_call(&host->vm, 1, 1) != VM_OK) {
+        log_printf(&host->log, LOG_ERROR, NULL, "%s", lua_tostring(L, -1));
+        lua_pop(L, 1);
+        return HOST_EXIT_FAULT;
+    }
+    host->boot_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return HOST_EXIT_OK;
+}
+
+static void push_options(host_t *host) {
+    lua_State *L = host->vm.L;
+    lua_newtable(L);
+    lua_pushstring(L, host->opts.scene_path);
+    lua_setfield(L, -2, "scene");
+    lua_pushboolean(L, host->opts.check_only);
+    lua_setfield(L, -2, "check_only");
+    lua_newtable(L);
+    for (int i = 0; i < host->opts.set_count; i++) {
+        lua_pushstring(L, host->opts.sets[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_setfield(L, -2, "sets");
+}
+
+static double number_field(lua_State *L, const char *name, double otherwise) {
+    lua_getfield(L, -1, name);
+    double value = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : otherwise;
+    lua_pop(L, 1);
+    return value;
+}
+
+static bool text_field_is(lua_State *L, const char *name, const char *text) {
+    lua_getfield(L, -1, name);
+    const char *value = lua_tostring(L, -1);
+    bool same = value != NULL && strcmp(value, text) == 0;
+    lua_pop(L, 1);
+    return same;
+}
+
+/* boot.load answers the cell's settings, or nothing when it has told what is wrong. */
+static int load_scene(host_t *host) {
+    lua_State *L = host->vm.L;
+    push_options(host);
+    if (boot_call(host, "load", 1, 1) != VM_OK) { return HOST_EXIT_FAULT; }
+    if (!lua_istable(L, -1)) {
+        lua_pop(L, 1);
+        return HOST_EXIT_INVALID;
+    }
+    host->period_ns = (uint64_t)((double)NS_PER_S / number_field(L, "tick_hz", 100));
+    host->react_now = text_field_is(L, "react", "immediate");
+    host->late = text_field_is(L, "late", "burst")   ? LATE_BURST
+                 : text_field_is(L, "late", "fault") ? LATE_FAULT
+                                                     : LATE_SKIP;
+    host->guard_ns = (uint64_t)(number_field(L, "guard_us", 0) * 1000);
+    lua_pop(L, 1);
+    return HOST_EXIT_OK;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void on_stop_signal(uv_signal_t *handle, int number) {
+    host_t *host = handle->data;
+    host->signals++;
+    (void)number;
+}
+
+static void on_hangup(uv_signal_t *handle, int number) {
+    host_t *host = handle->data;
+    (void)number;
+    log_printf(&host->log, LOG_WARN, NULL,
+               "SIGHUP: reloading is not there yet; scripts are as they were");
+}
+
+static void open_signals(host_t *host) {
+    uv_loop_t *uv = &host->loop.uv;
+    uv_signal_t *all[] = {&host->interrupt, &host->terminate, &host->hangup};
+    for (size_t i = 0; i < 3; i++) {
+        (void)uv_signal_init(uv, all[i]);
+        all[i]->data = host;
+        uv_unref((uv_handle_t *)all[i]);
+    }
+    (void)uv_signal_start(&host->interrupt, on_stop_signal, SIGINT);
+    (void)uv_signal_start(&host->terminate, on_stop_signal, SIGTERM);
+    (void)uv_signal_start(&host->hangup, on_hangup, SIGHUP);
+    host->signals_open = true;
+}
+
+static void close_signals(host_t *host) {
+    if (!host->signals_open) { return; }
+    uv_close((uv_handle_t *)&host->interrupt, NULL);
+    uv_close((uv_handle_t *)&host->terminate, NULL);
+    uv_close((uv_handle_t *)&host->hangup, NULL);
+    loop_poll(&host->loop);
+}
+
+int host_init(host_t *host, const host_opts_t *opts) {
+    *host = (host_t){.opts = *opts, .boot_ref = LUA_NOREF};
+    clock_init(&host->clock, opts->is_virtual);
+    log_init(&host->log, &host->clock);
+    host->log.format = opts->log_format;
+    host->log.level = opts->log_level;
+    host->rt = calloc(1, sizeof *host->rt);
+    if (host->rt == NULL || loop_init(&host->loop, &host->clock) != 0) { return HOST_EXIT_FAULT; }
+    if (vm_init(&host->vm, &host->loop.uv, &host->clock) != 0) { return HOST_EXIT_FAULT; }
+    if (ecs_world_create(&host->world, NULL) != ECS_OK) { return HOST_EXIT_FAULT; }
+    rt_init(host->rt, &host->vm, host->world, &host->loop, &host->log);
+    api_open(host->rt);
+    return load_boot(host);
+}
+
+void host_fini(host_t *host) {
+    close_signals(host);
+    bool had_vm = host->vm.L != NULL;
+    vm_fini(&host->vm); /* closes what scripts had open */
+    int left = loop_fini(&host->loop);
+    if (left > 0 && had_vm && !host->opts.check_only) {
+        log_printf(&host->log, LOG_DEBUG, NULL, "%d handles were open at the end", left);
+    }
+    log_flush(&host->log);
+    if (had_vm) { rt_fini(host->rt); }
+    free(host->rt);
+    ecs_world_destroy(host->world);
+}
+
+/* ---- ticks ----------------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+void host_lateness(const host_t *host, uint64_t *p50_ns, uint64_t *p99_ns) {
+    uint64_t sorted[RT_LATENESS_SAMPLES];
+    uint64_t ticks = host->rt->stats.ticks;
+    size_t count = ticks < RT_LATENESS_SAMPLES ? (size_t)ticks : RT_LATENESS_SAMPLES;
+    *p50_ns = *p99_ns = 0;
+    if (count == 0) { return; }
+    memcpy(sorted, host->rt->stats.lateness_ns, count * sizeof(uint64_t));
+    qsort(sorted, count, sizeof(uint64_t), by_value);
+    *p50_ns = sorted[count / 2];
+    *p99_ns = sorted[(count - 1) * 99 / 100];
+}
+
+static void schedule_next_tick(host_t *host, uint64_t late_ns) {
+    host->next_tick_ns += host->period_ns;
+    if (late_ns < host->period_ns) { return; }
+    uint64_t missed = late_ns / host->period_ns;
+    if (host->late == LATE_FAULT) {
+        host->faulted = true;
+        log_printf(&host->log, LOG_ERROR, NULL, "a tick was %.1f ms late (policy: fault)",
+                   (double)late_ns / 1e6);
+        host_stop(host, "late tick");
+    }
+    if (host->late == LATE_BURST && missed <= BURST_MAX_TICKS) { return; }
+    host->next_tick_ns += missed * host->period_ns;
+    host->rt->stats.skipped_ticks += missed;
+}
+
+static void run_tick(host_t *host, uint64_t now_ns) {
+    rt_stats_t *stats = &host->rt->stats;
+    uint64_t late_ns = now_ns - host->next_tick_ns;
+    stats->lateness_ns[stats->ticks++ % RT_LATENESS_SAMPLES] = late_ns;
+    rt_step(host->rt, true);
+    schedule_next_tick(host, late_ns);
+}
+
+/* How long before a tick no reaction may start any more. */
+static uint64_t guard_ns(const host_t *host) {
+    if (host->guard_ns > 0 || host->step_count < HOST_STEP_SAMPLES) { return host->guard_ns; }
+    uint64_t longest = 0, second = 0; /* of 128 samples the second longest is their p99 */
+    for (size_t i = 0; i < HOST_STEP_SAMPLES; i++) {
+        uint64_t took = host->step_ns[i];
+        if (took > longest) {
+            second = longest;
+            longest = took;
+        } else if (took > second) {
+            second = took;
+        }
+    }
+    return second;
+}
+
+static void run_reaction(host_t *host) {
+    uint64_t start = clock_now_ns(&host->clock);
+    rt_step(host->rt, false);
+    host->step_ns[host->step_count++ % HOST_STEP_SAMPLES] = clock_now_ns(&host->clock) - start;
+}
+
+static void wait_for_work(host_t *host, uint64_t now_ns) {
+    uint64_t deadline = host->next_tick_ns;
+    bool blocked = deadline - now_ns <= guard_ns(host); /* too near the tick */
+    if (host->react_now && !blocked) {
+        if (rt_has_work(host->rt)) {
+            run_reaction(host);
+            return;
+        }
+        uint64_t wake = rt_next_wake_ns(host->rt);
+        if (wake < deadline) { deadline = wake; }
+    }
+    if (deadline > now_ns + IDLE_SLACK_NS) { vm_collect_idle(&host->vm, (deadline - now_ns) / 4); }
+    loop_wait(&host->loop, deadline);
+}
+
+void host_turn(host_t *host) {
+    uint64_t now_ns = clock_now_ns(&host->clock);
+    if (now_ns >= host->next_tick_ns) {
+        loop_poll(&host->loop);
+        run_tick(host, clock_now_ns(&host->clock));
+    } else {
+        wait_for_work(host, now_ns);
+    }
+}
+
+/* ---- running and stopping ---------------------------------------------------------------------
+ */
+
+void host_stop(host_t *host, const char *reason) {
+    if (host->stop_deadline_ns != 0) { return; }
+    lua_State *L = host->vm.L;
+    host->stop_deadline_ns = clock_now_ns(&host->clock) + STOP_DEFAULT_NS;
+    (void)ecs_phase_set(host->world, ECS_PHASE_IDLE);
+    lua_pushstring(L, reason);
+    if (boot_call(host, "stop", 1, 1) == VM_OK) {
+        if (lua_isnumber(L, -1)) {
+            host->stop_deadline_ns =
+                clock_now_ns(&host->clock) + (uint64_t)(lua_tonumber(L, -1) * (double)NS_PER_S);
+        }
+        lua_pop(L, 1);
+    }
+}
+
+static void finish_stop(host_t *host) {
+    uint64_t now = clock_now_ns(&host->clock);
+    if (host->rt->task_alive == 0) {
+        host->stopped = true;
+    } else if (now >= host->stop_deadline_ns || host->signals > 1) {
+        host->stopped = true;
+        host->faulted = true;
+        if (boot_call(host, "tell_stuck", 0, 0) != VM_OK) { return; }
+    }
+}
+
+static void show_status(host_t *host) {
+    uint64_t now = clock_now_ns(&host->clock), p50 = 0, p99 = 0;
+    if (now < host->next_status_ns) { return; }
+    lua_State *L = host->vm.L;
+    host->next_status_ns = now + (host->log.terminal ? STATUS_TERMINAL_NS : STATUS_LOG_NS);
+    if (boot_call(host, "status", 0, 1) != VM_OK) { return; }
+    host_lateness(host, &p50, &p99);
+    char text[400];
+    (void)snprintf(text, sizeof text, "tick %llu  late p50 %.0f us p99 %.0f us  tasks %u  %s",
+                   (unsigned long long)host->rt->tick, (double)p50 / 1e3, (double)p99 / 1e3,
+                   host->rt->task_alive, lua_tostring(L, -1) == NULL ? "" : lua_tostring(L, -1));
+    lua_pop(L, 1);
+    if (host->log.terminal) {
+        log_status(&host->log, text);
+    } else {
+        log_printf(&host->log, LOG_INFO, "status", "%s", text);
+    }
+}
+
+int host_run(host_t *host) {
+    int rc = load_scene(host);
+    if (rc != HOST_EXIT_OK || host->opts.check_only) { return rc; }
+    if (!host->opts.is_virtual) { open_signals(host); }
+    host->next_tick_ns = clock_now_ns(&host->clock) + host->period_ns;
+    host->next_status_ns = clock_now_ns(&host->clock) + (host->log.terminal ? 0 : STATUS_LOG_NS);
+    while (!host->stopped) {
+        host_turn(host);
+        if (host->vm.dead) { return HOST_EXIT_FAULT; }
+        if (host->signals > 0) { host_stop(host, "signal"); }
+        if (host->opts.max_ticks > 0 && host->rt->tick >= host->opts.max_ticks) {
+            host_stop(host, "tick limit");
+        }
+        if (host->stop_deadline_ns != 0) { finish_stop(host); }
+        show_status(host);
+    }
+    if (host->log.terminal) { (void)fputc('\n', stdout); }
+    lua_State *L = host->vm.L;
+    if (boot_call(host, "summary", 0, 1) == VM_OK) {
+        host->faulted = host->faulted || lua_toboolean(L, -1);
+        lua_pop(L, 1);
+    }
+    return host->faulted ? HOST_EXIT_FAULT : HOST_EXIT_OK;
+}

@@ -1,0 +1,54 @@
+#include "loop.h"
+
+#include <poll.h>
+
+#define NS_PER_MS ((uint64_t)1000000)
+#define NS_PER_S ((uint64_t)1000000000)
+
+int loop_init(loop_t *loop, stator_clock_t *clock) {
+    *loop = (loop_t){.clock = clock};
+    int rc = uv_loop_init(&loop->uv);
+    loop->live = rc == 0;
+    return rc;
+}
+
+static void close_handle(uv_handle_t *handle, void *count) {
+    if (uv_is_closing(handle)) { return; }
+    (*(int *)count)++;
+    uv_close(handle, NULL);
+}
+
+int loop_fini(loop_t *loop) {
+    int left = 0;
+    if (!loop->live) { return 0; }
+    (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+    uv_walk(&loop->uv, close_handle, &left);
+    for (int turns = 0; uv_loop_close(&loop->uv) == UV_EBUSY && turns < 1000; turns++) {
+        (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+    }
+    loop->live = false;
+    return left;
+}
+
+void loop_poll(loop_t *loop) { (void)uv_run(&loop->uv, UV_RUN_NOWAIT); }
+
+static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
+    int uv_ms = uv_backend_timeout(&loop->uv); /* timers of luv's users; -1: none */
+    uint64_t uv_ns = uv_ms < 0 ? UINT64_MAX : (uint64_t)(unsigned)uv_ms * NS_PER_MS;
+    if (uv_ns < wait_ns) { wait_ns = uv_ns; }
+    struct timespec limit = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
+    struct pollfd fd = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
+    return ppoll(&fd, 1, &limit, NULL) > 0;
+}
+
+void loop_wait(loop_t *loop, uint64_t deadline_ns) {
+    loop_poll(loop);
+    uint64_t now = clock_now_ns(loop->clock);
+    if (loop->clock->is_virtual) {
+        if (!sleep_on_backend(loop, 0)) { clock_advance_to(loop->clock, deadline_ns); }
+    } else if (deadline_ns > now) {
+        (void)sleep_on_backend(loop, deadline_ns - now);
+        loop->sleep_ns += clock_now_ns(loop->clock) - now;
+    }
+    loop_poll(loop);
+}

@@ -1,0 +1,30 @@
+/* Owns the libuv loop and is the only caller of uv_run.
+ *
+ * libuv's own timer is too coarse for a control tick, so the loop sleeps in ppoll on libuv's
+ * backend descriptor with a deadline in nanoseconds, then lets libuv run what is ready without
+ * waiting. libuv adds new watchers to its epoll set inside uv_run only, so uv_run comes before
+ * every sleep as well. */
+#ifndef LOOP_H
+#define LOOP_H
+
+#include <uv.h>
+
+#include "clock.h"
+
+typedef struct {
+    uv_loop_t uv;
+    stator_clock_t *clock;
+    bool live;         /* uv is initialised */
+    uint64_t sleep_ns; /* time spent asleep, for load figures */
+} loop_t;
+
+int loop_init(loop_t *loop, stator_clock_t *clock);
+/* Closes what is still open, then the loop. Returns how many handles somebody had left open. */
+int loop_fini(loop_t *loop);
+/* Runs callbacks that are ready; never waits. Host thread. */
+void loop_poll(loop_t *loop);
+/* Waits for I/O until `deadline_ns` of the clock, then runs what is ready. A virtual clock jumps
+ * to the deadline when no I/O is ready. Host thread. */
+void loop_wait(loop_t *loop, uint64_t deadline_ns);
+
+#endif

@@ -1,0 +1,290 @@
+/* The async runtime: tasks, operations, futures, the ready queue, and the rounds of a step.
+ *
+ *   operation  cold until it is awaited or started          op.c
+ *   future     settled once, awaited by many                future.c
+ *   task       a coroutine with an order key                task.c
+ *   step       settle, then rounds of run, apply, react     step.c, system.c
+ *
+ * Thread: all of it belongs to the host thread. Callbacks of libuv only enqueue (rt_enqueue).
+ *
+ * Order (rule T2): what is ready in a round runs by its key
+ *   phase : 2 │ script : 12 │ position in the script's body : 14 │ spawn sequence : 36 */
+#ifndef RUNTIME_H
+#define RUNTIME_H
+
+#include "../ecs/ecs.h"
+#include "log.h"
+#include "loop.h"
+#include "vm.h"
+#include "wheel.h"
+
+enum {
+    RT_MAX_ROUNDS = 8,
+    RT_MAX_TASKS = 1 << 20,
+    RT_MAX_UNUSED_OPS = 1000,
+    RT_LATENESS_SAMPLES = 1024
+};
+/* Owners of batches: kind << 60 | a task's handle, a system's or an observer's index. */
+typedef enum { OWNER_HOST, OWNER_TASK, OWNER_SYSTEM, OWNER_OBSERVER } owner_kind_t;
+#define RT_OWNER(kind, index) ((uint64_t)(kind) << 60 | (uint64_t)(index))
+
+typedef struct rt rt_t;
+typedef struct task task_t;
+typedef struct op op_t;
+typedef struct future future_t;
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+typedef enum {
+    OP_SLEEP,  /* a point in time */
+    OP_TICKS,  /* some ticks ahead */
+    OP_WATCH,  /* a condition on the world */
+    OP_COMMIT, /* the next apply */
+    OP_IO,     /* started and aborted by its owner, see op_io_t */
+    OP_LUA     /* started by a Lua function that answers a future */
+} op_kind_t;
+
+typedef enum { OP_COLD, OP_STARTED, OP_DONE } op_state_t;
+
+/* What an I/O module does for its operations. `start` may finish the operation at once. */
+typedef struct {
+    const char *name; /* "tcp read": what a waiting task shows */
+    void (*start)(rt_t *rt, op_t *op);
+    void (*abort)(rt_t *rt, op_t *op);
+} op_io_t;
+
+struct op {
+    uint8_t kind, state;
+    uint32_t line;       /* where a script made it */
+    uint64_t sequence;   /* order of making, for ties */
+    uint32_t made_slice; /* which of its maker's slices made it */
+    task_t *maker;       /* NULL once it was used */
+    op_t *prev, *next;   /* in the maker's list of unused operations */
+    char place[48];      /* script:line */
+    task_t *task;        /* whom it wakes: a task, */
+    future_t *future;    /* or a future */
+    int anchor_ref;      /* keeps it alive while started for a future */
+    wheel_node_t timer;
+    union {
+        uint64_t ns;    /* SLEEP: how long */
+        uint64_t ticks; /* TICKS: how many; then the tick that ends it */
+        struct {
+            ecs_watch_desc_t desc;
+            uint32_t id;
+        } watch;
+        struct {
+            const op_io_t *type;
+            void *subject; /* the module's own: a connection */
+            void *data;
+            double number;
+            int ref; /* a Lua value the module keeps for it */
+        } io;
+    };
+};
+
+/* ---- futures --------------------------------------------------------------------------------- */
+
+typedef enum { FUTURE_PENDING, FUTURE_OK, FUTURE_FAILED } future_state_t;
+/* Besides when none remains, it is settled early by the first end, failure or success. */
+typedef enum { FUTURE_RACE, FUTURE_ALL, FUTURE_ANY } future_mode_t;
+
+struct future {
+    uint8_t state;
+    uint8_t mode;         /* future_mode_t, for one that others tell of their end */
+    bool observed;        /* somebody awaited it or asked for its error */
+    uint32_t remaining;   /* how many others it still waits for */
+    uint32_t count;       /* values */
+    int value_ref;        /* one value, or a table of several */
+    task_t *first, *last; /* waiting tasks, in the order in which they came */
+    op_t *op;             /* that settles it, when a C operation does */
+    int *listeners;       /* registry references of futures to settle with it */
+    uint32_t listener_count, listener_capacity;
+};
+
+/* ---- tasks ----------------------------------------------------------------------------------- */
+
+typedef enum { TASK_FREE, TASK_READY, TASK_RUNNING, TASK_PARKED } task_state_t;
+
+struct task {
+    uint32_t slot, generation;
+    uint8_t state;
+    bool batch_rejected; /* told at its end */
+    lua_State *co;
+    int co_ref;
+    uint64_t order;
+    int arguments;      /* values on co's stack that the next resume passes */
+    op_t *op;           /* what it waits for: an operation, */
+    future_t *future;   /* or a future, */
+    bool wakes_at_once; /* or nothing: it is ready in the next round */
+    task_t *next_waiter, *prev_waiter;
+    int cancel_ref; /* the error that every await raises; LUA_NOREF */
+    op_t *unused;   /* operations it made and has not used */
+    uint32_t slice; /* how often it was resumed */
+    uint64_t parked_ns;
+};
+
+typedef struct {
+    task_t **items;
+    uint32_t count, capacity;
+} task_list_t;
+
+/* ---- systems --------------------------------------------------------------------------------- */
+
+typedef enum { PHASE_PRE_UPDATE, PHASE_UPDATE, PHASE_POST_UPDATE, PHASE_STARTUP } phase_t;
+typedef enum { SYSTEM_READ, SYSTEM_WRITE, SYSTEM_ASYNC } system_kind_t;
+
+typedef struct {
+    char name[128];
+    uint8_t kind, phase;
+    bool faulted, done; /* done: a startup system that has run */
+    bool due;           /* in this tick, and not run yet */
+    uint64_t order;
+    uint64_t every_ns, due_ns, last_ns; /* every_ns 0: each tick */
+    int function_ref, query_ref, tick_ref;
+    uint64_t runs, skipped;
+} system_t;
+
+/* ---- the runtime ------------------------------------------------------------------------------
+ */
+
+/* A result that a libuv callback left behind; `settle` runs in the settle stage of a step. */
+typedef struct rt_event {
+    struct rt_event *next;
+    void (*settle)(rt_t *rt, struct rt_event *event);
+} rt_event_t;
+
+typedef struct {
+    uint64_t ticks, steps, rounds, skipped_ticks, carried, rejected, skipped_commands, resumes;
+    uint64_t lateness_ns[RT_LATENESS_SAMPLES]; /* ring of the last ticks */
+} rt_stats_t;
+
+/* Functions of lua/stator that the runtime calls. */
+typedef enum {
+    HOOK_FAULT,    /* (name, error): nobody handled it */
+    HOOK_REACT,    /* (has events): observers and per_entity */
+    HOOK_ASYNC,    /* (system index): start a task for it */
+    HOOK_REJECTED, /* (owner kind, owner, error, op, id, component) -> error value */
+    HOOK_SKIPPED,  /* (owner kind, owner, count, op, id, component) */
+    HOOK_GONE,     /* () -> error value of a watch whose entity went */
+    HOOK_COUNT
+} hook_t;
+
+struct rt {
+    vm_t *vm;
+    ecs_world_t *world;
+    loop_t *loop;
+    log_t *log;
+    stator_clock_t *clock;
+    wheel_t wheel;
+
+    task_t **tasks;
+    uint32_t task_count, task_capacity; /* slots */
+    uint32_t task_alive;
+    uint32_t *free_tasks;
+    uint32_t free_count, free_capacity;
+    task_list_t ready, running;
+    task_t *current;
+    op_t **tick_ops; /* that wait for a tick, in the order of their start */
+    uint32_t tick_op_count, tick_op_capacity;
+
+    system_t *systems;
+    uint32_t system_count, system_capacity;
+    uint32_t reader_at; /* systems_next_reader */
+
+    rt_event_t *events_first, *events_last;
+    uint64_t now_ns; /* of the step */
+    uint64_t op_sequence;
+    bool wants_react; /* call HOOK_REACT without events as well */
+    uint64_t tick;
+    uint32_t live_handles; /* sockets and the like that scripts own */
+    int hooks[HOOK_COUNT];
+    rt_stats_t stats;
+};
+
+void rt_init(rt_t *rt, vm_t *vm, ecs_world_t *world, loop_t *loop, log_t *log);
+void rt_fini(rt_t *rt);
+/* Calls a hook with the `arguments` on top of the stack. VM_OK, else the error was logged. */
+int rt_hook(rt_t *rt, hook_t hook, int arguments, int results);
+/* From a libuv callback: leaves a result for the next settle stage. O(1), never fails. */
+void rt_enqueue(rt_t *rt, rt_event_t *event);
+static inline rt_t *rt_of(lua_State *L) {
+    lua_getfield(L, LUA_REGISTRYINDEX, "stator.rt");
+    rt_t *rt = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return rt;
+}
+
+/* step.c */
+/* One step at the clock's time: settle, then at most RT_MAX_ROUNDS rounds; a tick also runs the
+ * systems that are due, in its first round. */
+void rt_step(rt_t *rt, bool is_tick);
+/* True when a step between ticks would have something to do. */
+bool rt_has_work(const rt_t *rt);
+/* Deadline of the earliest sleeper; UINT64_MAX for none. */
+uint64_t rt_next_wake_ns(const rt_t *rt);
+
+/* system.c */
+/* Registers a system; its references are the runtime's from now on. Returns its index. */
+uint32_t system_add(rt_t *rt, const system_t *system);
+/* Orders the systems by phase, script and position. Once, after the last one was added. */
+void systems_freeze(rt_t *rt);
+/* Marks what this tick runs, and starts the tasks of asynchronous systems. */
+void systems_begin_tick(rt_t *rt);
+/* The next read-only system due in this tick whose key is below `order`, or NULL. */
+system_t *systems_next_reader(rt_t *rt, uint64_t order);
+/* Runs the writers that are due. Write phase. */
+void systems_run_writers(rt_t *rt);
+void system_run(rt_t *rt, system_t *system);
+
+/* task.c */
+/* A task around the function on top of L's stack with `arguments` above it; all are popped. NULL
+ * when there are RT_MAX_TASKS. It is ready in the next round. */
+task_t *task_new(rt_t *rt, lua_State *L, int arguments, uint64_t order);
+task_t *task_find(const rt_t *rt, double handle);
+double task_handle(const task_t *task);
+void task_resume(rt_t *rt, task_t *task);
+/* Makes a parked task ready. `values` values on top of L's stack become what its await returns or,
+ * when not ok, the error it raises; they are popped. */
+void task_wake(rt_t *rt, task_t *task, lua_State *L, bool ok, int values);
+/* Takes a parked task off what it waits for and wakes it with the error on top of L's stack
+ * (popped). A task that is ready already keeps its result. Returns whether it was parked. */
+bool task_interrupt(rt_t *rt, task_t *task, lua_State *L);
+/* Replaces the result of a ready task by an error. */
+void task_overrule(rt_t *rt, task_t *task, lua_State *L);
+void task_ready(rt_t *rt, task_t *task);
+void task_list_push(task_list_t *list, task_t *task);
+void task_list_sort(task_list_t *list);
+
+/* op.c */
+void op_open(lua_State *L);
+/* A cold operation as a userdata on L's stack. Raises when no task runs or when the line keeps
+ * making operations that are not used. */
+op_t *op_new(lua_State *L, op_kind_t kind);
+op_t *op_check(lua_State *L, int index);
+op_t *op_test(lua_State *L, int index);
+/* Marks it as used: awaited, combined or started. */
+void op_use(op_t *op);
+/* Starts it for op->task or op->future. */
+void op_start(rt_t *rt, op_t *op);
+/* Ends a started operation: `values` values on top of L's stack (popped) go to whoever waits. */
+void op_finish(rt_t *rt, op_t *op, lua_State *L, bool ok, int values);
+/* Takes a started operation back; nobody is woken. */
+void op_abort(rt_t *rt, op_t *op);
+void op_settle_timers(rt_t *rt);
+void op_settle_ticks(rt_t *rt);
+void op_settle_watches(rt_t *rt);
+/* Takes the operations that the task made and has not used off its list. */
+void op_release_unused(task_t *task);
+
+/* future.c */
+void future_open(lua_State *L);
+future_t *future_new(lua_State *L);
+future_t *future_test(lua_State *L, int index);
+/* Settles it with `values` values on top of L's stack (popped); a second time does nothing. */
+void future_settle(rt_t *rt, future_t *future, lua_State *L, bool ok, int values);
+/* Pushes its values; returns how many. */
+int future_push(const future_t *future, lua_State *L);
+void future_add_waiter(future_t *future, task_t *task);
+void future_remove_waiter(future_t *future, task_t *task);
+
+#endif

@@ -1,0 +1,185 @@
+/* Tasks: coroutines with a place in the order of T2, and the queue of those that are ready. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime.h"
+
+static void *grow(void *array, uint32_t *capacity, size_t item_bytes) {
+    uint32_t want = *capacity == 0 ? 64 : *capacity * 2;
+    void *grown = realloc(array, want * item_bytes);
+    if (grown == NULL) { abort(); }
+    *capacity = want;
+    return grown;
+}
+
+void task_list_push(task_list_t *list, task_t *task) {
+    if (list->count == list->capacity) {
+        list->items = grow(list->items, &list->capacity, sizeof(task_t *));
+    }
+    list->items[list->count++] = task;
+}
+
+static int by_order(const void *a, const void *b) {
+    const task_t *x = *(task_t *const *)a, *y = *(task_t *const *)b;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+void task_list_sort(task_list_t *list) {
+    for (uint32_t i = 1; i < list->count; i++) {
+        if (list->items[i]->order < list->items[i - 1]->order) {
+            qsort(list->items, list->count, sizeof(task_t *), by_order);
+            return;
+        }
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static task_t *task_take(rt_t *rt) {
+    if (rt->free_count > 0) { return rt->tasks[rt->free_tasks[--rt->free_count]]; }
+    if (rt->task_count == RT_MAX_TASKS) { return NULL; }
+    if (rt->task_count == rt->task_capacity) {
+        rt->tasks = grow(rt->tasks, &rt->task_capacity, sizeof(task_t *));
+    }
+    task_t *task = calloc(1, sizeof *task);
+    if (task == NULL) { abort(); }
+    task->slot = rt->task_count;
+    rt->tasks[rt->task_count++] = task;
+    return task;
+}
+
+double task_handle(const task_t *task) {
+    return (double)((uint64_t)task->generation << 24 | task->slot);
+}
+
+task_t *task_find(const rt_t *rt, double handle) {
+    if (!(handle >= 0 && handle < 9007199254740992.0)) { return NULL; }
+    uint64_t bits = (uint64_t)handle;
+    uint32_t slot = (uint32_t)(bits & 0xffffff);
+    if (slot >= rt->task_count) { return NULL; }
+    task_t *task = rt->tasks[slot];
+    return task->state != TASK_FREE && task->generation == (uint32_t)(bits >> 24) ? task : NULL;
+}
+
+task_t *task_new(rt_t *rt, lua_State *L, int arguments, uint64_t order) {
+    task_t *task = task_take(rt);
+    if (task == NULL) { return NULL; }
+    uint32_t slot = task->slot, generation = (task->generation + 1) & 0xfffffff;
+    *task =
+        (task_t){.slot = slot, .generation = generation, .order = order, .cancel_ref = LUA_NOREF};
+    task->co = lua_newthread(L);
+    task->co_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    (void)lua_checkstack(task->co, arguments + 8);
+    lua_xmove(L, task->co, arguments + 1);
+    task->arguments = arguments;
+    rt->task_alive++;
+    task_ready(rt, task);
+    return task;
+}
+
+static void task_free(rt_t *rt, task_t *task) {
+    op_release_unused(task);
+    luaL_unref(rt->vm->L, LUA_REGISTRYINDEX, task->co_ref);
+    luaL_unref(rt->vm->L, LUA_REGISTRYINDEX, task->cancel_ref);
+    task->state = TASK_FREE;
+    task->co = NULL;
+    rt->task_alive--;
+    if (rt->free_count == rt->free_capacity) {
+        rt->free_tasks = grow(rt->free_tasks, &rt->free_capacity, sizeof(uint32_t));
+    }
+    rt->free_tasks[rt->free_count++] = task->slot;
+}
+
+/* ---- waking ---------------------------------------------------------------------------------- */
+
+void task_ready(rt_t *rt, task_t *task) {
+    task->state = TASK_READY;
+    task->op = NULL;
+    task->future = NULL;
+    task_list_push(&rt->ready, task);
+}
+
+void task_wake(rt_t *rt, task_t *task, lua_State *L, bool ok, int values) {
+    (void)lua_checkstack(task->co, values + 2);
+    lua_pushboolean(task->co, ok);
+    lua_xmove(L, task->co, values);
+    task->arguments = values + 1;
+    task_ready(rt, task);
+}
+
+bool task_interrupt(rt_t *rt, task_t *task, lua_State *L) {
+    if (task->state != TASK_PARKED) {
+        lua_pop(L, 1);
+        return false;
+    }
+    if (task->op != NULL) { op_abort(rt, task->op); }
+    if (task->future != NULL) { future_remove_waiter(task->future, task); }
+    task_wake(rt, task, L, false, 1);
+    return true;
+}
+
+void task_overrule(rt_t *rt, task_t *task, lua_State *L) {
+    if (task->state == TASK_PARKED) {
+        (void)task_interrupt(rt, task, L);
+        return;
+    }
+    lua_pop(task->co, task->arguments);
+    lua_pushboolean(task->co, 0);
+    lua_xmove(L, task->co, 1);
+    task->arguments = 2;
+}
+
+/* ---- one slice --------------------------------------------------------------------------------
+ */
+
+/* What its await asked for that could only be done once the coroutine had yielded. */
+static void after_park(rt_t *rt, task_t *task) {
+    lua_State *L = rt->vm->L;
+    task->state = TASK_PARKED;
+    task->parked_ns = rt->now_ns;
+    if (task->wakes_at_once) {
+        task->wakes_at_once = false;
+        task_wake(rt, task, L, true, 0);
+    } else if (task->future != NULL) {
+        future_t *future = task->future;
+        if (future->state == FUTURE_PENDING) {
+            future_add_waiter(future, task);
+        } else {
+            task->future = NULL;
+            task_wake(rt, task, L, future->state == FUTURE_OK, future_push(future, L));
+        }
+    } else if (task->op != NULL) {
+        op_t *op = task->op;
+        op->task = task;
+        op_start(rt, op);
+    }
+}
+
+static void task_ended(rt_t *rt, task_t *task, int rc) {
+    lua_State *L = rt->vm->L;
+    if (rc == VM_E_LUA) { /* the body in lua/stator catches all: this is a fault of the runtime */
+        (void)ecs_batch_drop(rt->world);
+        lua_pushliteral(L, "runtime");
+        lua_xmove(task->co, L, 1);
+        (void)rt_hook(rt, HOOK_FAULT, 2, 0);
+    }
+    task_free(rt, task);
+}
+
+void task_resume(rt_t *rt, task_t *task) {
+    rt->current = task;
+    rt->stats.resumes++;
+    task->state = TASK_RUNNING;
+    task->slice++;
+    (void)ecs_batch_begin(rt->world, RT_OWNER(OWNER_TASK, task_handle(task)));
+    int rc = vm_resume(rt->vm, task->co, task->arguments);
+    ecs_epoch_bump(rt->world);
+    rt->current = NULL;
+    if (rc == VM_E_ABANDONED) { return; }
+    if (rc != VM_E_LUA) { (void)ecs_batch_seal(rt->world, NULL); }
+    if (rc == VM_YIELD) {
+        after_park(rt, task);
+    } else {
+        task_ended(rt, task, rc);
+    }
+}

@@ -1,0 +1,18 @@
+--- The core as FFI sees it: one text with the C sources, see ecs/ecs_abi.h.
+local ffi = require "ffi"
+ffi.cdef(require "stator.abi_text")
+
+local M = {}
+M.C = ffi.C
+M.world = ffi.cast("ecs_world_t *", require("stator.core.world").pointer())
+M.shared = ffi.C.ecs_shared(M.world)
+M.TYPE = {
+  [0] = "bool", "int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t",
+  "float", "double", "char", "entity", "enum",
+}
+M.OP = { [0] = "spawn", "despawn", "insert", "set", "add", "remove", "expect" }
+
+--- The newest message of the core.
+function M.last_error() return ffi.string(ffi.C.ecs_last_error(M.world)) end
+
+return M

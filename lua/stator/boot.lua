@@ -1,0 +1,126 @@
+--- What the host calls: load a scene, stop it, describe it. See host/host.c.
+local core = require "stator.core.task"
+local fault = require "stator.fault"
+local link = require "stator.link"
+local log = require "stator.log"
+local registry = require "stator.registry"
+local scene = require "stator.scene"
+local system = require "stator.system"
+local task = require "stator.task"
+require "stator"
+
+local M = {}
+
+local function declare_host()
+  registry.script = { name = "host", index = 0, position = 0, params = {} }
+  link.declare()
+  fault.declare()
+  registry.script = nil
+  return { Link = link.Link, Fault = fault.Fault }
+end
+
+local function tell_problems(file, lines)
+  for _, line in ipairs(lines) do io.stderr:write(line, "\n") end
+  io.stderr:write(("%s: %d problem%s; nothing was started\n"):format(file, #lines, #lines == 1 and "" or "s"))
+end
+
+local function start_cell(loaded)
+  system.freeze()
+  for i, l in ipairs(link.list) do
+    if l.run_simulator then link.start_simulator(l, l.run_simulator, i * 2 - 1) end
+    link.start(l, i * 2)
+  end
+  system.start()
+  local s = loaded.settings
+  log.event("info", "host", ("%s: %d entities, %d scripts, %d links, %g Hz"):format(s.name, #loaded.entities,
+    #loaded.scripts, #link.list, s.tick_hz))
+end
+
+--- Loads and starts a scene. Answers its settings, or nothing after it has told what is wrong.
+---@param options { scene: string, check_only: boolean, sets: string[] }
+function M.load(options)
+  system.install()
+  local loaded = scene.load(options.scene, options.sets, declare_host)
+  local lines = loaded:report()
+  if #lines == 0 then
+    local problem = loaded:apply()
+    if problem then lines = { options.scene .. ": " .. problem } end
+  end
+  if #lines > 0 then return tell_problems(options.scene, lines) end
+  M.settings = loaded.settings
+  if options.check_only then
+    io.stdout:write(("%s: ok: %d entities, %d scripts, %d links\n"):format(options.scene, #loaded.entities,
+      #loaded.scripts, #loaded.links))
+  else
+    start_cell(loaded)
+  end
+  return loaded.settings
+end
+
+-- ---- stopping -------------------------------------------------------------------------------
+
+local function sorted_tasks()
+  local list = {}
+  for handle, t in pairs(task.by_handle) do
+    if not t.parent then list[#list + 1] = { handle = handle, task = t } end
+  end
+  table.sort(list, function(a, b) return a.handle < b.handle end)
+  return list
+end
+
+local function wait_for(tasks)
+  for _, t in ipairs(tasks) do
+    while not t.done do task.await(t.ended) end
+  end
+end
+
+--- Scripts first, so that their cleanup can still reach the devices; then links; then simulators.
+local function shut_down(reason)
+  local scripts, links, simulators = {}, {}, {}
+  for _, item in ipairs(sorted_tasks()) do
+    if item.task.script then scripts[#scripts + 1] = item.task end
+  end
+  for _, l in ipairs(link.list) do
+    links[#links + 1] = l.task
+    if l.simulator then simulators[#simulators + 1] = l.simulator end
+  end
+  for _, t in ipairs(scripts) do task.cancel(t, reason) end
+  wait_for(scripts)
+  for _, t in ipairs(links) do task.cancel(t, reason) end
+  wait_for(links)
+  for _, t in ipairs(simulators) do task.cancel(t, reason) end
+  wait_for(simulators)
+end
+
+--- Begins the orderly end. Answers the seconds it may take.
+function M.stop(reason)
+  log.event("info", "host", "stopping: " .. reason)
+  system.stopping = true
+  core.stop_systems()
+  task.spawn({ name = "stop", order = registry.order(0, 0, 0) }, shut_down, reason)
+  return M.settings and M.settings.stop_within_s or 2
+end
+
+--- Names the tasks that did not end in time.
+function M.tell_stuck()
+  for _, item in ipairs(sorted_tasks()) do
+    if item.task.name ~= "stop" then
+      log.event("error", item.task.name, "did not end in time; it waits here:\n" .. tostring(core.traceback(item.handle)))
+    end
+  end
+end
+
+--- The tail of the status line.
+function M.status() return link.status() end
+
+--- Last words. Answers whether there were faults.
+function M.summary()
+  if fault.count > 0 then
+    log.event("warn", "host", ("ended with %d fault%s"):format(fault.count, fault.count == 1 and "" or "s"))
+  else
+    log.event("info", "host", "ended in order")
+  end
+  return fault.count > 0
+end
+
+return M

@@ -1,0 +1,227 @@
+--- Composition of operations: blocks that run a function here, operations made of others, cleanup.
+local core = require "stator.core.task"
+local err = require "stator.err"
+local task = require "stator.task"
+
+local park, unwrap = core.park, core.unwrap
+
+local M = {}
+
+-- ---- blocks ---------------------------------------------------------------------------------
+
+--- Runs fn; cancels what it does after `seconds` and raises code "timeout". Nested deadlines: the
+--- earliest counts.
+---@param seconds number
+---@async
+function M.within(seconds, fn, ...)
+  if type(seconds) ~= "number" or not (seconds >= 0) then
+    err.raise("within: expected seconds and a function, got " .. tostring(seconds))
+  end
+  local scope = task.enter(task.current("within"))
+  task.deadline(scope, seconds)
+  return task.block(scope, fn, ...)
+end
+
+--- Runs fn; tasks spawned inside are joined before it returns. The first failure of one cancels the
+--- others and is raised.
+---@async
+function M.scope(fn, ...)
+  return task.block(task.enter(task.current("scope")), fn, ...)
+end
+
+--- Runs fn out of reach of cancellations from outside, at most for `within_s` of its own.
+---@param options { within_s: number }?
+---@async
+function M.shield(fn, options)
+  return unwrap(task.shielded(task.current("shield"), options and options.within_s, fn))
+end
+
+--- Runs fn and returns true and its results, or false and the error value. A cancellation from
+--- outside passes through.
+---@async
+function M.try(fn, ...)
+  local function pass(ok, ...)
+    if not ok and err.is_cancelled((...)) then error((...), 0) end
+    return ok, ...
+  end
+  return pass(xpcall(fn, err.handler, ...))
+end
+
+--- Raises an error value.
+function M.fail(code, message)
+  local e = err.new(tostring(code), tostring(message or code))
+  error(e, 0)
+end
+
+-- ---- cleanup --------------------------------------------------------------------------------
+
+local function add_cleanup(what, fn, options, on_failure)
+  if type(fn) ~= "function" then err.raise(what .. ": expected a function, got " .. type(fn)) end
+  local scope = task.current(what).scope
+  scope.cleanups = scope.cleanups or {}
+  table.insert(scope.cleanups, {
+    fn = fn, on_failure = on_failure,
+    within_s = options and options.within or task.CLEANUP_WITHIN_S,
+  })
+end
+
+--- Runs fn when the innermost block or the task ends, however it ends.
+---@param options { within: number }? its own deadline in seconds, 1 by default
+function M.defer(fn, options) add_cleanup("defer", fn, options, false) end
+
+--- Runs fn when the innermost block or the task ends by an error or a cancellation.
+function M.on_failure(fn, options) add_cleanup("on_failure", fn, options, true) end
+
+--- Cancels the innermost block once the operation ends.
+---@param reason string
+function M.cancel_when(x, reason)
+  local scope = task.current("cancel_when").scope
+  local future, cancel = task.start(x)
+  reason = reason or "cancelled"
+  task.child(function()
+    local ok, e = park(future)
+    if ok then
+      scope:cancel("cancelled", reason)
+    elseif err.is_cancelled(e) then
+      cancel(e)
+    else
+      scope:cancel("cancelled", reason .. ": " .. tostring(e.message))
+    end
+  end, { quiet = true, daemon = true })
+end
+
+-- ---- tasks ----------------------------------------------------------------------------------
+
+--- Spawns a child of the innermost block. Its failure cancels the block.
+---@return userdata future
+function M.spawn(fn, ...)
+  if type(fn) ~= "function" then err.raise("spawn: expected a function, got " .. type(fn)) end
+  return task.child(fn, {}, ...).future
+end
+
+--- Lets an operation run without waiting for it here.
+---@return userdata future
+function M.start(x)
+  return (task.start(x))
+end
+
+--- Makes a function of operations into one: `local home = stator.async(function(axis) ... end)`,
+--- then `await(home(1))`.
+function M.async(fn)
+  if type(fn) ~= "function" then err.raise("async: expected a function, got " .. type(fn)) end
+  return function(...) return task.operation(fn, ...) end
+end
+
+-- ---- all, race, any --------------------------------------------------------------------------
+
+--- Entries in a fixed order: the list, then names in the order in which their operations were made.
+local function entries_of(what, list)
+  if type(list) ~= "table" then err.raise(what .. ": expected a table of operations, got " .. type(list)) end
+  local entries = {}
+  for i = 1, #list do entries[i] = { key = i, x = list[i] } end
+  local named = {}
+  for key, x in pairs(list) do
+    if type(key) == "string" then
+      local sequence = core.is(x) == "operation" and x:sequence() or math.huge
+      named[#named + 1] = { key = key, x = x, sequence = sequence }
+    end
+  end
+  table.sort(named, function(a, b)
+    if a.sequence ~= b.sequence then return a.sequence < b.sequence end
+    return a.key < b.key
+  end)
+  for _, entry in ipairs(named) do entries[#entries + 1] = entry end
+  if #entries == 0 then err.raise(what .. ": expected at least one operation") end
+  return entries
+end
+
+local function start_all(entries, mode)
+  local group = core.future(#entries, mode)
+  for _, entry in ipairs(entries) do
+    entry.future, entry.cancel, entry.task = task.start(entry.x)
+    entry.future:tell(group)
+  end
+  return group
+end
+
+--- Takes back what still runs, and waits until its cleanup has ended.
+local function cancel_rest(entries, why)
+  for _, entry in ipairs(entries) do
+    if entry.future and entry.future:state() == "pending" then entry.cancel(why) end
+  end
+  for _, entry in ipairs(entries) do
+    if entry.task and not entry.task.done then
+      task.shielded(task.current("race"), nil, function() unwrap(park(entry.task.ended)) end)
+    end
+  end
+end
+
+--- Waits for the group. Whatever happens, nothing that was started is left running.
+local function wait_group(entries, mode)
+  local group = start_all(entries, mode)
+  local ok, e = park(group)
+  cancel_rest(entries, e)
+  if not ok then error(e, 0) end
+end
+
+local function run_race(entries)
+  wait_group(entries, "race")
+  for _, entry in ipairs(entries) do
+    if entry.future:state() == "ok" then return entry.key, entry.future:values() end
+    if entry.future:state() == "failed" and not err.is_cancelled((entry.future:values())) then
+      error((entry.future:values()), 0)
+    end
+  end
+end
+
+local function run_all(entries)
+  wait_group(entries, "all")
+  local results, named = {}, nil
+  for _, entry in ipairs(entries) do
+    if entry.future:state() == "failed" and not err.is_cancelled((entry.future:values())) then
+      error((entry.future:values()), 0)
+    end
+  end
+  for _, entry in ipairs(entries) do
+    results[entry.key] = (entry.future:values())
+    named = named or type(entry.key) == "string"
+  end
+  if named then return results end
+  return unpack(results, 1, #entries)
+end
+
+local function run_any(entries)
+  wait_group(entries, "any")
+  local first
+  for _, entry in ipairs(entries) do
+    if entry.future:state() == "ok" then return entry.key, entry.future:values() end
+    first = first or (entry.future:values())
+  end
+  local e = err.new("all_failed", "every alternative failed, first: " .. tostring(first and first.message), first)
+  error(e, 0)
+end
+
+--- Marks the operations as used, so that they count as combined even before they are started.
+local function combinator(what, run)
+  return function(list)
+    local entries = entries_of(what, list)
+    for _, entry in ipairs(entries) do
+      if core.is(entry.x) == "operation" then entry.x:claim() end
+    end
+    return task.operation(run, entries)
+  end
+end
+
+--- Ends when the first one ends: `local who, value = await(stator.race { done = a, late = b })`.
+--- Ties go to the one made first; the others are cancelled and cleaned up before it returns. A
+--- failure that comes first is raised.
+M.race = combinator("race", run_race)
+
+--- Ends when all have: the first value of each, in order; a table when there are names. The first
+--- failure cancels the others and is raised.
+M.all = combinator("all", run_all)
+
+--- Ends with the first success; raises code "all_failed" when there is none.
+M.any = combinator("any", run_any)
+
+return M

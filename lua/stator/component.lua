@@ -1,0 +1,525 @@
+--- Components and enums: declared in a script's body, laid out by the core when the registry is
+--- frozen, then given FFI types.
+---
+--- A component has three C types of the same layout: `read`, const at every level, what scripts
+--- see; `write`, for writers; `payload`, for the command stream. A fixed array is a struct of its
+--- own whose metatype checks the index (1 to n); text is read as a Lua string.
+local ffi = require "ffi"
+local abi = require "stator.abi"
+local core = require "stator.core.world"
+local err = require "stator.err"
+local registry = require "stator.registry"
+
+local C = abi.C
+local TYPE = abi.TYPE
+
+---@class stator.Component
+---@field name string
+---@field id integer
+---@field fields table[] name, type, count, offset, size, enum, is_array
+---@field by_name table<string, table>
+---@field size integer bytes
+local Component = {}
+Component.__index = Component
+Component.__tostring = function(c) return "component " .. c.name end
+--- `Report { hot = 3 }`: a value for cmd:spawn and cmd:insert.
+Component.__call = function(c, values)
+  if values ~= nil and type(values) ~= "table" then
+    err.raise(("%s: expected a table of fields, got %s"):format(c.name, type(values)), 2)
+  end
+  return { component = c, values = values or {} }
+end
+
+local M = { Component = Component }
+
+--- Declares a component, or refers to one that is declared elsewhere.
+---@param name string
+---@param fields string[]? such as { "double speed_rpm", "char label[24]" }; nil: declared elsewhere
+---@return stator.Component
+function M.component(name, fields)
+  if type(name) ~= "string" then
+    error("component: expected a name, got " .. type(name), 2)
+  end
+  local _, _, place = registry.declare('component "' .. name .. '"', 3)
+  local known = registry.components[name]
+  if not known then
+    known = setmetatable({ name = name, places = {} }, Component)
+    registry.components[name] = known
+    table.insert(registry.component_list, known)
+  end
+  known.mentioned = known.mentioned or place
+  if fields then
+    if type(fields) ~= "table" then
+      error(('component "%s": expected a list of fields, got %s'):format(name, type(fields)), 2)
+    end
+    for i, field in ipairs(fields) do
+      if type(field) ~= "string" then
+        error(('component "%s": field %d is no text such as "double speed_rpm"'):format(name, i), 2)
+      end
+    end
+    known.places[#known.places + 1] = { place = place, fields = fields }
+  end
+  return known
+end
+
+---@class stator.Enum
+local Enum = {}
+Enum.__index = function(e, key)
+  local method = rawget(Enum, key)
+  if method then return method end
+  error(('enum %s has no member "%s"%s'):format(rawget(e, "_name"), tostring(key),
+    err.nearest(tostring(key), rawget(e, "_members"))), 2)
+end
+Enum.__newindex = function(e) error("enum " .. rawget(e, "_name") .. " cannot be changed", 2) end
+
+--- The member of an ordinal, or nil.
+function Enum:name_of(value) return self._members[value + 1] end
+
+--- The ordinal of a member's name or ordinal; raises for anything else.
+local function enum_ordinal(e, value, what)
+  if type(value) == "string" then
+    local ordinal = e._ordinals[value]
+    if ordinal then return ordinal end
+    error(('%s: "%s" is no member of %s%s'):format(what, value, e._name, err.nearest(value, e._members)))
+  end
+  if type(value) == "number" and e._members[value + 1] then return value end
+  err.raise(("%s: expected a member of %s, got %s"):format(what, e._name, tostring(value)))
+end
+
+--- Declares an enum: `Mode.auto` is an ordinal, an unknown member raises.
+---@param name string
+---@param members string[]
+function M.enum(name, members)
+  local _, _, place = registry.declare('enum "' .. tostring(name) .. '"', 3)
+  if type(members) ~= "table" or #members == 0 then
+    error(('enum "%s": expected a list of member names'):format(tostring(name)), 2)
+  end
+  local e = { _name = name, _members = members, _ordinals = {}, _place = place }
+  for i, member in ipairs(members) do
+    e._ordinals[member] = i - 1
+    e[member] = i - 1
+  end
+  local known = registry.enums[name]
+  if known then
+    if table.concat(known._members, ",") ~= table.concat(members, ",") then
+      error(('enum "%s" was declared with other members at %s'):format(name, known._place), 2)
+    end
+    return known
+  end
+  setmetatable(e, Enum)
+  registry.enums[name] = e
+  table.insert(registry.enum_list, e)
+  return e
+end
+
+-- ---- FFI types ------------------------------------------------------------------------------
+
+local C_TYPE = { enum = "int32_t", entity = "double" }
+
+local function bad_index(what, i, n)
+  error(("%s: index %s is outside 1 to %d"):format(what, tostring(i), n), 3)
+end
+
+--- The struct that stands for T[n]. Cached: a metatype is set once.
+local array_types = {}
+local function array_type(c_type, n, writable, is_entity, what)
+  local key = c_type .. n .. (writable and "w" or "r") .. (is_entity and "e" or "")
+  if array_types[key] then return array_types[key] end
+  local t = ffi.typeof(("struct { %s%s v[%d]; }"):format(writable and "" or "const ", c_type, n))
+  local mt = { __len = function() return n end }
+  function mt.__index(a, i)
+    if not (type(i) == "number" and i >= 1 and i <= n) then bad_index(what, i, n) end
+    local value = a.v[i - 1]
+    if is_entity and value == 0 then return nil end
+    return value
+  end
+  function mt.__newindex(a, i, value)
+    if not writable then error("attempt to write to constant location", 2) end
+    if not (type(i) == "number" and i >= 1 and i <= n) then bad_index(what, i, n) end
+    a.v[i - 1] = is_entity and (value or 0) or value
+  end
+  ffi.metatype(t, mt)
+  array_types[key] = t
+  return t
+end
+
+--- Text and entity fields are read through functions, so they have hidden names in the struct.
+local function hidden(field) return TYPE[field.type] == "char" or TYPE[field.type] == "entity" end
+
+local function struct_of(fields, mode)
+  local parts, types = {}, {}
+  local const = mode == "read" and "const " or ""
+  for _, f in ipairs(fields) do
+    local c_type = C_TYPE[TYPE[f.type]] or TYPE[f.type]
+    if f.is_array and mode ~= "payload" then
+      types[#types + 1] = array_type(c_type, f.count, mode == "write", TYPE[f.type] == "entity", f.name)
+      parts[#parts + 1] = ("%s$ %s;"):format(const, f.name)
+    elseif f.is_array or TYPE[f.type] == "char" then
+      local name = mode ~= "payload" and "raw_" .. f.name or f.name
+      parts[#parts + 1] = ("%s%s %s[%d];"):format(const, c_type, name, f.count)
+    else
+      local name = mode ~= "payload" and hidden(f) and "raw_" .. f.name or f.name
+      parts[#parts + 1] = ("%s%s %s;"):format(const, c_type, name)
+    end
+  end
+  return ffi.typeof("struct { " .. table.concat(parts, " ") .. " }", unpack(types))
+end
+
+local function read_text(p, n)
+  local length = 0
+  while length < n and p[length] ~= 0 do length = length + 1 end
+  return ffi.string(p, length)
+end
+
+local function getters_of(fields)
+  local get = {}
+  for _, f in ipairs(fields) do
+    local raw = "raw_" .. f.name
+    if TYPE[f.type] == "char" then
+      local n = f.count
+      get[f.name] = function(ref) return read_text(ref[raw], n) end
+    elseif TYPE[f.type] == "entity" and not f.is_array then
+      get[f.name] = function(ref)
+        local id = ref[raw]
+        if id == 0 then return nil end
+        return id
+      end
+    end
+  end
+  return get
+end
+
+local function write_text(component, field, ref, value)
+  if type(value) ~= "string" then
+    error(("%s.%s: expected text, got %s"):format(component, field.name, type(value)), 3)
+  end
+  if #value > field.count then
+    error(('%s.%s: "%s" is longer than %d bytes'):format(component, field.name, value, field.count), 3)
+  end
+  local p = ref["raw_" .. field.name]
+  ffi.fill(p, field.count)
+  ffi.copy(p, value, #value)
+end
+
+local function metatype(component, t, writable)
+  local get, by_name, name = getters_of(component.fields), component.by_name, component.name
+  ffi.metatype(t, {
+    __index = function(ref, key)
+      local getter = get[key]
+      if getter then return getter(ref) end
+      error(('%s has no field "%s"%s'):format(name, tostring(key),
+        err.nearest(tostring(key), component.field_names)), 2)
+    end,
+    __newindex = function(ref, key, value)
+      local field = by_name[key]
+      if not field then
+        error(('%s has no field "%s"%s'):format(name, tostring(key),
+          err.nearest(tostring(key), component.field_names)), 2)
+      end
+      if not writable then error("attempt to write to constant location", 2) end
+      if TYPE[field.type] == "char" then return write_text(name, field, ref, value) end
+      ref["raw_" .. key] = value or 0
+    end,
+  })
+end
+
+-- ---- boxes ----------------------------------------------------------------------------------
+
+local shared = abi.shared
+
+local function box_error(name, box, i)
+  if box.epoch ~= shared.epoch then
+    error(("%s: this view was taken before an await: take it again"):format(name), 3)
+  end
+  if box.p == nil then error(name .. ": this chunk has no such column", 3) end
+  error(("%s: row %s is outside 0 to %d"):format(name, tostring(i), box.count - 1), 3)
+end
+
+local function box_type(component, row)
+  local t = ffi.typeof([[struct { const $ *const p; const int32_t count; const uint32_t epoch;
+    uint64_t *const changed; const uint64_t before; }]], row)
+  local name = component.name
+  local methods = {
+    --- Withdraws the mark that this chunk's column was changed.
+    skip = function(box)
+      if box.changed ~= nil and box.epoch == shared.epoch then box.changed[0] = box.before end
+    end,
+  }
+  ffi.metatype(t, {
+    __index = function(box, i)
+      if type(i) == "number" then
+        if i >= 0 and i < box.count and box.epoch == shared.epoch and box.p ~= nil then
+          return box.p[i]
+        end
+        box_error(name, box, i)
+      end
+      return methods[i]
+    end,
+    __len = function(box) return box.count end,
+  })
+  return t
+end
+
+local function writer_box_type(component, row)
+  local t = ffi.typeof([[struct { $ *const p; const int32_t count; const uint32_t epoch;
+    uint64_t *const changed; const uint64_t before; }]], row)
+  local name = component.name
+  local function skip(box)
+    if box.changed ~= nil and box.epoch == shared.epoch then box.changed[0] = box.before end
+  end
+  ffi.metatype(t, {
+    __index = function(box, i)
+      if type(i) == "number" then
+        if i >= 0 and i < box.count and box.epoch == shared.epoch then return box.p[i] end
+        box_error(name, box, i)
+      end
+      return i == "skip" and skip or nil
+    end,
+    __newindex = function() error(name .. ": bind the row and set its fields", 2) end,
+    __len = function(box) return box.count end,
+  })
+  return t
+end
+
+-- ---- plain values ---------------------------------------------------------------------------
+
+local function plain_field(f, ref)
+  local value = ref[f.name]
+  if not f.is_array then return value end
+  local list = {}
+  for i = 1, f.count do list[i] = value[i] end
+  return list
+end
+
+--- A Lua table with the fields of a view; outlives awaits.
+function Component:to_table(ref)
+  local out = {}
+  for _, f in ipairs(self.fields) do out[f.name] = plain_field(f, ref) end
+  return out
+end
+
+-- ---- recording ------------------------------------------------------------------------------
+
+local RANGE = {
+  int8_t = { -128, 127 }, uint8_t = { 0, 255 }, int16_t = { -32768, 32767 }, uint16_t = { 0, 65535 },
+  int32_t = { -2147483648, 2147483647 }, uint32_t = { 0, 4294967295 },
+}
+
+local function describe(value)
+  if type(value) == "string" then return '"' .. value .. '"' end
+  return tostring(value)
+end
+
+local function wants(f)
+  local t = TYPE[f.type]
+  if t == "char" then return ("text of at most %d bytes"):format(f.count) end
+  if t == "entity" then return "an entity" end
+  if RANGE[t] then return ("a whole number from %.0f to %.0f"):format(RANGE[t][1], RANGE[t][2]) end
+  return t == "bool" and "true or false" or "a number"
+end
+
+--- Checks one scalar; returns what is stored. Raises without a position.
+local function scalar(component, f, value)
+  local t = TYPE[f.type]
+  local ok
+  if t == "enum" then
+    return enum_ordinal(component.enums[f.enum], value, component.name .. "." .. f.name)
+  elseif t == "bool" then
+    ok = type(value) == "boolean"
+  elseif t == "char" then
+    ok = type(value) == "string" and #value <= f.count
+  elseif t == "entity" then
+    local id = type(value) == "table" and value.id and value:id() or value
+    ok = type(id) == "number"
+    value = id
+  elseif RANGE[t] then
+    ok = type(value) == "number" and value >= RANGE[t][1] and value <= RANGE[t][2] and value % 1 == 0
+  else
+    ok = type(value) == "number"
+  end
+  if ok then return value end
+  err.raise(("%s.%s: expected %s, got %s"):format(component.name, f.name, wants(f), describe(value)))
+end
+
+local function array(component, f, value)
+  local n = (type(value) == "table" or type(value) == "cdata") and #value
+  if n ~= f.count then
+    err.raise(("%s.%s: expected %d values, got %s"):format(component.name, f.name, f.count,
+      n and n or type(value)))
+  end
+  local out = {}
+  for i = 1, n do out[i] = scalar(component, f, value[i]) end
+  return out
+end
+
+--- Checks a field's value and answers what store_field takes.
+local function checked(component, f, value)
+  if f.is_array then return array(component, f, value) end
+  return scalar(component, f, value)
+end
+
+local function store_array(p, values)
+  for i = 1, #values do p[i - 1] = values[i] end
+end
+
+local function store_text(p, n, text)
+  ffi.fill(p, n)
+  ffi.copy(p, text, #text)
+end
+
+local function unknown_field(component, values)
+  local names = {}
+  for key in pairs(values) do
+    if not component.by_name[key] then names[#names + 1] = tostring(key) end
+  end
+  table.sort(names)
+  err.raise(('%s has no field "%s"%s'):format(component.name, names[1],
+    err.nearest(names[1], component.field_names)))
+end
+
+local function count_keys(values)
+  local n = 0
+  for _ in pairs(values) do n = n + 1 end
+  return n
+end
+
+local function not_recorded()
+  err.raise(abi.last_error())
+end
+
+--- Source of one branch of the recorder: `local v3 = values.speed` and its check.
+local function check_source(i, f)
+  local t = TYPE[f.type]
+  local simple = not f.is_array and (t == "double" or t == "float" or t == "bool")
+  local test = simple and ('if type(v%d) ~= "%s" then v%d = checked(component, fields[%d], v%d) end')
+    :format(i, t == "bool" and "boolean" or "number", i, i, i)
+    or ("v%d = checked(component, fields[%d], v%d)"):format(i, i, i)
+  return ("local v%d = values[%q] if v%d ~= nil then n = n + 1 mask = mask + %.0f %s end\n")
+    :format(i, f.name, i, 2 ^ (i - 1), test)
+end
+
+local function store_source(i, f)
+  local store
+  if f.is_array then
+    store = ("store_array(p[%q], v%d)"):format(f.name, i)
+  elseif TYPE[f.type] == "char" then
+    store = ("store_text(p[%q], %d, v%d)"):format(f.name, f.count, i)
+  else
+    store = ("p[%q] = v%d"):format(f.name, i)
+  end
+  return ("if v%d ~= nil then %s end\n"):format(i, store)
+end
+
+--- A function (id, values) that records one command; generated, so that it becomes a trace of its
+--- own however many components there are. `op` is ECS_OP_INSERT, SET, ADD or EXPECT.
+local function recorder(component, op)
+  local source = {
+    "local component, fields, C, world, cast, pointer, checked, store_array, store_text, ",
+    "count_keys, unknown_field, not_recorded, type = ...\n",
+    "return function(id, values)\nlocal n, mask = 0, 0\n",
+  }
+  for i, f in ipairs(component.fields) do source[#source + 1] = check_source(i, f) end
+  source[#source + 1] = "if count_keys(values) ~= n then unknown_field(component, values) end\n"
+  source[#source + 1] = ("local slot = C.ecs_record(world, %d, id, %d, mask)\n"):format(op, component.id)
+  source[#source + 1] = "if slot == nil then not_recorded() end\nlocal p = cast(pointer, slot)\n"
+  for i, f in ipairs(component.fields) do source[#source + 1] = store_source(i, f) end
+  source[#source + 1] = "end"
+  local chunk = assert(loadstring(table.concat(source), "=record " .. component.name))
+  return chunk(component, component.fields, C, abi.world, ffi.cast, component.payload_pointer, checked,
+    store_array, store_text, count_keys, unknown_field, not_recorded, type)
+end
+
+local function refuse_add(component)
+  for _, f in ipairs(component.fields) do
+    local t = TYPE[f.type]
+    if t == "bool" or t == "char" or t == "entity" or t == "enum" then return f end
+  end
+end
+
+local function adder(component)
+  local add = recorder(component, C.ECS_OP_ADD)
+  if not refuse_add(component) then return add end
+  return function(id, values)
+    for _, f in ipairs(component.fields) do
+      local t = TYPE[f.type]
+      if values[f.name] ~= nil and (t == "bool" or t == "char" or t == "entity" or t == "enum") then
+        err.raise(("%s.%s: %s cannot be added to"):format(component.name, f.name, t))
+      end
+    end
+    add(id, values)
+  end
+end
+
+-- ---- freeze ---------------------------------------------------------------------------------
+
+local function register(component, problems)
+  local first = component.places[1]
+  if not first then
+    local names = {}
+    for _, c in ipairs(registry.component_list) do if c.places[1] then names[#names + 1] = c.name end end
+    problems[#problems + 1] = ('%s: component "%s" is declared nowhere%s'):format(
+      component.mentioned, component.name, err.nearest(component.name, names))
+    return
+  end
+  for _, declared in ipairs(component.places) do
+    local id, message, code = core.component(component.name, declared.fields)
+    if code == "ECS_E_CONFLICT" then
+      message = ("declared with other fields at %s"):format(first.place)
+    end
+    if not id then
+      problems[#problems + 1] = ('%s: component "%s": %s'):format(declared.place, component.name, message)
+      return
+    end
+    component.id = id
+  end
+end
+
+local function build(component, enums)
+  component.fields, component.size = core.fields(component.id)
+  component.by_name, component.field_names, component.enums = {}, {}, enums
+  for i, f in ipairs(component.fields) do
+    f.index = i - 1
+    component.by_name[f.name] = f
+    component.field_names[i] = f.name
+  end
+  component.is_tag = component.size == 0
+  if component.is_tag then return end
+  local read, write = struct_of(component.fields, "read"), struct_of(component.fields, "write")
+  local payload = struct_of(component.fields, "payload")
+  metatype(component, read, false)
+  metatype(component, write, true)
+  component.read_type, component.write_type, component.payload_type = read, write, payload
+  component.read_pointer = ffi.typeof("const $ *", read)
+  component.write_pointer = ffi.typeof("$ *", write)
+  component.payload_pointer = ffi.typeof("$ *", payload)
+  component.box = ffi.typeof("$ *", box_type(component, read))
+  component.writer_box = ffi.typeof("$ *", writer_box_type(component, write))
+  component.insert = recorder(component, C.ECS_OP_INSERT)
+  component.set = recorder(component, C.ECS_OP_SET)
+  component.add = adder(component)
+end
+
+--- Registers everything with the core and makes the FFI types. Answers a list of problems.
+---@return string[]
+function M.freeze()
+  local problems, enums = {}, {}
+  for _, e in ipairs(registry.enum_list) do
+    local id, message = core.enum(e._name, e._members)
+    if id then
+      enums[id] = e
+    else
+      problems[#problems + 1] = ('%s: enum "%s": %s'):format(e._place, e._name, message)
+    end
+  end
+  for _, component in ipairs(registry.component_list) do register(component, problems) end
+  if #problems > 0 then return problems end
+  for _, component in ipairs(registry.component_list) do build(component, enums) end
+  M.by_id = {}
+  for _, component in ipairs(registry.component_list) do M.by_id[component.id] = component end
+  return problems
+end
+
+M.checked = checked
+M.enum_ordinal = enum_ordinal
+
+return M

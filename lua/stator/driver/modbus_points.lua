@@ -1,0 +1,177 @@
+--- Points: fields of components bound to Modbus addresses in the scene.
+---
+---   "eye1.PhotoEye.blocked": "di 3"            input: a discrete input fills the field
+---   "belt1.Belt.run": "coil 5"                 output: the coil follows the field
+---   "tank.Level.mm": "ir 10 f32 cdab"          input register, with type and byte order
+---   "drive.Status.word": "hr 20 in"            a holding register that is only read
+---
+--- Inputs are read every `scan_s` of the link, neighbours in one request; outputs are written when
+--- the link comes up and whenever the field changes.
+local abi = require "stator.abi"
+local combine = require "stator.combine"
+local command = require "stator.command"
+local core = require "stator.core.task"
+local entity = require "stator.entity"
+local err = require "stator.err"
+local log = require "stator.log"
+local pdu = require "stator.driver.modbus"
+local task = require "stator.task"
+local time = require "stator.time"
+
+local TYPE = abi.TYPE
+local GAP_MAX = 8 -- addresses read along between two inputs, rather than asking twice
+
+local M = {}
+
+local AREAS = {
+  di = { read = "read_discrete", bits = true },
+  coil = { read = "read_coils", bits = true, writable = true },
+  ir = { read = "read_input" },
+  hr = { read = "read_holding", writable = true },
+}
+local AREA_NAMES = { "coil", "di", "hr", "ir" }
+
+--- Reads "hr 20 f32 cdab in". Answers a point, or nil and what is wrong.
+---@param text string
+function M.parse(text)
+  local words = {}
+  for word in text:gmatch("%S+") do words[#words + 1] = word end
+  local area = AREAS[words[1] or ""]
+  if not area then
+    return nil, ('unknown area "%s"%s; expected di, coil, ir or hr'):format(words[1] or "", err.nearest(words[1] or "", AREA_NAMES))
+  end
+  local address = tonumber(words[2])
+  if not address or address % 1 ~= 0 or address < 0 or address > 65535 then
+    return nil, ('"%s" is no address from 0 to 65535'):format(words[2] or "")
+  end
+  local point = { area = words[1], address = address, input = not area.writable, as = area.bits and "bit" or "u16", order = "abcd" }
+  for i = 3, #words do
+    local word = words[i]
+    if word == "in" then
+      point.input = true
+    elseif pdu.TYPES[word] and not area.bits then
+      point.as = word
+    elseif (word == "abcd" or word == "cdab" or word == "badc" or word == "dcba") and not area.bits then
+      point.order = word
+    else
+      return nil, ('"%s" is no type (%s), order (%s) or "in"'):format(word, table.concat(pdu.TYPE_NAMES, " "),
+        table.concat(pdu.ORDERS, " "))
+    end
+  end
+  point.size = area.bits and 1 or pdu.TYPES[point.as][1]
+  return point
+end
+
+--- Whether a field can hold the point; answers what is wrong, or nil.
+function M.check(point, field)
+  local t = TYPE[field.type]
+  if field.is_array or t == "char" or t == "entity" then return "a point fills a single number or bool" end
+  if point.as == "bit" and t ~= "bool" then return "a bit needs a bool field, this one is " .. t end
+  if point.as ~= "bit" and t == "bool" then return "a register does not fit a bool field" end
+end
+
+-- ---- inputs ---------------------------------------------------------------------------------
+
+local function group_inputs(points)
+  local inputs, groups = {}, {}
+  for _, p in ipairs(points) do if p.input then inputs[#inputs + 1] = p end end
+  table.sort(inputs, function(a, b)
+    if a.area ~= b.area then return a.area < b.area end
+    if a.address ~= b.address then return a.address < b.address end
+    return a.path < b.path
+  end)
+  for _, p in ipairs(inputs) do
+    local g = groups[#groups]
+    local max = AREAS[p.area].bits and pdu.MAX_READ_BITS or pdu.MAX_READ_REGISTERS
+    local fits = g and g.area == p.area and p.address <= g.last + 1 + GAP_MAX and p.address + p.size - g.first <= max
+    if not fits then
+      g = { area = p.area, first = p.address, last = p.address, points = {} }
+      groups[#groups + 1] = g
+    end
+    g.last = math.max(g.last, p.address + p.size - 1)
+    g.points[#g.points + 1] = p
+  end
+  return groups
+end
+M.group_inputs = group_inputs
+
+local function value_of(point, values)
+  if point.as == "bit" then return values[point.address] end
+  return pdu.value_at(values, point.address, point.as, point.order)
+end
+
+local function equal(view, name, value)
+  local now = view[name]
+  return now == value or (now ~= now and value ~= value)
+end
+
+--- Sets the fields that differ.
+local function store(point, value)
+  local view = entity.Entity.find(point.entity, point.component)
+  if view and not equal(view, point.field.name, value) then
+    command:set(point.entity, point.component, { [point.field.name] = value })
+  end
+end
+
+local function read_group(l, group)
+  local values = task.await(l.driver.methods[AREAS[group.area].read](l.handle, group.first, group.last - group.first + 1))
+  for _, point in ipairs(group.points) do store(point, value_of(point, values)) end
+end
+
+local function run_inputs(l, groups)
+  for _ in time.every(l.settings.scan_s) do
+    for _, group in ipairs(groups) do
+      local ok, e = combine.try(read_group, l, group)
+      if not ok and l.state == "up" then log.event("warn", l.task_name, "points: " .. tostring(e.message)) end
+    end
+  end
+end
+
+-- ---- outputs --------------------------------------------------------------------------------
+
+local function write(l, point)
+  local view = entity.Entity.find(point.entity, point.component)
+  if not view then return end
+  local value = view[point.field.name]
+  local methods = l.driver.methods
+  if point.as == "bit" then
+    task.await(methods.write_coil(l.handle, point.address, value))
+  elseif point.size == 1 then
+    task.await(methods.write_register(l.handle, point.address, pdu.registers_of_value(value, point.as, point.order)[1]))
+  else
+    task.await(methods.write_value(l.handle, point.address, value, { as = point.as, order = point.order }))
+  end
+end
+
+local function watch(point)
+  return core.watch("changed", point.entity, point.component.id, { point.field.index, 0 }):start()
+end
+
+--- Writes an output once, then whenever its field changes. What fails is tried again.
+local function run_output(l, point)
+  local future
+  combine.defer(function()
+    if future then future:abort() end
+  end)
+  while true do
+    future = watch(point) -- from here on no change is missed
+    local ok, e = combine.try(write, l, point)
+    while not ok do
+      if l.state == "up" then log.event("warn", l.task_name, ("output %s: %s"):format(point.path, e.message)) end
+      task.await(core.sleep(l.settings.scan_s))
+      ok, e = combine.try(write, l, point)
+    end
+    task.await(future)
+  end
+end
+
+--- Serves a link's points while it is up; a child of the link's task.
+function M.run(l)
+  local groups = group_inputs(l.points)
+  if #groups > 0 then task.child(run_inputs, { name = l.task_name }, l, groups) end
+  for _, point in ipairs(l.points) do
+    if not point.input then task.child(run_output, { name = l.task_name }, l, point) end
+  end
+end
+
+return M

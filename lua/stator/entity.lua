@@ -1,0 +1,164 @@
+--- Entities are numbers with methods: numbers get a base metatable whose index is a function. They
+--- read; what changes them is `cmd`.
+local ffi = require "ffi"
+local abi = require "stator.abi"
+local core = require "stator.core.world"
+local err = require "stator.err"
+local registry = require "stator.registry"
+
+local C, world, cast = abi.C, abi.world, ffi.cast
+
+local M = {}
+local Entity = {} -- methods of ids
+M.Entity = Entity
+
+local function no_entity(id)
+  err.raise(("entity %s does not exist"):format(tostring(id)))
+end
+
+--- "belt1/eye1" for one with a name, else "#12".
+function M.path(id)
+  if not C.ecs_alive(world, id) then return nil end
+  local parts, at = {}, id
+  while at ~= 0 do
+    local name = C.ecs_name(world, at)
+    table.insert(parts, 1, name ~= nil and ffi.string(name) or "#" .. at % 4294967296)
+    at = C.ecs_parent(world, at)
+  end
+  return table.concat(parts, "/")
+end
+
+local function need_component(component)
+  if getmetatable(component) ~= require("stator.component").Component then
+    err.raise("expected a component, got " .. type(component))
+  end
+  if not component.id then err.raise(component.name .. " is not laid out yet: scripts' bodies only declare") end
+end
+
+local function absent(id, component)
+  need_component(component)
+  if not C.ecs_alive(world, id) then no_entity(id) end
+  if component.is_tag then err.raise(component.name .. " is a tag and has no values: use has()") end
+  err.raise(("%s has no %s"):format(M.path(id), component.name))
+end
+
+--- A view of a component: read-only, good until the next await. Raises when it is absent.
+---@param component stator.Component
+function Entity.get(id, component)
+  local p = component.id and C.ecs_view(world, id, component.id) or nil
+  if p == nil then absent(id, component) end
+  return cast(component.read_pointer, p)[0]
+end
+
+--- As get, but nil when the entity or the component is not there.
+function Entity.find(id, component)
+  need_component(component)
+  local p = C.ecs_view(world, id, component.id)
+  if p == nil then return nil end
+  return cast(component.read_pointer, p)[0]
+end
+
+---@return boolean
+function Entity.has(id, component)
+  need_component(component)
+  return C.ecs_has(world, id, component.id)
+end
+
+--- A plain table with the component's fields; outlives awaits. Raises when it is absent.
+function Entity.copy(id, component)
+  return component:to_table(Entity.get(id, component))
+end
+
+---@return boolean
+function Entity.alive(id) return C.ecs_alive(world, id) end
+
+---@return number? the parent
+function Entity.parent(id)
+  local parent = C.ecs_parent(world, id)
+  if parent ~= 0 then return parent end
+end
+
+---@return number[] in the order in which they were spawned
+function Entity.children(id)
+  local list, at = {}, C.ecs_child_first(world, id)
+  while at ~= 0 do
+    list[#list + 1] = at
+    at = C.ecs_child_next(world, at)
+  end
+  return list
+end
+
+---@param name string
+---@return number? the child of that name
+function Entity.child(id, name)
+  for _, child in ipairs(Entity.children(id)) do
+    if Entity.name(child) == name then return child end
+  end
+end
+
+---@return string? its name among its siblings
+function Entity.name(id)
+  local name = C.ecs_name(world, id)
+  if name ~= nil then return ffi.string(name) end
+end
+
+---@return string? names from the root, as "belt1/eye1"
+function Entity.path(id) return M.path(id) end
+
+---@return string[] names of its components
+function Entity.components(id) return core.components(id) end
+
+function Entity.id(id) return id end
+
+debug.setmetatable(0, {
+  __index = function(number, key)
+    local method = Entity[key]
+    if method then return method end
+    local names = {}
+    for name in pairs(Entity) do names[#names + 1] = name end
+    table.sort(names)
+    err.raise(('a number (%s) has no field "%s"%s'):format(number, tostring(key),
+      err.nearest(tostring(key), names)))
+  end,
+  __metatable = "number",
+})
+
+-- ---- late-bound handles ---------------------------------------------------------------------
+
+--- An entity by name, looked up when it is used: it may be declared before the scene is built.
+local Handle = {}
+Handle.__index = function(_, key)
+  if key == "id" then return Handle.id end
+  local method = Entity[key]
+  if not method then err.raise(('an entity has no method "%s"'):format(tostring(key))) end
+  return function(self, ...) return method(Handle.id(self), ...) end
+end
+Handle.__tostring = function(h) return "entity " .. rawget(h, "_path") end
+
+--- The id; raises when there is no entity of that name.
+function Handle.id(handle)
+  local id = C.ecs_lookup(world, rawget(handle, "_path"))
+  if id == 0 then err.raise(('there is no entity "%s"'):format(rawget(handle, "_path"))) end
+  return id
+end
+
+--- Declares that a script uses the entity `path`; `stator check` verifies it.
+---@param path string names from the root, as "belt1/eye1"
+function M.entity(path)
+  if type(path) ~= "string" or path == "" then error("entity: expected a name", 2) end
+  local handle = setmetatable({ _path = path }, Handle)
+  if registry.script then
+    local info = debug.getinfo(2, "Sl")
+    table.insert(registry.entities, { path = path, place = info.short_src .. ":" .. info.currentline })
+  end
+  return handle
+end
+
+--- The id of an id or a handle; raises for anything else.
+function M.id_of(value)
+  if type(value) == "number" then return value end
+  if getmetatable(value) == Handle then return Handle.id(value) end
+  err.raise("expected an entity, got " .. type(value))
+end
+
+return M

@@ -1,0 +1,95 @@
+--- Error values: { code, message, cause, trace, task, place }. Callers test `code`, people read the rest.
+local task_core = require "stator.core.task"
+
+---@class (exact) stator.Error
+---@field code string what happened, for code: "timeout", "closed", "modbus.illegal_data_address"
+---@field message string the same for people
+---@field cause any the error that led to it
+---@field trace string? stack where it was raised, then where it was awaited and spawned
+---@field task string? name of the task it came from
+---@field scope table? of a cancellation: the scope that was cancelled
+local Error = {}
+Error.__index = Error
+Error.__tostring = function(e) return e.message end
+task_core.error_metatable(Error)
+
+local M = {}
+
+---@param code string
+---@param message string
+---@param cause any
+---@return stator.Error
+function M.new(code, message, cause)
+  return setmetatable({ code = code, message = message, cause = cause }, Error)
+end
+
+---@return boolean
+function M.is(value) return getmetatable(value) == Error end
+
+---@return boolean whether it is a cancellation that still travels to its scope
+function M.is_cancelled(value)
+  return getmetatable(value) == Error and rawget(value, "scope") ~= nil
+end
+
+--- Turns whatever was raised into an error value. A message handler for xpcall: keeps the stack.
+function M.handler(raised)
+  local e = raised
+  if not M.is(raised) then
+    local message = type(raised) == "table" and raised.message or raised
+    local code = type(raised) == "table" and raised.code or "error"
+    e = M.new(tostring(code), tostring(message), type(raised) == "table" and raised or nil)
+  end
+  if not e.trace and not e.scope then e.trace = debug.traceback("", 2):gsub("^%s+", "") end
+  return e
+end
+
+--- The first line of a trace that lies in a script, as "file.lua:12".
+function M.place(e)
+  local at = tostring(e.message):match("^([%w_%-%./]+%.lua:%d+):")
+  if at then return at end
+  for line in tostring(e.trace or ""):gmatch("[^\n]+") do
+    local place = line:match("^%s*([%w_%-%./]+%.lua:%d+):")
+    if place and place:sub(1, 7) ~= "stator/" then return place end
+  end
+end
+
+--- Raises `message` at the line of the script that called into the runtime.
+function M.raise(message)
+  local level = 2
+  while true do
+    local frame = debug.getinfo(level, "S")
+    if not frame then return error(message, 0) end
+    local internal = frame.what == "C" or frame.source:find("^@stator/") or frame.source:find("^=record")
+    if not internal then return error(message, level) end
+    level = level + 1
+  end
+end
+
+--- The name among `names` that is nearest to `name`, as ', did you mean "x"?', or "".
+---@param names string[]
+function M.nearest(name, names)
+  local best, best_distance = nil, math.max(2, math.floor(#name / 3)) + 1
+  for _, candidate in ipairs(names) do
+    local distance = M.distance(name:lower(), candidate:lower())
+    if distance < best_distance then best, best_distance = candidate, distance end
+  end
+  return best and (', did you mean "%s"?'):format(best) or ""
+end
+
+--- Levenshtein distance of two short texts.
+function M.distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local value = math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+      diagonal, row[j] = row[j], value
+    end
+  end
+  return row[#b]
+end
+
+return M

@@ -1,0 +1,77 @@
+--- Faults: errors that nobody handled. Told in the log and shown as a component on the entity that
+--- owns what failed; the rest of the cell goes on.
+local command = require "stator.command"
+local component = require "stator.component"
+local core = require "stator.core.task"
+local entity = require "stator.entity"
+local err = require "stator.err"
+local log = require "stator.log"
+local world = require "stator.core.world"
+
+local OWNER_HOST = 0
+local PENDING_MAX = 256
+
+local M = { count = 0, pending = {}, owner_of = {} }
+
+--- Declares the component; called while the registry records for the host.
+function M.declare()
+  M.Fault = component.component("Fault", {
+    "char task[64]", "char message[160]", "char place[64]", "uint32_t count", "double at_s",
+  })
+end
+
+local function cut(text, bytes)
+  text = tostring(text or "")
+  return #text <= bytes and text or text:sub(1, bytes)
+end
+
+local function write(item)
+  local id = item.owner
+  if not entity.Entity.alive(id) then return end
+  local before = entity.Entity.find(id, M.Fault)
+  command:insert(id, M.Fault, {
+    task = item.name, message = item.message, place = item.place,
+    count = (before and before.count or 0) + item.count, at_s = item.at_s,
+  })
+end
+
+--- Writes what waits. Called in the react phase, when no batch is open.
+function M.flush()
+  if #M.pending == 0 then return end
+  local list = M.pending
+  M.pending = {}
+  world.begin(OWNER_HOST, 0)
+  for _, item in ipairs(list) do write(item) end
+  world.seal()
+end
+
+--- Tells a fault. Any phase.
+---@param name string task or system
+---@param e any
+---@param owner number? entity; nil: the one registered for the name
+function M.raise(name, e, owner)
+  if not err.is(e) then e = err.handler(e) end
+  M.count = M.count + 1
+  local place = err.place(e)
+  local message = tostring(e.message)
+  if place and message:sub(1, #place + 2) == place .. ": " then message = message:sub(#place + 3) end
+  owner = owner or M.owner_of[name]
+  log.event("error", name, "fault: " .. message, place, owner and entity.path(owner) or nil)
+  if e.trace then log.event("debug", name, e.trace) end
+  if not owner then return end
+  for _, item in ipairs(M.pending) do
+    if item.owner == owner and item.name == cut(name, 64) then
+      item.count, item.message, item.place = item.count + 1, cut(message, 160), cut(place, 64)
+      return
+    end
+  end
+  if #M.pending < PENDING_MAX then
+    table.insert(M.pending, {
+      owner = owner, name = cut(name, 64), message = cut(message, 160), place = cut(place, 64),
+      count = 1, at_s = core.now(),
+    })
+  end
+  core.want_react()
+end
+
+return M

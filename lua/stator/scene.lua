@@ -1,0 +1,653 @@
+--- The scene file: what a cell consists of. Reads it with the position of every node, finds all
+--- problems at once, and builds the world from it.
+local command = require "stator.command"
+local component = require "stator.component"
+local err = require "stator.err"
+local json = require "stator.core.json"
+local link = require "stator.link"
+local registry = require "stator.registry"
+local script = require "stator.script"
+local world = require "stator.core.world"
+
+local abi = require "stator.abi"
+local TYPE = abi.TYPE
+local OWNER_HOST = 0
+
+---@class stator.Scene
+local Scene = {}
+Scene.__index = Scene
+
+local M = {}
+
+-- ---- problems -------------------------------------------------------------------------------
+
+--- Notes a problem at a node. `at_key`: the member's name is what is wrong.
+function Scene:problem(node, path, text, at_key)
+  local line, col = node.line, node.col
+  if at_key and node.key_line then line, col = node.key_line, node.key_col end
+  table.insert(self.problems, { line = line, col = col, text = ("%s:%d:%d: %s: %s"):format(
+    self.shown, line, col, path == "" and "scene" or path, text), order = #self.problems })
+end
+
+--- For a problem that has its own place.
+function Scene:problem_text(text)
+  table.insert(self.problems, { line = math.huge, col = 0, text = text, order = #self.problems })
+end
+
+--- All problems as lines, in the order of the file.
+function Scene:report()
+  table.sort(self.problems, function(a, b)
+    if a.line ~= b.line then return a.line < b.line end
+    if a.col ~= b.col then return a.col < b.col end
+    return a.order < b.order
+  end)
+  local lines = {}
+  for _, p in ipairs(self.problems) do lines[#lines + 1] = p.text end
+  return lines
+end
+
+-- ---- reading nodes --------------------------------------------------------------------------
+
+local ARTICLE = { object = "an object", array = "a list", string = "text", number = "a number", bool = "true or false", null = "null" }
+
+local function found(node)
+  if node.type == "string" then return ('"%s"'):format(node.value) end
+  if node.type == "number" then return ("%.14g"):format(node.value) end
+  if node.type == "bool" then return tostring(node.value) end
+  return ARTICLE[node.type]
+end
+
+local function join(path, key)
+  if type(key) == "number" then return ("%s[%d]"):format(path, key) end
+  return path == "" and key or path .. "." .. key
+end
+
+--- The member of an object, or nil.
+local function member(node, key)
+  for _, child in ipairs(node) do
+    if child.key == key then return child end
+  end
+end
+
+--- Checks the type; notes a problem and answers false when it is another.
+function Scene:expect(node, path, type_name)
+  if node.type == type_name then return true end
+  self:problem(node, path, ("expected %s, got %s"):format(ARTICLE[type_name], found(node)))
+  return false
+end
+
+--- Checks an object and that it has only known members.
+function Scene:expect_object(node, path, known)
+  if not self:expect(node, path, "object") then return false end
+  for _, child in ipairs(node) do
+    local ok = false
+    for _, key in ipairs(known) do ok = ok or key == child.key end
+    if not ok then
+      self:problem(child, join(path, child.key), ("unknown member%s"):format(err.nearest(child.key, known)), true)
+    end
+  end
+  return true
+end
+
+function Scene:number(node, path, low, high, otherwise)
+  if not node then return otherwise end
+  if not self:expect(node, path, "number") then return otherwise end
+  if node.value < low or node.value > high then
+    self:problem(node, path, ("expected %g to %g, got %g"):format(low, high, node.value))
+    return otherwise
+  end
+  return node.value
+end
+
+function Scene:choice(node, path, choices, otherwise)
+  if not node then return otherwise end
+  if not self:expect(node, path, "string") then return otherwise end
+  for _, choice in ipairs(choices) do
+    if node.value == choice then return choice end
+  end
+  self:problem(node, path, ('expected one of "%s", got "%s"%s'):format(table.concat(choices, '", "'), node.value,
+    err.nearest(node.value, choices)))
+  return otherwise
+end
+
+-- ---- parameters of the scene ------------------------------------------------------------------
+
+--- A value given on the command line: a number, true, false, or text.
+local function parse_set(text)
+  if text == "true" or text == "false" then return text == "true" end
+  return tonumber(text) or text
+end
+
+local function read_params(scene, node)
+  scene.params = {}
+  if node and scene:expect(node, "params", "object") then
+    for _, child in ipairs(node) do
+      if child.type == "number" or child.type == "string" or child.type == "bool" then
+        scene.params[child.key] = child.value
+      else
+        scene:problem(child, "params." .. child.key, "expected a number, text, true or false, got " .. found(child))
+      end
+    end
+  end
+  local names = {}
+  for name in pairs(scene.params) do names[#names + 1] = name end
+  table.sort(names)
+  for _, set in ipairs(scene.sets) do
+    local name, value = set:match("^([^=]*)=(.*)$")
+    if scene.params[name] == nil then
+      scene:problem_text(("--set %s: the scene has no parameter \"%s\"%s"):format(set, name, err.nearest(name, names)))
+    else
+      value = parse_set(value)
+      if type(value) ~= type(scene.params[name]) and type(scene.params[name]) == "string" then value = tostring(value) end
+      if type(value) ~= type(scene.params[name]) then
+        scene:problem_text(("--set %s: expected a %s"):format(set, type(scene.params[name])))
+      else
+        scene.params[name] = value
+      end
+    end
+  end
+  scene.param_names = names
+end
+
+--- Puts parameters in: "$name" alone keeps the parameter's type, "${name}" stands inside text.
+local function substitute(scene, node, path)
+  if node.type == "string" then
+    local whole = node.value:match("^%$([%w_]+)$")
+    local function value_of(name)
+      local value = scene.params[name]
+      if value == nil then
+        scene:problem(node, path, ('there is no parameter "%s"%s'):format(name, err.nearest(name, scene.param_names)))
+        return ""
+      end
+      return value
+    end
+    if whole then
+      local value = value_of(whole)
+      node.value = value
+      node.type = type(value) == "boolean" and "bool" or type(value)
+    else
+      node.value = node.value:gsub("%${([%w_]+)}", function(name) return tostring(value_of(name)) end)
+    end
+  end
+  for i, child in ipairs(node) do
+    if not (path == "" and child.key == "params") then substitute(scene, child, join(path, child.key or i - 1)) end
+  end
+end
+
+-- ---- scripts --------------------------------------------------------------------------------
+
+local SCRIPT_KEYS = { "file", "as", "params" }
+
+local function script_params(scene, node, path)
+  local out = {}
+  if node and scene:expect(node, path, "object") then
+    for _, child in ipairs(node) do
+      if child.type == "number" or child.type == "string" or child.type == "bool" then
+        out[child.key] = child.value
+      else
+        scene:problem(child, join(path, child.key), "expected a number, text, true or false, got " .. found(child))
+      end
+    end
+  end
+  return out
+end
+
+--- Where a script lies: beside the scene, else among those that ship with stator.
+local function find_script(scene, file)
+  local beside = scene.folder .. "/" .. file
+  local handle = io.open(beside, "rb")
+  if handle then
+    handle:close()
+    return beside
+  end
+  local shipped = package.loaded["stator.shipped"] or pcall(require, "stator.shipped")
+  local loader = shipped and require("stator.shipped")
+  return loader and loader.path(file) or beside
+end
+
+local function read_script(scene, node, path, index)
+  local file_node, as_node = node, nil
+  if node.type == "object" then
+    scene:expect_object(node, path, SCRIPT_KEYS)
+    file_node, as_node = member(node, "file"), member(node, "as")
+    if not file_node then
+      scene:problem(node, path, 'a script needs a "file"')
+      return
+    end
+  end
+  if not scene:expect(file_node, file_node == node and path or path .. ".file", "string") then return end
+  local file = file_node.value
+  local name = file:gsub("%.lua$", ""):match("[^/]*$")
+  if as_node and scene:expect(as_node, path .. ".as", "string") then name = as_node.value end
+  for _, other in ipairs(scene.scripts) do
+    if other.name == name then
+      scene:problem(as_node or file_node, path, ('the name "%s" is taken by another script: give it "as"'):format(name))
+      return
+    end
+  end
+  local full = find_script(scene, file)
+  table.insert(scene.scripts, {
+    name = name, index = index, file = file, path = full, folder = full:match("^(.*)/[^/]*$") or ".",
+    params = node.type == "object" and script_params(scene, member(node, "params"), path .. ".params") or {},
+    node = node, json_path = path,
+  })
+end
+
+local function load_script(scene, s)
+  local problem = script.load(s)
+  if problem then
+    if problem:match("^cannot open") or problem:match("No such file") then
+      scene:problem(s.node, s.json_path, problem)
+    else
+      scene:problem_text(problem)
+    end
+    return
+  end
+  local params_node = s.node.type == "object" and member(s.node, "params")
+  local declared = {}
+  for name in pairs(s.params_declared or {}) do declared[#declared + 1] = name end
+  table.sort(declared)
+  for _, child in ipairs(params_node or {}) do
+    if not (s.params_declared or {})[child.key] then
+      scene:problem(child, s.json_path .. ".params." .. child.key,
+        ("%s declares no such parameter%s"):format(s.file, err.nearest(child.key, declared)), true)
+    end
+  end
+end
+
+-- ---- component values -------------------------------------------------------------------------
+
+local function is_whole(value, low, high) return value >= low and value <= high and value % 1 == 0 end
+
+local INTEGERS = {
+  int8_t = { -128, 127 }, uint8_t = { 0, 255 }, int16_t = { -32768, 32767 }, uint16_t = { 0, 65535 },
+  int32_t = { -2147483648, 2147483647 }, uint32_t = { 0, 4294967295 },
+}
+
+--- One value of a field. Entities are looked up by path once all are there.
+function Scene:field_value(node, path, c, f)
+  local t = TYPE[f.type]
+  if INTEGERS[t] then
+    local low, high = INTEGERS[t][1], INTEGERS[t][2]
+    if node.type == "number" and is_whole(node.value, low, high) then return node.value end
+    self:problem(node, path, ("expected a whole number from %.0f to %.0f, got %s"):format(low, high, found(node)))
+  elseif t == "double" or t == "float" then
+    if self:expect(node, path, "number") then return node.value end
+  elseif t == "bool" then
+    if self:expect(node, path, "bool") then return node.value end
+  elseif t == "char" then
+    if self:expect(node, path, "string") then
+      if #node.value <= f.count then return node.value end
+      self:problem(node, path, ("text of %d bytes; %s holds %d"):format(#node.value, f.name, f.count))
+    end
+  elseif t == "enum" then
+    return self:choice(node, path, c.enums[f.enum]._members)
+  elseif node.type == "null" then
+    return 0
+  elseif self:expect(node, path, "string") then
+    return self:entity_ref(node, path)
+  end
+end
+
+function Scene:entity_ref(node, path)
+  local id = self.by_path[node.value]
+  if id then return id end
+  local names = {}
+  for _, e in ipairs(self.entities) do names[#names + 1] = e.path end
+  self:problem(node, path, ('there is no entity "%s"%s'):format(node.value, err.nearest(node.value, names)))
+end
+
+function Scene:array_value(node, path, c, f)
+  if not self:expect(node, path, "array") then return end
+  if #node ~= f.count then
+    self:problem(node, path, ("expected %d values, got %d"):format(f.count, #node))
+    return
+  end
+  local out = {}
+  for i, child in ipairs(node) do out[i] = self:field_value(child, join(path, i - 1), c, f) end
+  return #out == f.count and out or nil
+end
+
+--- The values of a component, by field.
+function Scene:component_values(node, path, c)
+  local out = {}
+  if not self:expect(node, path, "object") then return out end
+  for _, child in ipairs(node) do
+    local f, at = c.by_name[child.key], join(path, child.key)
+    if not f then
+      self:problem(child, at, ("%s has no such field%s"):format(c.name, err.nearest(child.key, c.field_names)), true)
+    elseif f.is_array then
+      out[child.key] = self:array_value(child, at, c, f)
+    else
+      out[child.key] = self:field_value(child, at, c, f)
+    end
+  end
+  return out
+end
+
+--- Components of an entity: a list of { component, values }.
+function Scene:components(node, path)
+  local out, names = {}, {}
+  if not self:expect(node, path, "object") then return out end
+  for _, c in ipairs(registry.component_list) do names[#names + 1] = c.name end
+  for _, child in ipairs(node) do
+    local c = registry.components[child.key]
+    if c then
+      out[#out + 1] = { c, self:component_values(child, join(path, child.key), c) }
+    else
+      self:problem(child, join(path, child.key), ("no script declares this component%s"):format(err.nearest(child.key, names)), true)
+    end
+  end
+  return out
+end
+
+-- ---- entities -------------------------------------------------------------------------------
+
+local ENTITY_KEYS = { "name", "link", "components", "children" }
+local RESERVED = { world = true, scripts = true, links = true }
+
+--- First pass: names, tree. Values come when every entity is known.
+function Scene:read_entity(node, path, parent)
+  if not self:expect_object(node, path, ENTITY_KEYS) then return end
+  local name_node = member(node, "name")
+  local name
+  if name_node and self:expect(name_node, path .. ".name", "string") then
+    name = name_node.value
+    if name == "" or #name > 63 or name:find("[/%.]") then
+      self:problem(name_node, path .. ".name", ('"%s" is no name: 1 to 63 bytes, without "/" and "."'):format(name))
+      name = nil
+    elseif not parent and RESERVED[name] then
+      self:problem(name_node, path .. ".name", ('"%s" is a name of the host'):format(name))
+      name = nil
+    end
+  elseif not name_node then
+    self:problem(node, path, 'an entity needs a "name"')
+  end
+  local full = name and (parent and parent.path .. "/" .. name or name)
+  if full and self.by_path[full] then
+    self:problem(name_node, path .. ".name", ('an entity "%s" is there already'):format(full))
+  end
+  local e = { node = node, json_path = path, name = name, path = full or "?", parent = parent }
+  table.insert(self.entities, e)
+  if full then self.by_path[full] = 0 end
+  local children = member(node, "children")
+  if children and self:expect(children, path .. ".children", "array") then
+    for i, child in ipairs(children) do self:read_entity(child, join(path .. ".children", i - 1), e) end
+  end
+end
+
+--- Records the spawn of every entity; values of components follow when all have ids.
+function Scene:spawn_entities()
+  for _, e in ipairs(self.entities) do
+    e.id = command:spawn({}, { name = e.name, parent = e.parent and e.parent.id or nil })
+    self.by_path[e.path] = e.id
+  end
+end
+
+function Scene:read_components()
+  for _, e in ipairs(self.entities) do
+    local node = member(e.node, "components")
+    e.components = node and self:components(node, e.json_path .. ".components") or {}
+    local link_node = member(e.node, "link")
+    if link_node and self:expect(link_node, e.json_path .. ".link", "string") and not link.by_name[link_node.value] then
+      self:problem(link_node, e.json_path .. ".link", ('there is no link "%s"%s'):format(link_node.value,
+        err.nearest(link_node.value, link.names())))
+    end
+  end
+end
+
+-- ---- links ----------------------------------------------------------------------------------
+
+local function setting_of(list, name)
+  for _, s in ipairs(list) do
+    if s.name == name then return s end
+  end
+end
+
+function Scene:link_setting(node, path, s)
+  if s.type == "points" then return node end
+  if not self:expect(node, path, s.type) then return end
+  if s.type == "number" and (node.value < (s.min or -math.huge) or node.value > (s.max or math.huge)) then
+    self:problem(node, path, ("expected %g to %g, got %g"):format(s.min, s.max, node.value))
+    return
+  end
+  return node.value
+end
+
+function Scene:read_link(node, path)
+  if not self:expect(node, path, "object") then return end
+  local driver_node = member(node, "driver")
+  if not driver_node then
+    self:problem(node, path, ('a link needs a "driver": %s'):format(table.concat(link.drivers, ", ")))
+    return
+  end
+  local driver_name = self:choice(driver_node, path .. ".driver", link.drivers)
+  if not driver_name then return end
+  local driver = require("stator.driver." .. driver_name)
+  local settings, names = {}, {}
+  local all = {}
+  for _, list in ipairs { link.settings, driver.settings } do
+    for _, s in ipairs(list) do
+      all[#all + 1], names[#names + 1] = s, s.name
+      settings[s.name] = s.default
+    end
+  end
+  for _, child in ipairs(node) do
+    local s = setting_of(all, child.key)
+    if s then
+      settings[s.name] = self:link_setting(child, join(path, child.key), s)
+    else
+      self:problem(child, join(path, child.key), ("unknown setting of a %s link%s"):format(driver_name, err.nearest(child.key, names)), true)
+    end
+  end
+  for _, s in ipairs(all) do
+    if s.required and not member(node, s.name) and not settings.simulate then
+      self:problem(node, path, ('setting "%s" is missing'):format(s.name))
+    end
+  end
+  table.insert(self.links, { name = node.key, node = node, path = path, settings = settings, driver = driver })
+end
+
+--- "belt1/eye1.PhotoEye.blocked" -> entity, component, field.
+function Scene:resolve_point(l, node, path)
+  local entity_path, component_name, field_name = node.key:match("^(.-)%.([%w_]+)%.([%w_]+)$")
+  if not entity_path then
+    self:problem(node, path, 'expected "entity.Component.field"', true)
+    return
+  end
+  local names = {}
+  for _, e in ipairs(self.entities) do names[#names + 1] = e.path end
+  local id = self.by_path[entity_path]
+  if not id then
+    self:problem(node, path, ('there is no entity "%s"%s'):format(entity_path, err.nearest(entity_path, names)), true)
+    return
+  end
+  local c = registry.components[component_name]
+  if not c then
+    local list = {}
+    for _, known in ipairs(registry.component_list) do list[#list + 1] = known.name end
+    self:problem(node, path, ('no script declares a component "%s"%s'):format(component_name, err.nearest(component_name, list)), true)
+    return
+  end
+  local f = c.by_name[field_name]
+  if not f then
+    self:problem(node, path, ('%s has no field "%s"%s'):format(c.name, field_name, err.nearest(field_name, c.field_names)), true)
+    return
+  end
+  for _, e in ipairs(self.entities) do
+    local has = false
+    for _, pair in ipairs(e.components or {}) do has = has or pair[1] == c end
+    if e.path == entity_path and not has then
+      self:problem(node, path, ("%s has no %s in this scene"):format(entity_path, c.name), true)
+      return
+    end
+  end
+  if not self:expect(node, path, "string") then return end
+  local point, wrong = l.driver.points.parse(node.value)
+  wrong = wrong or l.driver.points.check(point, f)
+  if wrong then
+    self:problem(node, path, wrong)
+    return
+  end
+  point.entity, point.component, point.field, point.path = id, c, f, node.key
+  return point
+end
+
+function Scene:read_points()
+  for _, l in ipairs(self.links) do
+    local node = member(l.node, "points")
+    l.points = {}
+    if node and self:expect(node, l.path .. ".points", "object") then
+      for _, child in ipairs(node) do
+        local point = self:resolve_point(l, child, l.path .. ".points[\"" .. child.key .. "\"]")
+        if point then table.insert(l.points, point) end
+      end
+    end
+  end
+end
+
+-- ---- loading --------------------------------------------------------------------------------
+
+local TOP_KEYS = {
+  "name", "tick_hz", "react", "late", "guard_us", "stop_within_s", "scripts", "links", "world", "entities", "params",
+}
+
+local function read_file(scene)
+  local text, message = script.read_file(scene.file)
+  if not text then
+    scene:problem_text(message)
+    return
+  end
+  local root, problem, line, col = json.parse(text)
+  if not root then
+    scene:problem({ line = line, col = col }, "", problem)
+    return
+  end
+  return root
+end
+
+local function read_settings(scene, root)
+  scene.settings = {
+    name = scene.shown,
+    tick_hz = scene:number(member(root, "tick_hz"), "tick_hz", 0.1, 10000, 100),
+    react = scene:choice(member(root, "react"), "react", { "immediate", "tick" }, "immediate"),
+    late = scene:choice(member(root, "late"), "late", { "skip", "burst", "fault" }, "skip"),
+    guard_us = scene:number(member(root, "guard_us"), "guard_us", 0, 1e6, 0),
+    stop_within_s = scene:number(member(root, "stop_within_s"), "stop_within_s", 0.1, 600, 2),
+  }
+  local name = member(root, "name")
+  if name and scene:expect(name, "name", "string") then scene.settings.name = name.value end
+end
+
+local function for_each(scene, root, key, type_name, fn)
+  local node = member(root, key)
+  if not node or not scene:expect(node, key, type_name) then return end
+  for i, child in ipairs(node) do fn(child, join(key, child.key or i - 1), i) end
+end
+
+--- Names that scripts use and the scene has to have.
+local function check_references(scene)
+  local paths = {}
+  for _, e in ipairs(scene.entities) do paths[#paths + 1] = e.path end
+  for _, used in ipairs(registry.entities) do
+    if not scene.by_path[used.path] and used.path ~= "world" then
+      scene:problem_text(('%s: the scene has no entity "%s"%s'):format(used.place, used.path, err.nearest(used.path, paths)))
+    end
+  end
+  for _, used in ipairs(registry.links) do
+    local names = {}
+    for _, l in ipairs(scene.links) do names[#names + 1] = l.name end
+    local ok = false
+    for _, name in ipairs(names) do ok = ok or name == used.name end
+    if not ok then
+      scene:problem_text(('%s: the scene has no link "%s"%s'):format(used.place, used.name, err.nearest(used.name, names)))
+    end
+  end
+end
+
+--- Spawns what the host itself shows: the world entity, one entity a script and a link.
+local function spawn_host_entities(scene, host)
+  scene.world_id = command:spawn({}, { name = "world" })
+  local scripts = command:spawn({}, { name = "scripts" })
+  for _, s in ipairs(scene.scripts) do s.entity = command:spawn({}, { name = s.name:gsub("[/%.]", "_"), parent = scripts }) end
+  local links = command:spawn({}, { name = "links" })
+  for _, l in ipairs(scene.links) do
+    l.entity = command:spawn({ host.Link {} }, { name = l.name:gsub("[/%.]", "_"), parent = links })
+  end
+end
+
+local function record_components(scene)
+  for _, pair in ipairs(scene.world_components) do command:insert(scene.world_id, pair[1], pair[2]) end
+  for _, e in ipairs(scene.entities) do
+    for _, pair in ipairs(e.components) do command:insert(e.id, pair[1], pair[2]) end
+  end
+end
+
+--- Reads the scene and runs the bodies of its scripts. Answers the scene; its problems may be empty.
+---@param file string path of the scene
+---@param sets string[] "key=value"
+---@param declare_host fun(): table declares the host's own components
+---@return stator.Scene
+function M.load(file, sets, declare_host)
+  local scene = setmetatable({
+    file = file, shown = file, folder = file:match("^(.*)/[^/]*$") or ".", sets = sets,
+    problems = {}, scripts = {}, links = {}, entities = {}, by_path = {}, world_components = {},
+  }, Scene)
+  local root = read_file(scene)
+  if not root or not scene:expect_object(root, "", TOP_KEYS) then return scene end
+  read_params(scene, member(root, "params"))
+  substitute(scene, root, "")
+  read_settings(scene, root)
+  for_each(scene, root, "scripts", "array", function(node, path, i) read_script(scene, node, path, i) end)
+  local host = declare_host()
+  for _, s in ipairs(scene.scripts) do load_script(scene, s) end
+  for _, problem in ipairs(component.freeze()) do scene:problem_text(problem) end
+  for_each(scene, root, "links", "object", function(node, path) scene:read_link(node, path) end)
+  for_each(scene, root, "entities", "array", function(node, path) scene:read_entity(node, path, nil) end)
+  if #scene.problems > 0 then return scene end
+  scene:build(root, host)
+  return scene
+end
+
+--- Second half: everything that needs the components' layout.
+function Scene:build(root, host)
+  for _, q in ipairs(registry.queries) do
+    local problem = require("stator.query").build(q)
+    if problem then self:problem_text(problem) end
+  end
+  check_references(self)
+  world.phase "run"
+  world.begin(OWNER_HOST, 0)
+  spawn_host_entities(self, host)
+  self:spawn_entities()
+  for _, l in ipairs(self.links) do link.by_name[l.name] = l end
+  self:read_components()
+  local world_node = member(root, "world")
+  self.world_components = world_node and self:components(world_node, "world") or {}
+  self:read_points()
+  if #self.problems > 0 then
+    world.drop()
+    return
+  end
+  record_components(self)
+  world.seal()
+end
+
+--- Applies what was recorded and makes the links. Answers nil or a problem.
+function Scene:apply()
+  local ok, message = world.apply_scene()
+  if not ok then return message end
+  link.by_name, link.list = {}, {}
+  for _, l in ipairs(self.links) do
+    local made = link.create(l.name, l.settings, l.points)
+    made.entity = l.entity
+    if l.settings.simulate then
+      local path = self.folder .. "/" .. l.settings.simulate
+      local problem
+      made.run_simulator, problem = script.load_simulator(path, l.settings.simulate)
+      if problem then return problem end
+    end
+  end
+end
+
+return M

@@ -1,0 +1,258 @@
+--- Scripts: loading, and the environment they run in. Each use of a script has its own environment
+--- and module cache; its body runs once and may only declare. The environment has no ffi, debug, jit,
+--- io or package: what would block the loop or get round the walls answers with the way that exists.
+local core = require "stator.core.task"
+local err = require "stator.err"
+local log = require "stator.log"
+local registry = require "stator.registry"
+
+local M = {}
+
+-- ---- environment ----------------------------------------------------------------------------
+
+local INSTEAD = {
+  io = "the loop must not block: read and write devices through links, values through components",
+  ffi = "components are typed views already",
+  debug = "use stator.log",
+  jit = "the host sets the compiler up",
+  package = "use require with a module of the script's folder",
+  dofile = "use require",
+  loadfile = "use require",
+  newproxy = "use stator.defer for cleanup",
+  collectgarbage = "the host collects in idle time",
+  module = "return a table",
+  setfenv = "each script has its own environment",
+  getfenv = "each script has its own environment",
+}
+
+local OS_INSTEAD = {
+  execute = "the loop must not block", exit = "a script cannot end the host: raise an error",
+  time = "use stator.now(): time comes from the host's clock", clock = "use stator.now()",
+  date = "the log stamps each line", remove = "files are not a script's", rename = "files are not a script's",
+  tmpname = "files are not a script's", getenv = "use stator.params and the scene",
+  setlocale = "the host's locale is fixed",
+}
+
+local function copy(t)
+  local out = {}
+  for k, v in pairs(t) do out[k] = v end
+  return out
+end
+
+--- A table whose members all answer with what to use instead.
+local function forbidden(name, instead)
+  return setmetatable({}, {
+    __index = function(_, key)
+      err.raise(("%s.%s is not there for scripts: %s"):format(name, tostring(key),
+        type(instead) == "table" and (instead[key] or "use what stator offers") or instead))
+    end,
+    __newindex = function() err.raise(name .. " cannot be changed") end,
+  })
+end
+
+--- pcall that lets a cancellation through: cleanup must run.
+local function pass_cancel(ok, ...)
+  if not ok and err.is_cancelled((...)) then error((...), 0) end
+  return ok, ...
+end
+
+local function script_pcall(f, ...) return pass_cancel(pcall(f, ...)) end
+
+local function script_xpcall(f, handler, ...)
+  return pass_cancel(xpcall(f, function(e)
+    if err.is_cancelled(e) then return e end
+    return handler(e)
+  end, ...))
+end
+
+--- A script's coroutine may wait: the wait is passed on, resumer by resumer, up to the task.
+local co = { create = coroutine.create, yield = coroutine.yield, status = coroutine.status, running = coroutine.running }
+
+local function pass_wait(thread, ok, ...)
+  if ok and core.parking() and coroutine.status(thread) == "suspended" then
+    return pass_wait(thread, coroutine.resume(thread, coroutine.yield()))
+  end
+  return ok, ...
+end
+
+function co.resume(thread, ...) return pass_wait(thread, coroutine.resume(thread, ...)) end
+
+local function results_of(ok, ...)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+function co.wrap(f)
+  local thread = coroutine.create(f)
+  return function(...) return results_of(co.resume(thread, ...)) end
+end
+
+local function script_string()
+  local s = copy(string)
+  s.dump = nil
+  return s
+end
+
+local function load_text(env, text, name)
+  if type(text) == "function" then err.raise("load: expected text") end
+  if type(text) ~= "string" or text:byte(1) == 27 then err.raise("load: bytecode is not allowed") end
+  local chunk, message = loadstring(text, name or "=load")
+  if not chunk then return nil, message end
+  return setfenv(chunk, env)
+end
+
+local function strict(env)
+  local names = function()
+    local list = {}
+    for key in pairs(env) do list[#list + 1] = tostring(key) end
+    table.sort(list)
+    return list
+  end
+  return setmetatable(env, {
+    __index = function(_, key)
+      local instead = INSTEAD[key]
+      if instead then err.raise(("%s is not there for scripts: %s"):format(tostring(key), instead)) end
+      err.raise(('unknown name "%s"%s'):format(tostring(key), err.nearest(tostring(key), names())))
+    end,
+    __newindex = function(_, key)
+      err.raise(('"%s" is not declared: write `local %s = ...`'):format(tostring(key), tostring(key)))
+    end,
+    __metatable = "script",
+  })
+end
+
+local function read_file(path)
+  local file, message = io.open(path, "rb")
+  if not file then return nil, message end
+  local text = file:read("*a")
+  file:close()
+  if not text then return nil, path .. ": is not a file that can be read" end
+  return text
+end
+M.read_file = read_file
+
+--- Compiles a file. Bytecode is refused.
+local function compile(path, shown, env)
+  local text, message = read_file(path)
+  if not text then return nil, message end
+  if text:byte(1) == 27 then return nil, shown .. ": bytecode is not allowed" end
+  local chunk
+  chunk, message = loadstring(text:gsub("^#[^\n]*", ""), "@" .. shown)
+  if not chunk then return nil, message end
+  return setfenv(chunk, env)
+end
+
+--- require for a script: modules of its folder, in the script's own environment and cache.
+local function requirer(script, env)
+  local loaded = {}
+  return function(name)
+    if type(name) ~= "string" then err.raise("require: expected a name, got " .. type(name)) end
+    if name == "stator" then return require "stator" end
+    if loaded[name] ~= nil then
+      if loaded[name] == script then err.raise(('module "%s" requires itself'):format(name)) end
+      return loaded[name]
+    end
+    if not name:match("^[%w_][%w_%.%-]*$") then err.raise(('"%s" is no module name'):format(name)) end
+    if not registry.script then err.raise("require: modules are loaded in a script's body") end
+    local file = name:gsub("%.", "/") .. ".lua"
+    loaded[name] = script
+    local chunk, message = compile(script.folder .. "/" .. file, file, env)
+    if not chunk then
+      loaded[name] = nil
+      err.raise(('require "%s": %s'):format(name, message))
+    end
+    local value = chunk(name)
+    loaded[name] = value == nil and true or value
+    return loaded[name]
+  end
+end
+
+local function environment(script)
+  local env = {
+    assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, rawequal = rawequal,
+    rawget = rawget, rawset = rawset, select = select, setmetatable = setmetatable,
+    getmetatable = getmetatable, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
+    pcall = script_pcall, xpcall = script_xpcall, print = log.print, _VERSION = _VERSION,
+    math = copy(math), table = copy(table), bit = copy(require "bit"), string = script_string(),
+    coroutine = co, os = forbidden("os", OS_INSTEAD), io = forbidden("io", INSTEAD.io),
+  }
+  env._G = env
+  env.require = requirer(script, env)
+  env.load = function(text, name) return load_text(env, text, name) end
+  env.loadstring = env.load
+  return strict(env)
+end
+
+--- Runs a device simulator's file and answers its function.
+---@return function? run, string? problem
+function M.load_simulator(path, shown)
+  local env = environment({ folder = path:match("^(.*)/[^/]*$") or "." })
+  local chunk, message = compile(path, shown, env)
+  if not chunk then return nil, message end
+  local ok, run = xpcall(chunk, err.handler)
+  if not ok then return nil, tostring(run.message) end
+  if type(run) ~= "function" then
+    return nil, shown .. ": a simulator returns a function(device), this one returns " .. type(run)
+  end
+  return run
+end
+
+-- ---- loading --------------------------------------------------------------------------------
+
+--- Runs a script's body against the registry. Answers a problem as text, or nil.
+---@param script stator.Script with name, index, folder, path, file
+function M.load(script)
+  local env = environment(script)
+  local chunk, message = compile(script.path, script.file, env)
+  if not chunk then return message end
+  script.position = 0
+  registry.script = script
+  local ok, e = xpcall(chunk, err.handler)
+  registry.script = nil
+  if ok then return nil end
+  local text = tostring(e.message)
+  if not text:match("^[^\n:]+:%d+:") and e.trace then
+    local place = err.place(e)
+    if place then text = place .. ": " .. text end
+  end
+  return text
+end
+
+--- Declares the values that the scene may set for each use of the script.
+---@param defaults table<string, number|string|boolean>
+function M.params(defaults)
+  local script, _, place = registry.declare("params", 3)
+  if type(defaults) ~= "table" then error("params: expected a table of defaults", 2) end
+  local names, out = {}, {}
+  for name, value in pairs(defaults) do
+    local kind = type(value)
+    if kind ~= "number" and kind ~= "string" and kind ~= "boolean" then
+      error(("params: %s is a %s; expected a number, text or boolean"):format(tostring(name), kind), 2)
+    end
+    names[#names + 1], out[name] = name, value
+  end
+  table.sort(names)
+  script.params_declared = script.params_declared or {}
+  for _, name in ipairs(names) do
+    local given = script.params[name]
+    script.params_declared[name] = place
+    if given ~= nil then
+      if type(given) ~= type(defaults[name]) then
+        error(('params: %s: expected a %s, the scene gives %s'):format(name, type(defaults[name]), tostring(given)), 2)
+      end
+      out[name] = given
+    end
+  end
+  return setmetatable({}, {
+    __index = function(_, key)
+      if out[key] ~= nil then return out[key] end
+      err.raise(('there is no parameter "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
+    end,
+    __newindex = function() err.raise("parameters are set in the scene") end,
+  })
+end
+
+-- strings keep their methods, but scripts cannot reach the table behind them
+getmetatable("").__metatable = "string"
+
+return M

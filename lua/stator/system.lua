@@ -1,0 +1,374 @@
+--- What scripts register to be run: systems, tasks, per-entity tasks, observers. Uniform form:
+--- name, options, function(cmd, subject, tick).
+local command = require "stator.command"
+local component = require "stator.component"
+local core = require "stator.core.task"
+local entity = require "stator.entity"
+local err = require "stator.err"
+local fault = require "stator.fault"
+local log = require "stator.log"
+local query = require "stator.query"
+local registry = require "stator.registry"
+local task = require "stator.task"
+local world = require "stator.core.world"
+
+local OWNER_OBSERVER = 3
+local OBSERVER_CHAIN_MAX = 8
+local EVENT = { added = 0, changed = 1, removed = 2, despawned = 3 }
+local QUERY_KEYS = query.KEYS
+
+local M = {}
+
+-- ---- declaring ------------------------------------------------------------------------------
+
+local function with_keys(extra)
+  local keys = {}
+  for _, key in ipairs(QUERY_KEYS) do keys[#keys + 1] = key end
+  for _, key in ipairs(extra) do keys[#keys + 1] = key end
+  return keys
+end
+
+local SYSTEM_KEYS = with_keys { "phase", "every" }
+local ASYNC_KEYS = with_keys { "phase", "every", "overrun" }
+local TASK_KEYS = { "restart" }
+local PER_ENTITY_KEYS = { "with", "without", "restart" }
+local OBSERVER_KEYS = { "added", "changed", "removed", "despawned" }
+
+local function declare(kind, name, options, fn, keys)
+  if type(name) ~= "string" or name == "" then error(kind .. ": expected a name", 3) end
+  local script, position, place = registry.declare(('%s "%s"'):format(kind, name), 4)
+  local what = ('%s "%s"'):format(kind, name)
+  registry.check_options(what, options, keys, 3)
+  if type(fn) ~= "function" then error(what .. ": expected a function, got " .. type(fn), 3) end
+  for _, list in ipairs { registry.systems, registry.tasks, registry.per_entity, registry.observers } do
+    for _, other in ipairs(list) do
+      if other.name == script.name .. "/" .. name then
+        error(("%s: the name is taken at %s"):format(what, other.place), 3)
+      end
+    end
+  end
+  return {
+    kind = kind, name = script.name .. "/" .. name, what = what, script = script, position = position,
+    place = place, options = options, fn = fn,
+  }
+end
+
+local function check_phase(d)
+  local phase = d.options.phase or "update"
+  if not registry.PHASES[phase] then
+    error(('%s: unknown phase "%s"%s'):format(d.what, tostring(phase),
+      err.nearest(tostring(phase), registry.PHASE_NAMES)), 3)
+  end
+  d.phase = phase
+  local every = d.options.every
+  if every ~= nil and (type(every) ~= "number" or not (every > 0)) then
+    error(("%s: every is a period in seconds above 0, not %s"):format(d.what, tostring(every)), 3)
+  end
+end
+
+--- Declares a system: fn(cmd, q, tick) runs each tick or each `every` seconds and never waits. With
+--- `write` it runs in the apply phase and gets mutable views.
+function M.system(name, options, fn)
+  local d = declare("system", name, options, fn, SYSTEM_KEYS)
+  check_phase(d)
+  d.mode = options.write and "write" or "read"
+  d.query = query.declare(d.what, options, d.place, 2)
+  table.insert(registry.systems, d)
+end
+
+--- Declares a system that may wait: one task a period; a period whose task before still runs is
+--- skipped and counted (`overrun = "fault"` makes that a fault).
+function M.async_system(name, options, fn)
+  local d = declare("async_system", name, options, fn, ASYNC_KEYS)
+  check_phase(d)
+  if options.write then error(d.what .. ": only a system can write; record with cmd", 2) end
+  if options.overrun ~= nil and options.overrun ~= "skip" and options.overrun ~= "fault" then
+    error(('%s: overrun is "skip" or "fault"'):format(d.what), 2)
+  end
+  d.mode = "async"
+  d.query = query.declare(d.what, options, d.place, 2)
+  table.insert(registry.systems, d)
+end
+
+local function check_restart(d)
+  local restart = d.options.restart
+  if restart == nil or restart == "never" then return end
+  if type(restart) ~= "table" then
+    error(('%s: restart is "never" or { min = seconds, max = seconds }'):format(d.what), 3)
+  end
+  registry.check_options(d.what .. ": restart", restart, { "min", "max" }, 3)
+  d.restart = { min = restart.min or 0.5, max = restart.max or 30 }
+  if type(d.restart.min) ~= "number" or type(d.restart.max) ~= "number" or d.restart.min <= 0 then
+    error(d.what .. ": restart.min and restart.max are seconds above 0", 3)
+  end
+end
+
+--- Declares a task that runs once.
+function M.task(name, options, fn)
+  local d = declare("task", name, options, fn, TASK_KEYS)
+  check_restart(d)
+  table.insert(registry.tasks, d)
+end
+
+--- Declares a task for every entity that matches, as long as it does: fn(cmd, me).
+function M.per_entity(name, options, fn)
+  local d = declare("per_entity", name, options, fn, PER_ENTITY_KEYS)
+  if not options.with or #options.with == 0 then error(d.what .. ": with names at least one component", 2) end
+  check_restart(d)
+  d.query = query.declare(d.what, { with = options.with, without = options.without }, d.place, 2)
+  table.insert(registry.per_entity, d)
+end
+
+--- Declares an observer: fn(cmd, entity) runs after the apply in which a component was added,
+--- changed or removed, or an entity despawned. It never waits.
+---@param options { added: stator.Component?, changed: stator.Component?, removed: stator.Component?, despawned: boolean? }
+function M.observer(name, options, fn)
+  local d = declare("observer", name, options, fn, OBSERVER_KEYS)
+  local count = 0
+  for _, key in ipairs(OBSERVER_KEYS) do
+    local value = options[key]
+    if value ~= nil then
+      count = count + 1
+      d.event, d.component = key, value
+      local ok = key == "despawned" and value == true or getmetatable(value) == component.Component
+      if not ok then error(("%s: %s expects %s"):format(d.what, key, key == "despawned" and "true" or "a component"), 2) end
+    end
+  end
+  if count ~= 1 then error(d.what .. ": name one of added, changed, removed, despawned", 2) end
+  table.insert(registry.observers, d)
+end
+
+-- ---- freezing -------------------------------------------------------------------------------
+
+local function order_of(d, phase)
+  return registry.order(registry.PHASES[phase or "update"], d.script.index, d.position)
+end
+
+local function freeze_systems()
+  for _, d in ipairs(registry.systems) do
+    core.system(d.name, d.mode, d.phase == "startup" and 3 or registry.PHASES[d.phase] - 1, order_of(d, d.phase),
+      d.options.every or 0, d.fn, d.query, { n = 0, now_s = 0, dt_s = 0 })
+    fault.owner_of[d.name] = d.script.entity
+  end
+  core.freeze_systems()
+  local by_name = {}
+  for _, d in ipairs(registry.systems) do by_name[d.name] = d end
+  M.by_index = {}
+  local i = 0
+  while core.system_info(i) do
+    M.by_index[i] = by_name[core.system_info(i)]
+    i = i + 1
+  end
+end
+
+local function by_order(a, b)
+  if a.script.index ~= b.script.index then return a.script.index < b.script.index end
+  return a.position < b.position
+end
+
+--- Registers everything with the runtime. After the components are frozen and entities exist.
+function M.freeze()
+  freeze_systems()
+  table.sort(registry.observers, by_order)
+  table.sort(registry.per_entity, by_order)
+  for _, d in ipairs(registry.observers) do
+    world.observe(EVENT[d.event], d.event ~= "despawned" and d.component.id or 0)
+  end
+  for _, d in ipairs(registry.per_entity) do
+    d.tasks = {}
+    for _, list in ipairs { d.options.with, d.options.without or {} } do
+      for _, c in ipairs(list) do
+        world.observe(EVENT.added, c.id)
+        world.observe(EVENT.removed, c.id)
+      end
+    end
+    world.observe(EVENT.despawned)
+  end
+end
+
+-- ---- tasks ----------------------------------------------------------------------------------
+
+--- Runs fn again after a failure, with growing pauses; only a cancellation ends it.
+local function supervised(d, fn, ...)
+  if not d.restart then return fn(...) end
+  local pause = d.restart.min
+  while true do
+    local started = core.now()
+    local future = task.child(fn, { quiet = true }, ...).future
+    local ok, e = core.park(future)
+    if ok then return end
+    if err.is_cancelled(e) then error(e, 0) end
+    fault.raise(d.name, e, task.current("restart").owner)
+    if core.now() - started > d.restart.max then pause = d.restart.min end
+    log.event("warn", d.name, ("starts again in %g s"):format(pause))
+    task.await(core.sleep(pause))
+    pause = math.min(pause * 2, d.restart.max)
+  end
+end
+
+local function start_task(d)
+  task.spawn({ name = d.name, order = order_of(d), owner = d.script.entity, script = d.script },
+    function() return supervised(d, d.fn, command) end)
+end
+
+local function start_for(d, e)
+  d.tasks[e] = task.spawn({
+    name = ("%s[%s]"):format(d.name, entity.path(e) or "?"), order = order_of(d), owner = e, script = d.script,
+    on_end = function(t) if d.tasks[e] == t then d.tasks[e] = nil end end,
+  }, function() return supervised(d, d.fn, command, e) end)
+end
+
+--- Starts the tasks of the scripts, and those of the entities that are there already.
+function M.start()
+  for _, d in ipairs(registry.tasks) do start_task(d) end
+  for _, d in ipairs(registry.per_entity) do
+    for _, e in ipairs(d.query:ids()) do start_for(d, e) end
+  end
+end
+
+local function run_async(index)
+  local d = M.by_index[index]
+  if d.running then
+    core.system_skipped(index)
+    if d.options.overrun == "fault" then
+      fault.raise(d.name, err.new("overrun", "the run before has not ended"), d.script.entity)
+    end
+    return
+  end
+  d.runs = (d.runs or 0) + 1
+  local now = core.now()
+  local tick = { n = d.runs, now_s = now, dt_s = d.last_s and now - d.last_s or 0 }
+  d.last_s = now
+  d.running = task.spawn({
+    name = d.name, order = order_of(d, d.phase), owner = d.script.entity, script = d.script,
+    on_end = function() d.running = nil end,
+  }, d.fn, command, d.query, tick)
+end
+
+-- ---- reacting -------------------------------------------------------------------------------
+
+local function matches(d, e)
+  if not entity.Entity.alive(e) then return false end
+  for _, c in ipairs(d.options.with) do
+    if not entity.Entity.has(e, c) then return false end
+  end
+  for _, c in ipairs(d.options.without or {}) do
+    if entity.Entity.has(e, c) then return false end
+  end
+  return true
+end
+
+local function update_per_entity(events)
+  for _, d in ipairs(registry.per_entity) do
+    for i = 1, #events, 3 do
+      local e = events[i + 1]
+      local running, match = d.tasks[e], matches(d, e)
+      if running and not match then
+        d.tasks[e] = nil
+        task.cancel(running, entity.Entity.alive(e) and "no longer matches" or "despawned")
+      elseif match and not running then
+        start_for(d, e)
+      end
+    end
+  end
+end
+
+--- Runs one observer on one event. Answers whether it recorded anything.
+local function run_observer(d, index, e)
+  world.begin(OWNER_OBSERVER, index)
+  task.system_name = d.name
+  local ok, raised = xpcall(d.fn, err.handler, command, e)
+  task.system_name = nil
+  if ok then return world.seal() end
+  world.drop()
+  fault.raise(d.name, raised, d.script.entity)
+  return false
+end
+
+local function run_observers(events)
+  local names = {}
+  for index, d in ipairs(registry.observers) do
+    local kind, id = EVENT[d.event], d.component ~= true and d.component.id or -1
+    for i = 1, #events, 3 do
+      if events[i] == kind and events[i + 2] == id and run_observer(d, index, events[i + 1]) then
+        if names[#names] ~= d.name then names[#names + 1] = d.name end
+      end
+    end
+  end
+  return names
+end
+
+--- Observers that set each other off without end are an error that names them.
+local function check_chain(names)
+  M.chain = #names > 0 and (M.chain or 0) + 1 or 0
+  if M.chain < OBSERVER_CHAIN_MAX then return false end
+  M.chain = 0
+  local e = err.new("observer_cycle",
+    ("observers set each other off %d times in a row: %s"):format(OBSERVER_CHAIN_MAX, table.concat(names, ", ")))
+  fault.raise(names[1], e)
+  return true
+end
+
+local function react(has_events)
+  if has_events then
+    local events = world.events()
+    update_per_entity(events)
+    if M.muted then
+      M.muted = false
+    elseif check_chain(run_observers(events)) then
+      M.muted = true -- what they recorded last is applied, but sets nobody off
+    end
+  else
+    M.chain = 0
+  end
+  fault.flush()
+end
+
+local function owner_name(kind, owner)
+  if kind == 1 then
+    local t = task.by_handle[owner]
+    return t and t.name or "a task that has ended", t and t.owner
+  elseif kind == 2 then
+    return (core.system_info(owner)), nil
+  elseif kind == 3 then
+    local d = registry.observers[owner]
+    return d.name, d.script.entity
+  end
+  return "host", nil
+end
+
+local OP = require("stator.abi").OP
+
+local function describe(op, id, component_id)
+  local c = component.by_id[component_id]
+  local text = OP[op] .. " on " .. (entity.path(id) or ("entity %.0f"):format(id))
+  return op >= 2 and c and text .. " of " .. c.name or text
+end
+
+local function rejected(kind, owner, reason, op, id, component_id)
+  local name, entity_id = owner_name(kind, owner)
+  local e = err.new("batch_rejected", ("the batch was rejected whole: %s: %s"):format(describe(op, id, component_id), reason))
+  local t = kind == 1 and task.by_handle[owner]
+  if not t then fault.raise(name, e, entity_id) end
+  return e
+end
+
+local function skipped(kind, owner, count, op, id, component_id)
+  local name = owner_name(kind, owner)
+  log.event("warn", name, ("%d command%s without effect: %s, which does not exist any more"):format(count,
+    count == 1 and "" or "s", describe(op, id, component_id)))
+end
+
+--- Gives the runtime its hooks.
+function M.install()
+  task.on_fault = fault.raise
+  core.hook("fault", function(name, e) fault.raise(name, e) end)
+  core.hook("react", react)
+  core.hook("async", run_async)
+  core.hook("rejected", rejected)
+  core.hook("skipped", skipped)
+  core.hook("gone", function() return err.new("gone", "the entity it waited for is gone") end)
+  core.message_handler(err.handler)
+end
+
+return M
