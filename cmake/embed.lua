@@ -1,5 +1,5 @@
 -- Writes a C file that holds Lua modules and the FFI-visible part of ecs_abi.h.
--- usage: luajit embed.lua OUT.c ECS_ABI.H ROOT FILE...   (module names are paths below ROOT)
+-- usage: luajit embed.lua OUT.c ECS_ABI.H ROOT FILE...   (module names are paths below ROOT or ROOT/lua)
 local out_path, abi_path, root = arg[1], arg[2], arg[3]
 
 local function read(path)
@@ -25,7 +25,7 @@ end
 local out = { '#include "builtin.h"\n' }
 local rows = {}
 for i = 4, #arg do
-  local path = arg[i]:sub(#root + 2)
+  local path = arg[i]:sub(#root + 2):gsub("^lua/", "")
   local name = path:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
   local text = read(arg[i])
   assert(loadstring(text, "@" .. path)) -- a syntax error fails the build

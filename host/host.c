@@ -76,7 +76,7 @@ static bool text_field_is(lua_State *L, const char *name, const char *text) {
 }
 
 /* boot.load answers the cell's settings, or nothing when it has told what is wrong. */
-static int load_scene(host_t *host) {
+int host_load(host_t *host) {
     lua_State *L = host->vm.L;
     push_options(host);
     if (boot_call(host, "load", 1, 1) != VM_OK) { return HOST_EXIT_FAULT; }
@@ -91,6 +91,7 @@ static int load_scene(host_t *host) {
                                                      : LATE_SKIP;
     host->guard_ns = (uint64_t)(number_field(L, "guard_us", 0) * 1000);
     lua_pop(L, 1);
+    host->next_tick_ns = clock_now_ns(&host->clock) + host->period_ns;
     return HOST_EXIT_OK;
 }
 
@@ -249,6 +250,20 @@ void host_turn(host_t *host) {
     }
 }
 
+void host_run_until(host_t *host, uint64_t at_ns) {
+    while (!host->vm.dead && clock_now_ns(&host->clock) <= at_ns) {
+        uint64_t wake = rt_next_wake_ns(host->rt);
+        bool later = host->next_tick_ns > at_ns && (!host->react_now || wake > at_ns);
+        if (host->clock.is_virtual && later && !rt_has_work(host->rt)) {
+            loop_poll(&host->loop);
+            if (rt_has_work(host->rt)) { continue; }
+            clock_advance_to(&host->clock, at_ns);
+            return;
+        }
+        host_turn(host);
+    }
+}
+
 /* ---- running and stopping ---------------------------------------------------------------------
  */
 
@@ -298,10 +313,9 @@ static void show_status(host_t *host) {
 }
 
 int host_run(host_t *host) {
-    int rc = load_scene(host);
+    int rc = host_load(host);
     if (rc != HOST_EXIT_OK || host->opts.check_only) { return rc; }
     if (!host->opts.is_virtual) { open_signals(host); }
-    host->next_tick_ns = clock_now_ns(&host->clock) + host->period_ns;
     host->next_status_ns = clock_now_ns(&host->clock) + (host->log.terminal ? 0 : STATUS_LOG_NS);
     while (!host->stopped) {
         host_turn(host);

@@ -44,11 +44,16 @@ typedef struct {
     uint64_t next_status_ns;
 } host_t;
 
-/* Brings everything up and loads the scene. HOST_EXIT_OK, or another exit code after the reasons
- * were told; host_fini is needed either way. */
+/* Brings everything up. HOST_EXIT_OK, or another exit code after the reasons were told; host_fini
+ * is needed either way. */
 int host_init(host_t *host, const host_opts_t *opts);
-/* Runs until stopped; returns the exit code. */
+/* Loads the scene, starts its tasks and sets the first tick. HOST_EXIT_INVALID after it has told
+ * what is wrong. */
+int host_load(host_t *host);
+/* Loads and runs until stopped; returns the exit code. */
 int host_run(host_t *host);
+/* Runs until the clock has reached `at_ns`; a virtual clock then stands exactly there. */
+void host_run_until(host_t *host, uint64_t at_ns);
 /* One turn of the loop: a tick when one is due, else a wait and perhaps a reaction step. */
 void host_turn(host_t *host);
 /* Ends the cell in order: tasks are cancelled, links closed, within the scene's deadline. */

@@ -90,10 +90,11 @@ static void emit(log_t *log, const log_event_t *event) {
 
 void log_flush(log_t *log) {
     if (log->repeats == 0) { return; }
-    char text[64];
-    (void)snprintf(text, sizeof text, "the last event came %u more time%s", log->repeats,
+    char text[64], source[128];
+    (void)snprintf(text, sizeof text, "(the same %u more time%s)", log->repeats,
                    log->repeats == 1 ? "" : "s");
-    log_event_t event = {.level = log->last_level, .text = text};
+    (void)snprintf(source, sizeof source, "%.*s", (int)strcspn(log->last, "\n"), log->last);
+    log_event_t event = {.level = log->last_level, .source = source, .text = text};
     log->repeats = 0;
     emit(log, &event);
 }

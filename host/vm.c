@@ -40,11 +40,23 @@ static int builtin_loader(lua_State *L) {
     return 1;
 }
 
-int vm_load_builtin(vm_t *vm, const char *name) { return load_builtin(vm->L, name); }
-
 /* The text of ecs_abi.h between its markers, for ffi.cdef. [-0 +1 -] */
 static int abi_text(lua_State *L) {
     lua_pushlstring(L, ABI_TEXT, ABI_TEXT_BYTES);
+    return 1;
+}
+
+/* The text of a built-in file by its module name, or nil. [-1 +1 e] */
+static int builtin_text(lua_State *L) {
+    const builtin_t *found = builtin_find(luaL_checkstring(L, 1));
+    if (found == NULL) { return 0; }
+    lua_pushlstring(L, found->text, found->bytes);
+    return 1;
+}
+
+/* [-0 +1 -] */
+static int open_builtin(lua_State *L) {
+    lua_pushcfunction(L, builtin_text);
     return 1;
 }
 
@@ -57,6 +69,8 @@ static void install_loader(lua_State *L) {
     lua_getfield(L, -1, "preload");
     lua_pushcfunction(L, abi_text);
     lua_setfield(L, -2, "stator.abi_text");
+    lua_pushcfunction(L, open_builtin);
+    lua_setfield(L, -2, "stator.core.builtin");
     lua_pop(L, 2);
 }
 

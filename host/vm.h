@@ -52,7 +52,4 @@ void vm_abandon(vm_t *vm) __attribute__((noreturn));
 void vm_collect_idle(vm_t *vm, uint64_t budget_ns);
 /* Bytes of live Lua values. */
 size_t vm_heap_bytes(const vm_t *vm);
-/* Loads a built-in module as a function onto the stack; -1 with a message there instead. */
-int vm_load_builtin(vm_t *vm, const char *name);
-
 #endif

@@ -86,6 +86,7 @@ local function shut_down(reason)
   end
   for _, t in ipairs(scripts) do task.cancel(t, reason) end
   wait_for(scripts)
+  for _, l in ipairs(link.list) do link.drain(l) end -- the last outputs of the scripts' cleanup
   for _, t in ipairs(links) do task.cancel(t, reason) end
   wait_for(links)
   for _, t in ipairs(simulators) do task.cancel(t, reason) end

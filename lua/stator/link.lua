@@ -258,7 +258,12 @@ local function serve(l)
   task.child(watch_deadlines, { name = l.task_name }, l)
   if l.points then task.child(l.driver.points.run, { name = l.task_name }, l) end
   while true do
-    for _, reply in ipairs(l.session:feed(task.await(l.conn:read()))) do on_reply(l, reply) end
+    local ok, bytes = core.park(l.conn:read())
+    if not ok then
+      if not err.is_cancelled(bytes) then fail_all(l, "link_down", "the connection was lost: " .. bytes.message) end
+      error(bytes, 0)
+    end
+    for _, reply in ipairs(l.session:feed(bytes)) do on_reply(l, reply) end
   end
 end
 
@@ -337,6 +342,14 @@ function M.start_simulator(l, run_script, position)
     task.child(server.run, { name = "simulated " .. l.name }, listener, l.bank)
     run_script(l.bank)
   end)
+end
+
+--- Waits until what the points still have to write has gone out; at most the time of one request.
+function M.drain(l)
+  local stop_s = core.now() + l.settings.timeout_s
+  repeat
+    task.await(core.ticks(1)) -- what changed in this step becomes requests first
+  until l.state ~= "up" or (#l.queue == 0 and #l.pending == 0) or core.now() >= stop_s
 end
 
 --- "plc up" for the status line.

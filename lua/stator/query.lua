@@ -64,8 +64,8 @@ end
 
 -- ---- iterators ------------------------------------------------------------------------------
 
---- Source of the two iterators for n columns; `m` of them may be nil (maybe).
-local function iterator_source(columns, write_count, maybe_from)
+--- Source of the two iterators for n columns; those from `maybe_from` on may be nil.
+local function iterator_source(columns, maybe_from)
   local boxes, rows, locals = {}, {}, {}
   for k = 1, columns do
     boxes[k] = k >= maybe_from and ("optional(cursor[%d])"):format(k) or ("cursor[%d]"):format(k)
@@ -108,7 +108,7 @@ local function optional_row(box, row)
 end
 
 local function make_iterators(q)
-  local source = iterator_source(#q.columns, q.write_count, q.maybe_from)
+  local source = iterator_source(#q.columns, q.maybe_from)
   q.next_chunk, q.next_row = assert(loadstring(source, "=query"))(C, shared, close, stale_loop, optional, optional_row)
 end
 

@@ -1,5 +1,6 @@
 --- The scene file: what a cell consists of. Reads it with the position of every node, finds all
 --- problems at once, and builds the world from it.
+local builtin = require "stator.core.builtin"
 local command = require "stator.command"
 local component = require "stator.component"
 local err = require "stator.err"
@@ -195,14 +196,9 @@ end
 --- Where a script lies: beside the scene, else among those that ship with stator.
 local function find_script(scene, file)
   local beside = scene.folder .. "/" .. file
-  local handle = io.open(beside, "rb")
-  if handle then
-    handle:close()
-    return beside
-  end
-  local shipped = package.loaded["stator.shipped"] or pcall(require, "stator.shipped")
-  local loader = shipped and require("stator.shipped")
-  return loader and loader.path(file) or beside
+  if script.read_file(beside) then return beside end
+  local shipped = builtin("scripts." .. file:gsub("%.lua$", ""):gsub("/", "."))
+  return beside, shipped
 end
 
 local function read_script(scene, node, path, index)
@@ -225,9 +221,9 @@ local function read_script(scene, node, path, index)
       return
     end
   end
-  local full = find_script(scene, file)
+  local full, shipped = find_script(scene, file)
   table.insert(scene.scripts, {
-    name = name, index = index, file = file, path = full, folder = full:match("^(.*)/[^/]*$") or ".",
+    name = name, index = index, file = file, path = full, text = shipped, folder = full:match("^(.*)/[^/]*$") or ".",
     params = node.type == "object" and script_params(scene, member(node, "params"), path .. ".params") or {},
     node = node, json_path = path,
   })

@@ -131,10 +131,13 @@ local function read_file(path)
 end
 M.read_file = read_file
 
---- Compiles a file. Bytecode is refused.
-local function compile(path, shown, env)
-  local text, message = read_file(path)
-  if not text then return nil, message end
+--- Compiles a file, or `text` in its place. Bytecode is refused.
+local function compile(path, shown, env, text)
+  local message
+  if not text then
+    text, message = read_file(path)
+    if not text then return nil, message end
+  end
   if text:byte(1) == 27 then return nil, shown .. ": bytecode is not allowed" end
   local chunk
   chunk, message = loadstring(text:gsub("^#[^\n]*", ""), "@" .. shown)
@@ -203,7 +206,7 @@ end
 ---@param script stator.Script with name, index, folder, path, file
 function M.load(script)
   local env = environment(script)
-  local chunk, message = compile(script.path, script.file, env)
+  local chunk, message = compile(script.path, script.file, env, script.text)
   if not chunk then return message end
   script.position = 0
   registry.script = script

@@ -105,6 +105,7 @@ local function enter(task, shield)
   scope.shield = shield
   task.scope.inner = scope
   task.scope = scope
+  if shield then refresh(task) end
   return scope
 end
 
@@ -267,7 +268,6 @@ local function body(task, fn, ...)
       e.trace = forgotten
       world.drop()
       world.begin(OWNER_TASK, task.handle)
-      ok = false
       return settle(false, e)
     end
     if not ok then
