@@ -264,6 +264,14 @@ static int l_system_info(lua_State *L) {
     return 4;
 }
 
+/* current_system() -> name of the system that runs, or nil */
+static int l_current_system(lua_State *L) {
+    const system_t *system = rt_of(L)->current_system;
+    if (system == NULL) { return 0; }
+    lua_pushstring(L, system->name);
+    return 1;
+}
+
 /* system_skipped(index): counts a run that did not start */
 static int l_system_skipped(lua_State *L) {
     rt_t *rt = rt_of(L);
@@ -364,6 +372,7 @@ int api_open_task(lua_State *L) {
                                          {"stop_systems", l_stop_systems},
                                          {"system_info", l_system_info},
                                          {"system_skipped", l_system_skipped},
+                                         {"current_system", l_current_system},
                                          {"hook", l_hook},
                                          {"message_handler", l_message_handler},
                                          {"share_cmd", l_share_cmd},

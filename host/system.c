@@ -89,7 +89,9 @@ void system_run(rt_t *rt, system_t *system) {
     system->runs++;
     (void)ecs_batch_begin(rt->world, RT_OWNER(OWNER_SYSTEM, system - rt->systems));
     push_call(rt, system);
+    rt->current_system = system;
     int rc = vm_call(rt->vm, 3, 0);
+    rt->current_system = NULL;
     ecs_epoch_bump(rt->world);
     if (rc == VM_OK) {
         (void)ecs_batch_seal(rt->world, NULL);

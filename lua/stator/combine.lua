@@ -156,10 +156,12 @@ local function cancel_rest(entries, why)
   end
 end
 
---- Waits for the group. Whatever happens, nothing that was started is left running.
+--- Waits for the group and notes in each entry how it stood then. Whatever happens, nothing that was
+--- started is left running.
 local function wait_group(entries, mode)
   local group = start_all(entries, mode)
   local ok, e = park(group)
+  for _, entry in ipairs(entries) do entry.state = entry.future:state() end
   cancel_rest(entries, e)
   if not ok then error(e, 0) end
 end
@@ -167,20 +169,16 @@ end
 local function run_race(entries)
   wait_group(entries, "race")
   for _, entry in ipairs(entries) do
-    if entry.future:state() == "ok" then return entry.key, entry.future:values() end
-    if entry.future:state() == "failed" and not err.is_cancelled((entry.future:values())) then
-      error((entry.future:values()), 0)
-    end
+    if entry.state == "ok" then return entry.key, entry.future:values() end
+    if entry.state == "failed" then error((entry.future:values()), 0) end
   end
 end
 
 local function run_all(entries)
   wait_group(entries, "all")
-  local results, named = {}, nil
+  local results, named = {}, false
   for _, entry in ipairs(entries) do
-    if entry.future:state() == "failed" and not err.is_cancelled((entry.future:values())) then
-      error((entry.future:values()), 0)
-    end
+    if entry.state == "failed" then error((entry.future:values()), 0) end
   end
   for _, entry in ipairs(entries) do
     results[entry.key] = (entry.future:values())
@@ -194,7 +192,7 @@ local function run_any(entries)
   wait_group(entries, "any")
   local first
   for _, entry in ipairs(entries) do
-    if entry.future:state() == "ok" then return entry.key, entry.future:values() end
+    if entry.state == "ok" then return entry.key, entry.future:values() end
     first = first or (entry.future:values())
   end
   local e = err.new("all_failed", "every alternative failed, first: " .. tostring(first and first.message), first)

@@ -276,9 +276,9 @@ end
 --- Runs one observer on one event. Answers whether it recorded anything.
 local function run_observer(d, index, e)
   world.begin(OWNER_OBSERVER, index)
-  task.system_name = d.name
+  task.observer_name = d.name
   local ok, raised = xpcall(d.fn, err.handler, command, e)
-  task.system_name = nil
+  task.observer_name = nil
   if ok then return world.seal() end
   world.drop()
   fault.raise(d.name, raised, d.script.entity)

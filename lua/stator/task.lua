@@ -39,7 +39,7 @@ M.current = current
 log.who = function()
   local handle = core.current()
   local task = handle and M.by_handle[handle]
-  return task and task.name or M.system_name
+  return task and task.name or core.current_system() or M.observer_name
 end
 
 -- ---- scopes ---------------------------------------------------------------------------------
