@@ -31,13 +31,17 @@ static int l_park(lua_State *L) {
     if (task == NULL) {
         return luaL_error(L, "await: only a task can wait, and none is running here");
     }
+    future_t *future = future_test(L, 1);
+    op_t *op = future == NULL ? op_test(L, 1) : NULL;
     if (task->cancel_ref != LUA_NOREF) {
+        if (op != NULL && op->state == OP_COLD) {
+            op_use(op);
+            op->state = OP_DONE;
+        }
         lua_pushboolean(L, 0);
         lua_rawgeti(L, LUA_REGISTRYINDEX, task->cancel_ref);
         return 2;
     }
-    future_t *future = future_test(L, 1);
-    op_t *op = future == NULL ? op_test(L, 1) : NULL;
     if (op != NULL && op->state != OP_COLD) {
         return luaL_error(L, "await: the operation made at %s was used before", op->place);
     }

@@ -99,10 +99,12 @@ function M.spawn(fn, ...)
   return task.child(fn, {}, ...).future
 end
 
---- Lets an operation run without waiting for it here.
+--- Lets an operation run without waiting for it here; it is taken back when the innermost block ends.
 ---@return userdata future
 function M.start(x)
-  return (task.start(x))
+  local future, cancel, child = task.start(x)
+  if core.is(x) ~= "future" then task.keep_started(future, cancel, child) end
+  return future
 end
 
 --- Makes a function of operations into one: `local home = stator.async(function(axis) ... end)`,

@@ -58,9 +58,9 @@ function M.raise(message)
   local level = 2
   while true do
     local frame = debug.getinfo(level, "S")
-    if not frame then return error(message, 0) end
+    if not frame then error(message, 0) end
     local internal = frame.what == "C" or frame.source:find("^@stator/") or frame.source:find("^=record")
-    if not internal then return error(message, level) end
+    if not internal then error(message, level) end -- no tail call: it would shift the level
     level = level + 1
   end
 end

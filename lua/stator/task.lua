@@ -18,6 +18,7 @@ local world = require "stator.core.world"
 local park, unwrap, is_lua = core.park, core.unwrap, core.is_lua
 local OWNER_TASK = 1
 local CLEANUP_WITHIN_S = 1.0 -- for a cleanup that names no deadline
+local STARTED_PRUNE = 16 -- started operations of a scope, before ended ones are forgotten
 local GRACE_S = 1.0 -- for a cancelled task that does not end
 
 local M = {
@@ -157,6 +158,43 @@ local function abandon(scope)
   end
 end
 
+--- Takes back the operations that were started in a scope and still run.
+local function stop_started(scope)
+  local list = scope.started
+  for i = list and #list or 0, 1, -1 do
+    if not list[i].child and list[i].future:state() == "pending" then list[i].cancel() end
+  end
+end
+
+--- A failure that nobody asked for is a fault.
+local function tell_unobserved(scope)
+  local list = scope.started
+  scope.started = nil
+  for _, item in ipairs(list or {}) do
+    if item.future:state() == "failed" and not item.future:observed() then
+      local e = item.future:values()
+      if not err.is_cancelled(e) and e.code ~= "cancelled" then M.on_fault(scope.task.name, e, scope.task.owner) end
+    end
+  end
+end
+
+--- Ties a started operation to the running task's innermost scope.
+---@param child table? the task that runs it
+function M.keep_started(future, cancel, child)
+  local scope = current("start").scope
+  local list = scope.started or {}
+  if #list >= STARTED_PRUNE then
+    local kept = {}
+    for _, item in ipairs(list) do
+      local unseen = item.future:state() == "failed" and not item.future:observed()
+      if unseen or item.future:state() == "pending" then kept[#kept + 1] = item end
+    end
+    list = kept
+  end
+  list[#list + 1] = { future = future, cancel = cancel, child = child }
+  scope.started = list
+end
+
 local shielded
 
 local function run_cleanups(scope, failed)
@@ -192,6 +230,7 @@ local function finish(scope, ok, ...)
   local task = scope.task
   local e = not ok and (...) or nil
   stop_daemons(scope)
+  stop_started(scope)
   if ok then
     local joined, je = xpcall(join, err.handler, scope)
     if not joined then ok, e = false, je end
@@ -206,6 +245,7 @@ local function finish(scope, ok, ...)
       if not done then abandon(scope) end
     end
   end
+  tell_unobserved(scope)
   local also = run_cleanups(scope, not ok)
   if not ok then
     e = outcome(scope, e)

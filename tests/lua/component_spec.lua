@@ -1,0 +1,256 @@
+local support = require "support"
+
+local BEFORE = [[
+local Mode = stator.enum("Mode", { "idle", "auto", "fault" })
+local Motor = stator.component("Motor", {
+  "double speed_rpm = 5", "float temp_c", "bool running", "char label[6] = \"m1\"", "entity drive",
+  "uint8_t level", "int16_t signed_value", "Mode mode = auto", "double joint[3]", "entity slots[2]",
+})
+local Tag = stator.component("Tag", {})
+local e, d = stator.entity "e", stator.entity "d"
+]]
+local ENTITIES = [=[[ { "name": "e", "components": { "Motor": {}, "Tag": {} } }, { "name": "d" } ]]=]
+
+local function run(body)
+  local said, faults, cell = support.run_task(body, { before = BEFORE, entities = ENTITIES, seconds = 1 })
+  assert.same({}, faults)
+  return said, cell
+end
+
+describe("a component", function()
+  after_each(support.finish)
+
+  it("reads its defaults, text as a string, an entity 0 as nil, an enum as its ordinal", function()
+    local said = run [[
+      local m = e:get(Motor)
+      print(m.speed_rpm, m.label, m.drive, m.mode == Mode.auto, m.joint[1], #m.joint, m.slots[2])
+      cmd:set(e, Motor, { drive = d, label = "abcdef", mode = "fault", joint = { 1, 2, 3 }, slots = { d, 0 } })
+      await(cmd:commit())
+      m = e:get(Motor)
+      print(m.label, m.drive == d:id(), Mode:name_of(m.mode), m.joint[3], m.slots[1] == d:id(), m.slots[2])
+    ]]
+    assert.same({ "5\tm1\tnil\ttrue\t0\t3\tnil", "abcdef\ttrue\tfault\t3\ttrue\tnil" }, said)
+  end)
+
+  it("refuses a write at its line, interpreted and compiled", function()
+    local said = run [[
+      local m = e:get(Motor)
+      for i, write in ipairs {
+        function() m.speed_rpm = 1 end, function() m.running = true end, function() m.label = "x" end,
+        function() m.drive = d:id() end, function() m.joint[1] = 1 end, function() m.slots[1] = 1 end,
+        function() m.joint = { 1, 2, 3 } end, function() m.mode = 2 end,
+      } do print(i, pcall(write)) end
+      local ok, problem
+      for i = 1, 300 do ok, problem = pcall(function() for k = 1, 10 do if i == 300 then m.temp_c = k end end end) end
+      print(ok, problem)
+      print(e:get(Motor).speed_rpm, e:get(Motor).joint[1])
+    ]]
+    assert.equal(10, #said)
+    for i = 1, 9 do
+      assert.matches("false\t.*constant location", said[i])
+      if i <= 8 then assert.matches("main.lua:%d+:", said[i]) end
+    end
+    assert.equal("5\t0", said[10])
+  end)
+
+  it("checks the index of an array, read and write", function()
+    local said = run [[
+      local m = e:get(Motor)
+      for _, i in ipairs { 0, -1, 4, 1e9, 0/0, 1.5 } do print(pcall(function() return m.joint[i] end)) end
+      print(pcall(function() return m.joint.x end))
+    ]]
+    for _, i in ipairs { 1, 2, 3, 4, 5, 7 } do assert.matches("^false\t.*joint: index .* is outside 1 to 3", said[i]) end
+  end)
+
+  it("names an unknown field with the nearest known one", function()
+    local said = run [[
+      print(pcall(function() return e:get(Motor).speed_rmp end))
+      print(pcall(function() cmd:set(e, Motor, { spead_rpm = 1 }) end))
+      print(pcall(function() cmd:insert(e, Motor, { labl = "x" }) end))
+      print(pcall(function() return Mode.atuo end))
+      print(pcall(function() return e:get(Motr) end))
+    ]]
+    assert.matches('Motor has no field "speed_rmp", did you mean "speed_rpm"', said[1])
+    assert.matches('main.lua:%d+: Motor has no field "spead_rpm", did you mean "speed_rpm"', said[2])
+    assert.matches('Motor has no field "labl", did you mean "label"', said[3])
+    assert.matches('enum Mode has no member "atuo", did you mean "auto"', said[4])
+    assert.matches('main.lua:%d+: unknown name "Motr"', said[5])
+  end)
+
+  it("refuses values that do not fit, and records nothing of them", function()
+    local said = run [[
+      for _, values in ipairs {
+        { level = 256 }, { level = -1 }, { level = 1.5 }, { signed_value = 40000 }, { running = 1 }, { speed_rpm = "x" },
+        { label = "too long" }, { mode = "nope" }, { mode = 7 }, { joint = { 1, 2 } }, { joint = 5 }, { drive = "e" },
+      } do print(select(2, pcall(cmd.set, cmd, e, Motor, values))) end
+      await(cmd:commit())
+      local m = e:get(Motor)
+      print(m.level, m.signed_value, m.running, m.speed_rpm, m.label, m.mode)
+    ]]
+    local expected = {
+      "Motor.level: expected a whole number from 0 to 255, got 256", "got %-1", "got 1.5",
+      "signed_value: expected a whole number from %-32768 to 32767, got 40000", "running: expected true or false, got 1",
+      'speed_rpm: expected a number, got "x"', 'label: expected text of at most 6 bytes, got "too long"',
+      '"nope" is no member of Mode', "expected a member of Mode, got 7", "joint: expected 3 values, got 2",
+      "joint: expected 3 values, got number", 'drive: expected an entity, got "e"',
+    }
+    for i, pattern in ipairs(expected) do assert.matches(pattern, said[i]) end
+    assert.equal("0\t0\tfalse\t5\tm1\t1", said[13])
+  end)
+
+  it("copies to plain values that outlive an await", function()
+    local said = run [[
+      local copy = e:copy(Motor)
+      await(stator.sleep(0.1))
+      print(copy.speed_rpm, copy.label, copy.joint[1], type(copy))
+    ]]
+    assert.same({ "5\tm1\t0\ttable" }, said)
+  end)
+
+  it("is found, missed and asked for by has, find and get", function()
+    local said = run [[
+      print(e:has(Motor), e:has(Tag), d:has(Tag), d:find(Motor))
+      print(pcall(function() return d:get(Motor) end))
+      print(pcall(function() return e:get(Tag) end))
+      print(pcall(function() return (12345):get(Motor) end))
+      print(pcall(function() return (5):gett(Motor) end))
+    ]]
+    assert.equal("true\ttrue\tfalse\tnil", said[1])
+    assert.matches("main.lua:%d+: d has no Motor", said[2])
+    assert.matches("Tag is a tag and has no values", said[3])
+    assert.matches("entity 12345 does not exist", said[4])
+    assert.matches('a number %(5%) has no field "gett", did you mean "get"', said[5])
+  end)
+
+  it("lies in the read-only mapping of the world", function()
+    local _, cell = run "print(1)"
+    local address = cell:eval [[
+      local ffi = require "ffi"
+      local Motor = require("stator.registry").components.Motor
+      local id = require("stator.entity").entity("e"):id()
+      return tonumber(ffi.cast("uintptr_t", require("stator.abi").C.ecs_view(require("stator.abi").world, id, Motor.id)))]]
+    local view, _, bytes = cell:maps()
+    assert.is_true(address >= view and address < view + bytes)
+    local rights
+    for line in support.read("/proc/self/maps"):gmatch("[^\n]+") do
+      local from, to, flags = line:match("^(%x+)%-(%x+) (%S+)")
+      if tonumber(from, 16) <= address and address < tonumber(to, 16) then rights = flags .. (line:match("memfd:%S+") or "") end
+    end
+    assert.equal("r--smemfd:stator-world", rights)
+  end)
+
+  it("kills a process that writes through a cast, in a child", function()
+    local path = support.scene {
+      scripts = { ["main.lua"] = 'local stator = require "stator"\n' .. BEFORE }, entities = ENTITIES,
+    }
+    local code = ([[
+      local harness = require "harness"
+      local cell = harness.open { scene = %q, virtual = true }
+      io.stdout:write("before\n") io.stdout:flush()
+      cell:eval 'local ffi = require "ffi" local abi = require "stator.abi" local Motor = require("stator.registry").components.Motor local p = abi.C.ecs_view(abi.world, require("stator.entity").entity("e"):id(), Motor.id) ffi.cast("double *", p)[0] = 66'
+      io.stdout:write("after\n")]]):format(path)
+    local file = support.folder() .. "/cast_spec.lua"
+    support.write(file, "it('writes', function() " .. code .. " end)")
+    local out, rc = support.shell(("%s/build/%s/tests/stator_spec --ignore-lua %s 2>&1"):format(support.root,
+      os.getenv("STATOR_PRESET") or "dev", file))
+    assert.matches("before", out)
+    assert.is_nil(out:find("after", 1, true))
+    assert.is_true(rc ~= 0)
+  end)
+
+  it("has the layout that the core has", function()
+    local _, cell = run "print(1)"
+    assert.equal("ok", (cell:eval [[
+      local ffi = require "ffi"
+      for _, c in ipairs(require("stator.registry").component_list) do
+        for _, t in ipairs { c.read_type, c.write_type, c.payload_type } do
+          if ffi.sizeof(t) ~= c.size then return c.name .. " size " .. ffi.sizeof(t) end
+        end
+        for _, f in ipairs(c.fields or {}) do
+          local offset = ffi.offsetof(c.payload_type, f.name)
+          local read = ffi.offsetof(c.read_type, f.name) or ffi.offsetof(c.read_type, "raw_" .. f.name)
+          if offset ~= f.offset or read ~= f.offset then return c.name .. "." .. f.name end
+        end
+      end
+      return "ok"]]))
+  end)
+
+  it("shares one ABI text between gcc and FFI", function()
+    local _, cell = run "print(1)"
+    local expected = support.shell(support.root .. "/build/" .. (os.getenv("STATOR_PRESET") or "dev") .. "/tests/test_abi --print")
+    assert.equal(expected:gsub("%s+$", ""), (cell:eval [[
+      local ffi, out = require "ffi", {}
+      require "stator.abi"
+      for _, s in ipairs { "ecs_field_t", "ecs_box_t", "ecs_cursor_t", "ecs_shared_t" } do out[#out + 1] = s .. " " .. ffi.sizeof(s) end
+      for _, m in ipairs { { "ecs_field_t", "offset_bytes" }, { "ecs_box_t", "changed" }, { "ecs_cursor_t", "box" },
+        { "ecs_cursor_t", "ids" }, { "ecs_shared_t", "tick" } } do
+        out[#out + 1] = m[1] .. "." .. m[2] .. " " .. ffi.offsetof(m[1], m[2])
+      end
+      return table.concat(out, "\n")]]))
+  end)
+end)
+
+describe("a query", function()
+  after_each(support.finish)
+
+  it("yields write, read, maybe columns; first, ids, count, copy", function()
+    local said = support.run_task([[
+      for i = 1, 40 do
+        local id = cmd:spawn { A { v = i } }
+        if i % 2 == 0 then cmd:insert(id, B, { w = -i }) end
+        if i % 10 == 0 then cmd:insert(id, T) end
+      end
+      await(cmd:commit())
+      local n, sum, bs = 0, 0, 0
+      for e, a, b in q:each() do n, sum = n + 1, sum + a.v if b then bs = bs + b.w end end
+      print(n, sum, bs, q:count(), #q:ids())
+      local rows = 0
+      for first, last, a, b in q:chunks() do
+        for i = first, last do rows = rows + 1 end
+        print(last + 1, #a, b and #b)
+      end
+      local e, a = q:first()
+      print(a.v, q:copy()[1].A.v, q:copy()[1].entity == e)
+      local total = 0
+      for e1 in q:each() do for e2 in q:each() do total = total + 1 if e2 == e1 then break end end end
+      print(total)
+    ]], { before = [[
+local A = stator.component("A", { "double v" })
+local B = stator.component("B", { "double w" })
+local T = stator.component("T", {})
+local q = stator.query { read = { A }, maybe = { B }, without = { T } }]] })
+    assert.same({ "36\t720\t-320\t36\t36", "20\t20\tnil", "16\t16\t16", "1\t1\ttrue", "666" }, said)
+  end)
+
+  it("gives a writer mutable rows: numbers, text, arrays; checked", function()
+    local cell = support.cell {
+      main = 'local stator = require "stator"\n' .. BEFORE .. [[
+stator.system("w", { write = { Motor }, phase = "startup" }, function(_, q)
+  for first, last, motors in q:chunks() do
+    for i = first, last do
+      local m = motors[i]
+      m.speed_rpm, m.label, m.drive, m.joint[2], m.mode = 9, "new", d:id(), 4, Mode.fault
+      print(pcall(function() m.label = "far too long" end))
+      print(pcall(function() m.joint[4] = 1 end))
+      print(pcall(function() m.nope = 1 end))
+      print(pcall(function() motors[i] = m end))
+      print(pcall(function() return motors[1] end))
+    end
+  end
+end)
+stator.system("r", { read = { Motor } }, function(_, q)
+  for _, m in q:each() do print(m.speed_rpm, m.label, m.drive == d:id(), m.joint[2], m.mode) end
+end)]],
+      entities = ENTITIES,
+    }
+    cell:advance(0.0205)
+    local said = support.said(cell)
+    assert.equal("5\tm1\tfalse\t0\t1", said[1])
+    assert.matches('"far too long" is longer than 6 bytes', said[2])
+    assert.matches("index 4 is outside 1 to 3", said[3])
+    assert.matches('no field "nope"', said[4])
+    assert.matches("bind the row", said[5])
+    assert.matches("row 1 is outside 0 to 0", said[6])
+    assert.equal("9\tnew\ttrue\t4\t2", said[7])
+  end)
+end)
