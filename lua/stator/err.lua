@@ -68,7 +68,8 @@ end
 --- The name among `names` that is nearest to `name`, as ', did you mean "x"?', or "".
 ---@param names string[]
 function M.nearest(name, names)
-  local best, best_distance = nil, math.max(2, math.floor(#name / 3)) + 1
+  local limit = #name <= 3 and 1 or math.max(2, math.floor(#name / 3))
+  local best, best_distance = nil, limit + 1
   for _, candidate in ipairs(names) do
     local distance = M.distance(name:lower(), candidate:lower())
     if distance < best_distance then best, best_distance = candidate, distance end

@@ -24,6 +24,7 @@ local M = {}
 
 --- Notes a problem at a node. `at_key`: the member's name is what is wrong.
 function Scene:problem(node, path, text, at_key)
+  if node.broken then return end -- told already
   local line, col = node.line, node.col
   if at_key and node.key_line then line, col = node.key_line, node.key_col end
   table.insert(self.problems, { line = line, col = col, text = ("%s:%d:%d: %s: %s"):format(
@@ -158,6 +159,7 @@ local function substitute(scene, node, path)
       local value = scene.params[name]
       if value == nil then
         scene:problem(node, path, ('there is no parameter "%s"%s'):format(name, err.nearest(name, scene.param_names)))
+        node.broken = true
         return ""
       end
       return value
@@ -230,9 +232,9 @@ local function read_script(scene, node, path, index)
 end
 
 local function load_script(scene, s)
-  local problem = script.load(s)
+  local problem, missing = script.load(s)
   if problem then
-    if problem:match("^cannot open") or problem:match("No such file") then
+    if missing then
       scene:problem(s.node, s.json_path, problem)
     else
       scene:problem_text(problem)

@@ -136,7 +136,7 @@ local function compile(path, shown, env, text)
   local message
   if not text then
     text, message = read_file(path)
-    if not text then return nil, message end
+    if not text then return nil, shown .. message:sub(#path + 1) end
   end
   if text:byte(1) == 27 then return nil, shown .. ": bytecode is not allowed" end
   local chunk
@@ -202,12 +202,13 @@ end
 
 -- ---- loading --------------------------------------------------------------------------------
 
---- Runs a script's body against the registry. Answers a problem as text, or nil.
+--- Runs a script's body against the registry. Answers a problem as text, or nil; and whether it is
+--- the file itself that is missing.
 ---@param script stator.Script with name, index, folder, path, file
 function M.load(script)
   local env = environment(script)
   local chunk, message = compile(script.path, script.file, env, script.text)
-  if not chunk then return message end
+  if not chunk then return message, not script.text and not read_file(script.path) end
   script.position = 0
   registry.script = script
   local ok, e = xpcall(chunk, err.handler)

@@ -1,0 +1,294 @@
+-- Broken scenes and scripts: what a person is told, to the letter.
+local support = require "support"
+
+local SCRIPT = [[
+local stator = require "stator"
+local Mode = stator.enum("Mode", { "idle", "auto" })
+local Motor = stator.component("Motor", { "double speed_rpm", "uint8_t level", "char label[4]", "Mode mode",
+  "double joint[3]", "entity drive", "bool on" })
+local P = stator.params { limit = 5 }
+]]
+
+--- Checks a scene with `stator check`; answers its lines without the folder, and the exit code.
+local function check(scene, script, arguments)
+  local path, folder = support.scene { scene = scene, scripts = { ["main.lua"] = script or SCRIPT } }
+  local out, code = support.shell(("%s check %s %s 2>&1"):format(support.binary, arguments or "", path))
+  out = out:gsub(folder:gsub("%-", "%%-") .. "/", "")
+  local lines = {}
+  for line in out:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  return lines, code
+end
+
+local function told(scene, expected, script, arguments)
+  local lines, code = check(scene, script, arguments)
+  expected[#expected + 1] = ("scene.json: %d problem%s; nothing was started"):format(#expected, #expected == 1 and "" or "s")
+  assert.same(expected, lines)
+  assert.equal(3, code)
+end
+
+local function entity(components)
+  return ('{ "scripts": ["main.lua"],\n  "entities": [ { "name": "m1", "components": { %s } } ] }'):format(components)
+end
+
+describe("a broken scene", function()
+  after_each(support.finish)
+
+  it("that is no JSON", function()
+    told('{ "scripts": ["main.lua"],\n  "entities": [ { "name": "a", } ] }',
+      { "scene.json:2:32: scene: no ',' before '}'" })
+    told('{ "name": "x" "tick_hz": 5 }', { "scene.json:1:15: scene: expected ',' or '}'" })
+    told('{ "name": "x\n" }', { "scene.json:1:13: scene: text that began at line 1, column 11 has no closing quote" })
+    told('{ // comment\n }', { "scene.json:1:3: scene: expected a name in quotes" })
+    told("[1, 2]", { "scene.json:1:1: scene: expected an object, got a list" })
+    told("", { "scene.json:1:1: scene: the text ends too early" })
+  end)
+
+  it("with a key twice", function()
+    told('{ "name": "a",\n  "name": "b" }', { 'scene.json:2:3: scene: "name" is there twice (first at line 1, column 3)' })
+  end)
+
+  it("with unknown members, all of them at once", function()
+    told('{ "tick_hertz": 5,\n  "entitys": [],\n  "scripts": [] }', {
+      'scene.json:1:3: tick_hertz: unknown member, did you mean "tick_hz"?',
+      'scene.json:2:3: entitys: unknown member, did you mean "entities"?',
+    })
+  end)
+
+  it("with values of the wrong type or range", function()
+    told('{ "tick_hz": "fast", "react": "soon", "late": 3, "stop_within_s": 9999 }', {
+      'scene.json:1:14: tick_hz: expected a number, got "fast"',
+      'scene.json:1:31: react: expected one of "immediate", "tick", got "soon"',
+      "scene.json:1:47: late: expected text, got 3",
+      "scene.json:1:67: stop_within_s: expected 0.1 to 600, got 9999",
+    })
+  end)
+
+  it("with a script that is not there", function()
+    local lines = check('{ "scripts": ["mian.lua"] }')
+    assert.equal("scene.json:1:15: scripts[0]: mian.lua: No such file or directory", lines[1])
+  end)
+
+  it("with two scripts of one name", function()
+    told('{ "scripts": ["main.lua", { "file": "main.lua" }] }',
+      { 'scene.json:1:37: scripts[1]: the name "main" is taken by another script: give it "as"' })
+  end)
+
+  it("with a parameter that the script does not declare, or of another type", function()
+    told('{ "scripts": [ { "file": "main.lua", "params": { "limt": 3 } } ] }',
+      { 'scene.json:1:50: scripts[0].params.limt: main.lua declares no such parameter, did you mean "limit"?' })
+    told('{ "scripts": [ { "file": "main.lua", "params": { "limit": "x" } } ] }',
+      { "main.lua:5: params: limit: expected a number, the scene gives x" })
+  end)
+
+  it("with an unknown component or field", function()
+    told(entity('"Motr": {}'),
+      { 'scene.json:2:49: entities[0].components.Motr: no script declares this component, did you mean "Motor"?' })
+    told(entity('"Motor": { "sped_rpm": 1 }'),
+      { 'scene.json:2:60: entities[0].components.Motor.sped_rpm: Motor has no such field, did you mean "speed_rpm"?' })
+  end)
+
+  it("with field values that do not fit", function()
+    told(entity('"Motor": { "speed_rpm": "x", "level": 256, "label": "hello", "mode": "atuo",\n "joint": [1, 2],\n "drive": "m2", "on": 1 }'), {
+      'scene.json:2:73: entities[0].components.Motor.speed_rpm: expected a number, got "x"',
+      "scene.json:2:87: entities[0].components.Motor.level: expected a whole number from 0 to 255, got 256",
+      "scene.json:2:101: entities[0].components.Motor.label: text of 5 bytes; label holds 4",
+      'scene.json:2:118: entities[0].components.Motor.mode: expected one of "idle", "auto", got "atuo", did you mean "auto"?',
+      "scene.json:3:11: entities[0].components.Motor.joint: expected 3 values, got 2",
+      'scene.json:4:11: entities[0].components.Motor.drive: there is no entity "m2", did you mean "m1"?',
+      "scene.json:4:23: entities[0].components.Motor.on: expected true or false, got 1",
+    })
+  end)
+
+  it("with bad names of entities", function()
+    told('{ "entities": [ { "name": "a/b" }, { "name": "world" }, {}, { "name": "x" }, { "name": "x" } ] }', {
+      'scene.json:1:27: entities[0].name: "a/b" is no name: 1 to 63 bytes, without "/" and "."',
+      'scene.json:1:46: entities[1].name: "world" is a name of the host',
+      'scene.json:1:57: entities[2]: an entity needs a "name"',
+      'scene.json:1:88: entities[4].name: an entity "x" is there already',
+    })
+  end)
+
+  it("with a broken link", function()
+    told('{ "links": { "plc": { "driver": "modbus" }, "b": {}, "c": { "driver": "modbus_tcp", "prot": 1 } } }', {
+      'scene.json:1:33: links.plc.driver: expected one of "modbus_tcp", got "modbus"',
+      'scene.json:1:50: links.b: a link needs a "driver": modbus_tcp',
+      'scene.json:1:59: links.c: setting "host" is missing',
+      'scene.json:1:85: links.c.prot: unknown setting of a modbus_tcp link, did you mean "port"?',
+    })
+    told('{ "links": { "c": { "driver": "modbus_tcp", "host": "h", "port": 70000 } } }',
+      { "scene.json:1:66: links.c.port: expected 1 to 65535, got 70000" })
+  end)
+
+  it("with broken points", function()
+    told('{ "scripts": ["main.lua"], "links": { "plc": { "driver": "modbus_tcp", "host": "h", "points": {\n'
+      .. '"m1.Motor": "di 1",\n"m2.Motor.on": "di 1",\n"m1.Motr.on": "di 1",\n"m1.Motor.onn": "di 1",\n'
+      .. '"m1.Motor.on": "dx 1",\n"m1.Motor.level": "di 1",\n"m1.Motor.speed_rpm": "hr 70000",\n"m1.Motor.label": "hr 1",\n'
+      .. '"m1.Motor.mode": "hr 1 f33" } } },\n"entities": [ { "name": "m1", "components": { "Motor": {} } } ] }', {
+      'scene.json:2:1: links.plc.points["m1.Motor"]: expected "entity.Component.field"',
+      'scene.json:3:1: links.plc.points["m2.Motor.on"]: there is no entity "m2", did you mean "m1"?',
+      'scene.json:4:1: links.plc.points["m1.Motr.on"]: no script declares a component "Motr", did you mean "Motor"?',
+      'scene.json:5:1: links.plc.points["m1.Motor.onn"]: Motor has no field "onn", did you mean "on"?',
+      'scene.json:6:16: links.plc.points["m1.Motor.on"]: unknown area "dx", did you mean "di"?; expected di, coil, ir or hr',
+      'scene.json:7:19: links.plc.points["m1.Motor.level"]: a bit needs a bool field, this one is uint8_t',
+      'scene.json:8:23: links.plc.points["m1.Motor.speed_rpm"]: "70000" is no address from 0 to 65535',
+      'scene.json:9:19: links.plc.points["m1.Motor.label"]: a point fills a single number or bool',
+      'scene.json:10:18: links.plc.points["m1.Motor.mode"]: "f33" is no type (u16 i16 u32 i32 f32 u64 i64 f64), '
+        .. 'order (abcd cdab badc dcba) or "in"',
+    })
+  end)
+
+  it("whose scripts use entities, links and components that are not there", function()
+    told('{ "scripts": ["main.lua"], "entities": [ { "name": "belt1" } ] }', {
+      'main.lua:2: component "Safty" is declared nowhere',
+    }, 'local stator = require "stator"\nlocal S = stator.component "Safty"\n')
+    told('{ "scripts": ["main.lua"], "entities": [ { "name": "belt1" } ] }', {
+      'main.lua:2: the scene has no entity "belt2", did you mean "belt1"?',
+      'main.lua:3: the scene has no link "plc"',
+    }, 'local stator = require "stator"\nlocal b = stator.entity "belt2"\nlocal p = stator.link "plc"\n')
+  end)
+
+  it("with parameters that are not there", function()
+    told('{ "params": { "hz": 50 }, "tick_hz": "$hzz" }',
+      { 'scene.json:1:38: tick_hz: there is no parameter "hzz", did you mean "hz"?' })
+    told('{ "params": { "hz": 50 }, "tick_hz": "$hz" }', {
+      '--set hx=1: the scene has no parameter "hx", did you mean "hz"?',
+      "--set hz=fast: expected a number",
+    }, nil, "--set hx=1 --set hz=fast")
+  end)
+
+  it("that is no file", function()
+    local out, code = support.shell(support.binary .. " check /nonexistent/scene.json 2>&1")
+    assert.equal(3, code)
+    assert.matches("^/nonexistent/scene.json: No such file or directory\n", out)
+  end)
+end)
+
+describe("a good scene", function()
+  after_each(support.finish)
+
+  it("is told to be good", function()
+    local lines, code = check(entity('"Motor": { "mode": "auto", "drive": "m1", "joint": [1, 2, 3], "label": "abcd" }'))
+    assert.same({ "scene.json: ok: 1 entities, 1 scripts, 0 links" }, lines)
+    assert.equal(0, code)
+  end)
+
+  it("takes parameters from the command line, with their type and inside text", function()
+    local cell = support.cell {
+      scene = [=[{ "params": { "rpm": 1, "tag": "a" }, "scripts": ["main.lua"],
+        "entities": [ { "name": "m1", "components": { "Motor": { "speed_rpm": "$rpm", "label": "x${tag}y" } } } ] }]=],
+      scripts = { ["main.lua"] = SCRIPT .. [[
+stator.task("t", {}, function() local m = stator.entity("m1"):get(Motor) print(m.speed_rpm, m.label, P.limit) end)]] },
+      sets = { "rpm=7.5", "tag=b" },
+    }
+    cell:advance(0.02)
+    assert.same({ "7.5\txby\t5" }, support.said(cell))
+  end)
+
+  it("uses one script twice, each with its own parameters and locals", function()
+    local cell = support.cell {
+      scene = [=[{ "scripts": [ { "file": "main.lua", "as": "main_a", "params": { "limit": 1 } },
+        { "file": "main.lua", "as": "main_b" } ] }]=],
+      scripts = { ["main.lua"] = SCRIPT .. [[
+local count = 0
+stator.task("t", {}, function() count = count + P.limit print(count) end)]] },
+    }
+    cell:advance(0.02)
+    assert.same({ "1", "5" }, support.said(cell))
+  end)
+
+  it("gives entities parents, references by path, and world components", function()
+    local cell = support.cell {
+      scene = [=[{ "scripts": ["main.lua"], "world": { "Motor": { "level": 3 } }, "entities": [
+        { "name": "a", "components": { "Motor": { "drive": "a/b" } }, "children": [ { "name": "b" } ] } ] }]=],
+      scripts = { ["main.lua"] = SCRIPT .. [[
+stator.task("t", {}, function()
+  local a = stator.entity "a"
+  print(a:get(Motor).drive == a:child("b"), a:child("b"):path(), a:child("b"):parent() == a:id(), stator.world:get(Motor).level)
+end)]] },
+    }
+    cell:advance(0.02)
+    assert.same({ "true\ta/b\ttrue\t3" }, support.said(cell))
+  end)
+end)
+
+describe("a broken script", function()
+  after_each(support.finish)
+
+  local SCENE = '{ "scripts": ["main.lua"] }'
+
+  it("with a syntax error", function()
+    told(SCENE, { "main.lua:2: '=' expected near 'x'" }, "local stator = require 'stator'\nlocl x = 1\n")
+  end)
+
+  it("with an error in its body", function()
+    told(SCENE, { "main.lua:2: attempt to index local 'a' (a nil value)" }, "local a\nprint(a.b)\n")
+    told(SCENE, { 'main.lua:1: unknown name "foo"' }, "foo()\n")
+    told(SCENE, { 'main.lua:1: "foo" is not declared: write `local foo = ...`' }, "foo = 1\n")
+    told(SCENE, { 'main.lua:1: stator has no "tsk", did you mean "task"?' }, "require('stator').tsk()\n")
+    told(SCENE, { "main.lua:1: io.open is not there for scripts: the loop must not block: read and write devices "
+      .. "through links, values through components" }, "local f = io.open('x')\n")
+    told(SCENE, { "main.lua:1: os.execute is not there for scripts: the loop must not block" }, "os.execute('ls')\n")
+    told(SCENE, { "main.lua:1: ffi is not there for scripts: components are typed views already" }, "local x = ffi.new('int')\n")
+  end)
+
+  it("with declarations that do not hold", function()
+    local function body(text) return 'local stator = require "stator"\nlocal C = stator.component("C", { "double x" })\n' .. text end
+    told(SCENE, { 'main.lua:3: system "s": unknown option "evry", did you mean "every"?' }, body "stator.system('s', { evry = 1 }, print)")
+    told(SCENE, { 'main.lua:3: system "s": expected a function, got nil' }, body "stator.system('s', {})")
+    told(SCENE, { 'main.lua:3: system "s": unknown phase "late"' }, body "stator.system('s', { phase = 'late' }, print)")
+    told(SCENE, { 'main.lua:3: system "s": read expects a list of components, as { Pose }' }, body "stator.system('s', { read = C }, print)")
+    told(SCENE, { 'main.lua:4: task "s": the name is taken at main.lua:3' },
+      body "stator.system('s', {}, print)\nstator.task('s', {}, print)")
+    told(SCENE, { 'main.lua:3: component "C": declared with other fields at main.lua:2' }, body "stator.component('C', { 'float x' })")
+    told(SCENE, { 'main.lua:3: component "D": field "flot x": unknown type "flot" (expected bool, int8_t, uint8_t, int16_t, '
+      .. "uint16_t, int32_t, uint32_t, float, double, char, entity or an enum)" }, body "stator.component('D', { 'flot x' })")
+  end)
+
+  it("waiting in its body", function()
+    told(SCENE, { "main.lua:2: operations are made inside a task: a system, an observer or a script's body cannot wait" },
+      "local stator = require 'stator'\nstator.await(stator.sleep(1))\n")
+  end)
+
+  it("requires modules of its folder, each once", function()
+    local cell = support.cell {
+      scene = SCENE,
+      scripts = {
+        ["main.lua"] = "local stator = require 'stator'\nlocal a, b = require 'parts', require 'parts'\n"
+          .. "stator.task('t', {}, function() print(a == b, a.v, pcall(require, 'nope')) end)",
+      },
+      files = { ["parts.lua"] = "return { v = 7 }" },
+    }
+    cell:advance(0.02)
+    assert.matches("^true\t7\tfalse\tmain.lua:3: require: modules are loaded in a script's body", support.said(cell)[1])
+    told(SCENE, { "main.lua:1: require \"nope\": nope.lua: No such file or directory" }, "local x = require 'nope'\n")
+  end)
+end)
+
+describe("an error while the cell runs", function()
+  after_each(support.finish)
+
+  it("in a task, a system or an observer is a fault with its place; the rest goes on", function()
+    local cell = support.cell {
+      main = [[
+local stator = require "stator"
+local N = stator.component("N", { "double v" })
+local e = stator.entity "e"
+stator.task("bad", {}, function() local x = nil; x.y = 1 end)
+stator.system("bad_system", { every = 0.05 }, function() error("system broke") end)
+stator.observer("bad_observer", { changed = N }, function() error({ code = "own", message = "observer broke" }) end)
+stator.task("good", {}, function(cmd)
+  cmd:set(e, N, { v = 1 })
+  stator.await(stator.sleep(0.2))
+  print("still here")
+end)]],
+      entities = [=[ [ { "name": "e", "components": { "N": {} } } ] ]=],
+    }
+    cell:advance(0.3)
+    assert.same({
+      "attempt to index local 'x' (a nil value) [scripts/main] (main.lua:4)",
+      "observer broke [scripts/main] (main.lua:6)",
+      "system broke [scripts/main] (main.lua:5)",
+    }, (function(list) table.sort(list) return list end)(support.faults(cell)))
+    assert.equal("still here", support.said(cell, "still")[1])
+  end)
+end)
