@@ -1,0 +1,31 @@
+# A Modbus TCP server that was not written here: python3-pymodbus 3.0 of Debian 12. Prints its port.
+# Values: coil i on when i is odd, discrete input i on when i % 3 == 0, holding register i = i * 2,
+# input register i = i + 1000. Exits when its standard input closes.
+import asyncio
+import socket
+import sys
+
+from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
+from pymodbus.server import StartAsyncTcpServer
+
+
+def block(value):
+    return ModbusSequentialDataBlock(0, [value(i) for i in range(1000)])
+
+
+async def main():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = ModbusSlaveContext(
+        co=block(lambda i: i % 2 == 1), di=block(lambda i: i % 3 == 0),
+        hr=block(lambda i: i * 2), ir=block(lambda i: i + 1000), zero_mode=True)
+    server = asyncio.ensure_future(
+        StartAsyncTcpServer(context=ModbusServerContext(slaves=store, single=True), address=("127.0.0.1", port)))
+    await asyncio.sleep(0.3)
+    print(port, flush=True)
+    await asyncio.get_event_loop().run_in_executor(None, sys.stdin.read)
+    server.cancel()
+
+
+asyncio.run(main())
