@@ -4,28 +4,26 @@ local support = require "support"
 
 local processes = {}
 
---- Starts a peer that prints its port and ends when its standard input closes.
+--- Starts a peer that prints its port; peers end by themselves after two minutes.
 local function start(command)
-  local fifo = support.folder()
-  os.execute(("mkfifo %s/in"):format(fifo))
-  os.execute(("sh -c '%s < %s/in > %s/out 2>%s/err & echo $! > %s/pid; exec 3> %s/in; sleep 100000' & echo $! > %s/shell")
-    :format(command, fifo, fifo, fifo, fifo, fifo, fifo))
+  local folder = support.folder()
+  os.execute(("%s > %s/out 2> %s/err < /dev/null & echo $! > %s/pid"):format(command, folder, folder, folder))
   for _ = 1, 100 do
-    local file = io.open(fifo .. "/out")
+    local file = io.open(folder .. "/out")
     local port = file and file:read("*n")
     if file then file:close() end
     if port then
-      local peer = { port = port, pid = tonumber(support.read(fifo .. "/pid")), shell = tonumber(support.read(fifo .. "/shell")) }
+      local peer = { port = port, pid = tonumber(support.read(folder .. "/pid")) }
       processes[#processes + 1] = peer
       return peer
     end
     os.execute("sleep 0.05")
   end
-  error("the peer did not start: " .. command .. "\n" .. support.read(fifo .. "/err"))
+  error("the peer did not start: " .. command .. "\n" .. support.read(folder .. "/err"))
 end
 
 local function stop_all()
-  for _, peer in ipairs(processes) do os.execute(("kill -9 %d %d 2>/dev/null"):format(peer.pid, peer.shell)) end
+  for _, peer in ipairs(processes) do os.execute(("kill -9 %d 2>/dev/null"):format(peer.pid)) end
   processes = {}
 end
 
@@ -107,7 +105,7 @@ describe("the Modbus client", function()
     local peer = start("/usr/bin/python3 " .. support.root .. "/tests/support/peers/pymodbus_server.py")
     local cell = cell_for(peer.port, [[
       local io = stator.entity "io"
-      await(io:when(Io, { word = 1010, bit = true, wide = 1310740 }))
+      await(io:when(Io, { word = 1010, bit = true, wide = 1310742 }))
       print("inputs are there")
       cmd:set(io, Io, { out_bit = true, out_word = 77, out_f = 2.5 })
       await(stator.sleep(0.3))
@@ -214,7 +212,7 @@ end)]] },
       links = ('{ "plc": { "driver": "modbus_tcp", "host": "127.0.0.1", "port": %d } }'):format(peer.port),
     }
     local trace = support.folder() .. "/trace"
-    os.execute(("(sleep 0.7; kill -STOP %d) &"):format(peer.pid))
+    os.execute(("(sleep 0.7; kill -STOP %d) > /dev/null 2>&1 &"):format(peer.pid))
     local binary = support.root .. "/build/dev/stator" -- a sanitizer and ptrace do not go together
     local out = support.shell(("timeout 20 strace -f -T -o %s %s run --ticks 150 --log-level debug %s 2>&1"):format(trace, binary, path))
     assert.matches("no reply within 0.1 s", out)
@@ -250,7 +248,7 @@ describe("the Modbus server", function()
   --- Runs a client while the cell goes on.
   local function client(cell, arguments, port, values)
     local folder = support.folder()
-    os.execute(("(mbpoll -m tcp -p %d %s 127.0.0.1 %s > %s/out 2>&1; echo $? > %s/rc) &")
+    os.execute(("(mbpoll -m tcp -p %d %s 127.0.0.1 %s > %s/out 2>&1; echo $? > %s/rc) > /dev/null 2>&1 &")
       :format(port, arguments, values or "", folder, folder))
     for _ = 1, 500 do
       cell:advance(0.01)

@@ -1,5 +1,7 @@
 # A TCP server that misbehaves in one way, after any number of good replies. Prints its port.
+# Ends by itself after two minutes.
 # usage: bad_server.py slow|half|garbage|mute|wrong_id|flood [good replies]
+import os
 import socket
 import struct
 import sys
@@ -46,13 +48,7 @@ def serve(client):
         # mute: nothing
 
 
-def watch_stdin():
-    sys.stdin.read()
-    import os
-    os._exit(0)
-
-
-threading.Thread(target=watch_stdin, daemon=True).start()
+threading.Timer(120, os._exit, [0]).start()
 while True:
     connection, _ = listener.accept()
     threading.Thread(target=serve, args=(connection,), daemon=True).start()

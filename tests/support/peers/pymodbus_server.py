@@ -1,9 +1,8 @@
 # A Modbus TCP server that was not written here: python3-pymodbus 3.0 of Debian 12. Prints its port.
 # Values: coil i on when i is odd, discrete input i on when i % 3 == 0, holding register i = i * 2,
-# input register i = i + 1000. Exits when its standard input closes.
+# input register i = i + 1000. Ends by itself after two minutes.
 import asyncio
 import socket
-import sys
 
 from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
 from pymodbus.server import StartAsyncTcpServer
@@ -24,7 +23,7 @@ async def main():
         StartAsyncTcpServer(context=ModbusServerContext(slaves=store, single=True), address=("127.0.0.1", port)))
     await asyncio.sleep(0.3)
     print(port, flush=True)
-    await asyncio.get_event_loop().run_in_executor(None, sys.stdin.read)
+    await asyncio.sleep(120)
     server.cancel()
 
 
