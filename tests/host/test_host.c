@@ -1,0 +1,292 @@
+/* The host's parts that stand alone: JSON reader, timing wheel, arena, VM doors, log, loop. */
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "../support/test.h"
+#include "json.h"
+#include "log.h"
+#include "loop.h"
+#include "vm.h"
+#include "wheel.h"
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static int parse(const char *text, json_doc_t *doc, json_error_t *error) {
+    return json_parse(doc, text, strlen(text), error);
+}
+
+static void json_keeps_order_and_positions(void) {
+    json_doc_t doc;
+    json_error_t error;
+    CHECK_EQ(parse("{ \"b\": [1, true],\n  \"a\": \"x\\u00e9\\ud83d\\ude00\\n\" }", &doc, &error), 0);
+    const json_node_t *root = &doc.nodes[1];
+    CHECK_EQ(root->type, JSON_OBJECT);
+    CHECK_EQ(root->count, 2);
+    const json_node_t *b = &doc.nodes[root->first];
+    CHECK_TEXT(b->key, "b");
+    CHECK_EQ(b->count, 2);
+    CHECK_EQ(doc.nodes[b->first].number, 1);
+    const json_node_t *a = &doc.nodes[b->next];
+    CHECK_EQ(a->line, 2);
+    CHECK_EQ(a->column, 8);
+    CHECK_EQ(a->key_column, 3);
+    CHECK_TEXT(a->text, "x\xc3\xa9\xf0\x9f\x98\x80\n");
+    json_fini(&doc);
+}
+
+static void json_refuses_what_is_no_json(void) {
+    static const char *const bad[][2] = {
+        {"", "the text ends too early"},
+        {"{\"a\":1,\"a\":2}", "\"a\" is there twice (first at line 1, column 2)"},
+        {"[1,]", "no ',' before ']'"},
+        {"[01]", "not a number"},
+        {"[1.]", "not a number"},
+        {"[1e999]", "number is too large"},
+        {"[-]", "not a number"},
+        {"\"\\q\"", "unknown escape \\q"},
+        {"\"\\ud800x\"", "lone high surrogate in \\u escape"},
+        {"\"\\udc00\"", "lone low surrogate in \\u escape"},
+        {"\"a\tb\"", "control character in text: write it as \\u0009"},
+        {"\"\xff\"", "text is not UTF-8"},
+        {"\"\xc0\x80\"", "text is not UTF-8"},
+        {"[1] 2", "unexpected text after the end"},
+        {"nul", "expected a value"},
+        {"'a'", "text goes in double quotes"},
+        {"// x", "comments are not part of JSON"},
+        {"{\"a\" 1}", "expected ':' after \"a\""},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        json_doc_t doc;
+        json_error_t error;
+        CHECK_EQ(parse(bad[i][0], &doc, &error), -1);
+        CHECK_TEXT(error.text, bad[i][1]);
+    }
+}
+
+static void json_bounds_depth(void) {
+    char text[200];
+    json_doc_t doc;
+    json_error_t error;
+    memset(text, '[', 100);
+    memset(text + 100, ']', 99);
+    text[199] = '\0';
+    CHECK_EQ(parse(text, &doc, &error), -1);
+    CHECK_TEXT(error.text, "nested more than 64 deep");
+}
+
+/* ---- wheel ----------------------------------------------------------------------------------- */
+
+enum { TIMERS = 3000 };
+
+static uint64_t next_random(uint64_t *state) {
+    *state = *state * 6364136223846793005ull + 1442695040888963407ull;
+    return *state >> 33;
+}
+
+static void the_wheel_wakes_each_at_its_time_and_none_early(void) {
+    static wheel_t wheel;
+    static wheel_node_t nodes[TIMERS];
+    uint64_t seed = 7, now = 0, last_due = 0;
+    wheel_init(&wheel);
+    for (size_t i = 0; i < TIMERS; i++) {
+        uint64_t span = i % 3 == 0 ? 10000000000000ull : i % 3 == 1 ? 10000000000ull : 10000000ull;
+        wheel_add(&wheel, &nodes[i], next_random(&seed) % span * (i % 3 == 0 ? 1000 : 1));
+    }
+    for (size_t i = 0; i < TIMERS; i += 7) { wheel_remove(&wheel, &nodes[i]); }
+    int woken = 0, wrong = 0;
+    while (wheel.count > 0) {
+        uint64_t next = wheel_next_ns(&wheel);
+        now = next > now ? next : now;
+        const wheel_node_t *node = NULL;
+        while ((node = wheel_pop(&wheel, now)) != NULL) {
+            wrong += node->due_ns > now || node->due_ns + 1000000 < last_due;
+            last_due = node->due_ns;
+            woken++;
+        }
+    }
+    CHECK_EQ(wrong, 0);
+    CHECK_EQ(woken, TIMERS - (TIMERS + 6) / 7);
+    CHECK_EQ(wheel_next_ns(&wheel), UINT64_MAX);
+}
+
+static void the_wheel_keeps_the_order_of_adding_within_a_millisecond(void) {
+    static wheel_t wheel;
+    wheel_node_t nodes[3];
+    memset(nodes, 0, sizeof nodes);
+    wheel_init(&wheel);
+    wheel_add(&wheel, &nodes[0], 5300000);
+    wheel_add(&wheel, &nodes[1], 5100000);
+    wheel_add(&wheel, &nodes[2], 5900000);
+    CHECK(wheel_pop(&wheel, 5000000) == NULL);
+    CHECK(wheel_pop(&wheel, 5500000) == &nodes[0]);
+    CHECK(wheel_pop(&wheel, 5500000) == &nodes[1]);
+    CHECK(wheel_pop(&wheel, 5500000) == NULL);
+    CHECK_EQ(wheel_next_ns(&wheel), 5900000);
+}
+
+/* ---- arena ----------------------------------------------------------------------------------- */
+
+static void the_arena_keeps_contents_and_accounts_for_them(void) {
+    enum { BLOCKS = 200 };
+    static unsigned char *blocks[BLOCKS];
+    static size_t sizes[BLOCKS];
+    arena_t arena;
+    uint64_t seed = 3;
+    int wrong = 0;
+    CHECK_EQ(arena_init(&arena, (size_t)1 << 30), 0);
+    for (int step = 0; step < 50000; step++) {
+        size_t i = next_random(&seed) % BLOCKS;
+        size_t size = next_random(&seed) % (step % 10 == 0 ? 300000 : 3000);
+        size_t keep = size < sizes[i] ? size : sizes[i];
+        blocks[i] = arena_realloc(&arena, blocks[i], sizes[i], size);
+        for (size_t k = 0; k < keep && k < 64; k++) { wrong += blocks[i][k] != (unsigned char)i; }
+        if (size > 0) { memset(blocks[i], (int)i, size); }
+        sizes[i] = size;
+    }
+    for (size_t i = 0; i < BLOCKS; i++) { (void)arena_realloc(&arena, blocks[i], sizes[i], 0); }
+    CHECK_EQ(wrong, 0);
+    CHECK_EQ(arena.used_bytes, 0);
+    arena_fini(&arena);
+}
+
+static void a_full_arena_answers_null(void) {
+    arena_t arena;
+    CHECK_EQ(arena_init(&arena, 1 << 20), 0);
+    CHECK(arena_realloc(&arena, NULL, 0, 2 << 20) == NULL);
+    CHECK(arena_realloc(&arena, NULL, 0, 1000) != NULL);
+    arena_fini(&arena);
+}
+
+/* ---- VM -------------------------------------------------------------------------------------- */
+
+static vm_t test_vm;
+static loop_t test_loop;
+static stator_clock_t test_clock;
+
+static void on_alarm(int number) {
+    (void)number;
+    if (test_vm.inside) { vm_abandon(&test_vm); }
+}
+
+static void open_vm(void) {
+    clock_init(&test_clock, false);
+    CHECK_EQ(loop_init(&test_loop, &test_clock), 0);
+    CHECK_EQ(vm_init(&test_vm, &test_loop.uv, &test_clock), 0);
+}
+
+static void errors_stay_inside_the_doors(void) {
+    open_vm();
+    CHECK_EQ(luaL_loadstring(test_vm.L, "local a, b = ... return a + b"), 0);
+    lua_pushinteger(test_vm.L, 2);
+    lua_pushinteger(test_vm.L, 3);
+    CHECK_EQ(vm_call(&test_vm, 2, 1), VM_OK);
+    CHECK_EQ(lua_tonumber(test_vm.L, -1), 5);
+    lua_pop(test_vm.L, 1);
+    CHECK_EQ(luaL_loadstring(test_vm.L, "error('no')"), 0);
+    CHECK_EQ(vm_call(&test_vm, 0, 1), VM_E_LUA);
+    CHECK(strstr(lua_tostring(test_vm.L, -1), "no") != NULL);
+    lua_pop(test_vm.L, 1);
+    CHECK_EQ(lua_gettop(test_vm.L), 0);
+    vm_fini(&test_vm);
+    CHECK_EQ(loop_fini(&test_loop), 0);
+}
+
+/* What a watchdog will do: a loop that swallows errors is left by the jump point, its heap goes
+ * back as a whole, and a fresh state works. */
+static void a_slice_that_does_not_come_back_can_be_abandoned(void) {
+    struct sigaction action = {.sa_handler = on_alarm};
+    (void)sigaction(SIGALRM, &action, NULL);
+    for (int round = 0; round < 20; round++) {
+        open_vm();
+        CHECK_EQ(luaL_loadstring(test_vm.L, "local t = {} while true do t[#t % 1000 + 1] = {} end"), 0);
+        timer_t timer;
+        struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+        struct itimerspec when = {.it_value = {0, 5000000}};
+        CHECK_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+        CHECK_EQ(timer_settime(timer, 0, &when, NULL), 0);
+        CHECK_EQ(vm_call(&test_vm, 0, 0), VM_E_ABANDONED);
+        CHECK(test_vm.dead);
+        CHECK_EQ(timer_delete(timer), 0);
+        sigset_t set;
+        (void)sigemptyset(&set);
+        (void)sigaddset(&set, SIGALRM);
+        (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+        vm_discard(&test_vm);
+        CHECK_EQ(loop_fini(&test_loop), 0);
+    }
+}
+
+/* ---- log ------------------------------------------------------------------------------------- */
+
+static char lines[16][4096];
+static int line_count;
+
+static void keep_line(void *context, const char *line) {
+    (void)context;
+    (void)snprintf(lines[line_count++ % 16], sizeof lines[0], "%s", line);
+}
+
+static log_t open_log(log_format_t format) {
+    log_t log;
+    clock_init(&test_clock, true);
+    log_init(&log, &test_clock);
+    log.sink = keep_line;
+    log.format = format;
+    line_count = 0;
+    return log;
+}
+
+static void the_log_folds_repeats(void) {
+    log_t log = open_log(LOG_TEXT);
+    for (int i = 0; i < 5; i++) { log_printf(&log, LOG_WARN, "a", "same"); }
+    log_printf(&log, LOG_WARN, "a", "other");
+    CHECK_EQ(line_count, 3);
+    CHECK_TEXT(lines[0], "00:00:00.000 warn  a: same");
+    CHECK_TEXT(lines[1], "00:00:00.000 warn  a: (the same 4 more times)");
+    CHECK_TEXT(lines[2], "00:00:00.000 warn  a: other");
+}
+
+static void the_log_writes_json_that_stays_json(void) {
+    log_t log = open_log(LOG_JSON);
+    log_event(&log, &(log_event_t){.level = LOG_ERROR, .source = "x\"y", .place = "f.lua:1", .text = "a\n\x01\\"});
+    CHECK_TEXT(lines[0], "{\"time\":\"1970-01-01T00:00:00.000Z\",\"level\":\"error\",\"source\":\"x\\\"y\","
+                         "\"place\":\"f.lua:1\",\"text\":\"a\\n\\u0001\\\\\"}");
+    log_printf(&log, LOG_DEBUG, NULL, "below the level");
+    CHECK_EQ(line_count, 1);
+    static char huge[20000];
+    memset(huge, '"', sizeof huge - 1);
+    log_event(&log, &(log_event_t){.level = LOG_INFO, .source = huge, .text = huge});
+    json_doc_t doc;
+    json_error_t error;
+    CHECK_EQ(json_parse(&doc, lines[1], strlen(lines[1]), &error), 0);
+    json_fini(&doc);
+}
+
+/* ---- loop ------------------------------------------------------------------------------------ */
+
+static void a_virtual_clock_jumps_to_the_deadline(void) {
+    stator_clock_t clock;
+    loop_t loop;
+    clock_init(&clock, true);
+    CHECK_EQ(loop_init(&loop, &clock), 0);
+    loop_wait(&loop, 3600ull * 1000000000ull);
+    CHECK_EQ(clock_now_ns(&clock), 3600ull * 1000000000ull);
+    CHECK_EQ(loop_fini(&loop), 0);
+}
+
+int main(void) {
+    RUN(json_keeps_order_and_positions);
+    RUN(json_refuses_what_is_no_json);
+    RUN(json_bounds_depth);
+    RUN(the_wheel_wakes_each_at_its_time_and_none_early);
+    RUN(the_wheel_keeps_the_order_of_adding_within_a_millisecond);
+    RUN(the_arena_keeps_contents_and_accounts_for_them);
+    RUN(a_full_arena_answers_null);
+    RUN(errors_stay_inside_the_doors);
+    RUN(a_slice_that_does_not_come_back_can_be_abandoned);
+    RUN(the_log_folds_repeats);
+    RUN(the_log_writes_json_that_stays_json);
+    RUN(a_virtual_clock_jumps_to_the_deadline);
+    return test_report();
+}
