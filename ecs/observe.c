@@ -21,7 +21,7 @@ int ecs_observe(ecs_world_t *world, uint32_t kind, uint32_t component) {
 void ecs__event(ecs_world_t *world, uint32_t kind, ecs_id_t id, uint32_t component) {
     bool wanted = component == ECS__NONE
                       ? (world->observed_kinds >> kind & 1u) != 0
-                      : (world->components[component].observed >> kind & 1u) != 0;
+                      : ((uint32_t)world->components[component].observed >> kind & 1u) != 0;
     if (!wanted) { return; }
     *ECS__PUSH(world->events, world->event_count, world->event_capacity) =
         (ecs_event_t){.id = id, .component = component, .kind = kind};

@@ -189,7 +189,7 @@ struct rt {
 
     system_t *systems;
     uint32_t system_count, system_capacity;
-    uint32_t reader_at; /* systems_next_reader */
+    uint32_t reader_at;             /* systems_next_reader */
     const system_t *current_system; /* that runs */
 
     rt_event_t *events_first, *events_last;

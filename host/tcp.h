@@ -47,4 +47,33 @@ typedef struct {
     uint32_t pending; /* the backlog has more, but the queue is full */
 } tcp_listener_t;
 
+#define TCP_CONN_CLASS "stator.tcp.connection"
+#define TCP_LISTENER_CLASS "stator.tcp.listener"
+
+/* Operations; `subject` is the connection or listener. CONNECT makes its own: `data` is the host's
+ * name, kept alive by the caller, `number` the port. READ: `number` is the exact count, 0 for what
+ * there is. WRITE: `ref` refers to the text. */
+extern const op_io_t TCP_CONNECT, TCP_READ, TCP_WRITE, TCP_ACCEPT;
+
+/* Closes; what waits fails with code "closed" in the next settle stage. Twice is fine. */
+void tcp_conn_close(tcp_conn_t *conn);
+/* Gives up one reference. */
+void tcp_conn_release(tcp_conn_t *conn);
+void tcp_conn_enqueue(tcp_conn_t *conn);
+void tcp_conn_start_reading(tcp_conn_t *conn);
+/* Hands the system what it takes at once. 0 or libuv's error. */
+int tcp_send_now(tcp_conn_t *conn, const char *data, size_t bytes, size_t *sent);
+/* Lets libuv send a copy of the rest; conn->out is NULL again when it has. 0 or libuv's error. */
+int tcp_send_rest(tcp_conn_t *conn, const char *data, size_t bytes);
+
+/* Listens; *out has two references. On an error the listener is closed. 0 or libuv's error. */
+int tcp_listener_open(rt_t *rt, const struct sockaddr *where, tcp_listener_t **out);
+void tcp_listener_close(tcp_listener_t *listener);
+void tcp_listener_release(tcp_listener_t *listener);
+void tcp_listener_enqueue(tcp_listener_t *listener);
+
+/* Push an error value { code, message }; stator.err gives it its metatable. [-0 +1 m] */
+void tcp_push_error(lua_State *L, const char *code, const char *message);
+void tcp_push_uv_error(lua_State *L, int error);
+
 #endif

@@ -19,7 +19,8 @@ static int parse(const char *text, json_doc_t *doc, json_error_t *error) {
 static void json_keeps_order_and_positions(void) {
     json_doc_t doc;
     json_error_t error;
-    CHECK_EQ(parse("{ \"b\": [1, true],\n  \"a\": \"x\\u00e9\\ud83d\\ude00\\n\" }", &doc, &error), 0);
+    CHECK_EQ(parse("{ \"b\": [1, true],\n  \"a\": \"x\\u00e9\\ud83d\\ude00\\n\" }", &doc, &error),
+             0);
     const json_node_t *root = &doc.nodes[1];
     CHECK_EQ(root->type, JSON_OBJECT);
     CHECK_EQ(root->count, 2);
@@ -93,7 +94,9 @@ static void the_wheel_wakes_each_at_its_time_and_none_early(void) {
         uint64_t span = i % 3 == 0 ? 10000000000000ull : i % 3 == 1 ? 10000000000ull : 10000000ull;
         wheel_add(&wheel, &nodes[i], next_random(&seed) % span * (i % 3 == 0 ? 1000 : 1));
     }
-    for (size_t i = 0; i < TIMERS; i += 7) { wheel_remove(&wheel, &nodes[i]); }
+    for (size_t i = 0; i < TIMERS; i += 7) {
+        wheel_remove(&wheel, &nodes[i]);
+    }
     int woken = 0, wrong = 0;
     while (wheel.count > 0) {
         uint64_t next = wheel_next_ns(&wheel);
@@ -140,11 +143,15 @@ static void the_arena_keeps_contents_and_accounts_for_them(void) {
         size_t size = next_random(&seed) % (step % 10 == 0 ? 300000 : 3000);
         size_t keep = size < sizes[i] ? size : sizes[i];
         blocks[i] = arena_realloc(&arena, blocks[i], sizes[i], size);
-        for (size_t k = 0; k < keep && k < 64; k++) { wrong += blocks[i][k] != (unsigned char)i; }
+        for (size_t k = 0; k < keep && k < 64; k++) {
+            wrong += blocks[i][k] != (unsigned char)i;
+        }
         if (size > 0) { memset(blocks[i], (int)i, size); }
         sizes[i] = size;
     }
-    for (size_t i = 0; i < BLOCKS; i++) { (void)arena_realloc(&arena, blocks[i], sizes[i], 0); }
+    for (size_t i = 0; i < BLOCKS; i++) {
+        (void)arena_realloc(&arena, blocks[i], sizes[i], 0);
+    }
     CHECK_EQ(wrong, 0);
     CHECK_EQ(arena.used_bytes, 0);
     arena_fini(&arena);
@@ -199,7 +206,8 @@ static void a_slice_that_does_not_come_back_can_be_abandoned(void) {
     (void)sigaction(SIGALRM, &action, NULL);
     for (int round = 0; round < 20; round++) {
         open_vm();
-        CHECK_EQ(luaL_loadstring(test_vm.L, "local t = {} while true do t[#t % 1000 + 1] = {} end"), 0);
+        CHECK_EQ(luaL_loadstring(test_vm.L, "local t = {} while true do t[#t % 1000 + 1] = {} end"),
+                 0);
         timer_t timer;
         struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
         struct itimerspec when = {.it_value = {0, 5000000}};
@@ -239,7 +247,9 @@ static log_t open_log(log_format_t format) {
 
 static void the_log_folds_repeats(void) {
     log_t log = open_log(LOG_TEXT);
-    for (int i = 0; i < 5; i++) { log_printf(&log, LOG_WARN, "a", "same"); }
+    for (int i = 0; i < 5; i++) {
+        log_printf(&log, LOG_WARN, "a", "same");
+    }
     log_printf(&log, LOG_WARN, "a", "other");
     CHECK_EQ(line_count, 3);
     CHECK_TEXT(lines[0], "00:00:00.000 warn  a: same");
@@ -249,9 +259,12 @@ static void the_log_folds_repeats(void) {
 
 static void the_log_writes_json_that_stays_json(void) {
     log_t log = open_log(LOG_JSON);
-    log_event(&log, &(log_event_t){.level = LOG_ERROR, .source = "x\"y", .place = "f.lua:1", .text = "a\n\x01\\"});
-    CHECK_TEXT(lines[0], "{\"time\":\"1970-01-01T00:00:00.000Z\",\"level\":\"error\",\"source\":\"x\\\"y\","
-                         "\"place\":\"f.lua:1\",\"text\":\"a\\n\\u0001\\\\\"}");
+    log_event(&log,
+              &(log_event_t){
+                  .level = LOG_ERROR, .source = "x\"y", .place = "f.lua:1", .text = "a\n\x01\\"});
+    CHECK_TEXT(lines[0],
+               "{\"time\":\"1970-01-01T00:00:00.000Z\",\"level\":\"error\",\"source\":\"x\\\"y\","
+               "\"place\":\"f.lua:1\",\"text\":\"a\\n\\u0001\\\\\"}");
     log_printf(&log, LOG_DEBUG, NULL, "below the level");
     CHECK_EQ(line_count, 1);
     static char huge[20000];

@@ -1,9 +1,10 @@
 /* A Modbus TCP server that was not written here: libmodbus answers, this only feeds it. The same
- * values as pymodbus_server.py. Prints its port; serves one client after the other; ends after two minutes. */
+ * values as pymodbus_server.py. Prints its port; serves one client after the other; ends after two
+ * minutes. */
 #include <modbus.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <netinet/in.h>
 #include <unistd.h>
 
 int main(void) {
@@ -21,7 +22,9 @@ int main(void) {
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof address;
-    if (bind(listener, (struct sockaddr *)&address, bytes) != 0 || listen(listener, 4) != 0) { return 1; }
+    if (bind(listener, (struct sockaddr *)&address, bytes) != 0 || listen(listener, 4) != 0) {
+        return 1;
+    }
     (void)getsockname(listener, (struct sockaddr *)&address, &bytes);
     printf("%d\n", ntohs(address.sin_port));
     (void)fflush(stdout);

@@ -1,0 +1,422 @@
+-- Measurements, as ratios against limits taken in the same run. Run by ./dev bench, inside the VM of
+-- a cell (bench_main.c), with everything on that a cell has on. Times are reported, ratios judged.
+local arguments = { ... }
+local ffi = require "ffi"
+local abi = require "stator.abi"
+local command = require "stator.command"
+local core = require "stator.core.task"
+local registry = require "stator.registry"
+local task = require "stator.task"
+local world = require "stator.core.world"
+
+ffi.cdef [[
+typedef struct { double x, y, z; } v3_t;
+double bench_now_ns(void);
+void bench_plain(v3_t *pos, const v3_t *vel, double count, double dt);
+double bench_ecs_query(ecs_query_t *query, double dt);
+void bench_empty(double id);
+void *bench_slot(double id, double mask);
+double bench_get(const ecs_world_t *world, const double *ids, double count, double component);
+double bench_apply(ecs_world_t *world);
+void bench_memcpy(char *to, const char *from, double rows, double bytes);
+double bench_step(double count);
+double bench_resumes(double tasks, double rounds);
+double bench_lateness(double hz, double ticks, double host_mechanism);
+int ecs_phase_set(ecs_world_t *world, int phase);
+int ecs_write_begin(ecs_world_t *world);
+void ecs_epoch_bump(ecs_world_t *world);
+]]
+local C = ffi.C
+local now = C.bench_now_ns
+local PHASE = { run = 2, apply = 3, write = 4 }
+local components = registry.components
+local Pos, Vel, Frag = components.Pos, components.Vel, components.Frag
+local writer, frag_query = registry.queries[1], registry.queries[2]
+
+local rows = {}
+
+local function median(list)
+  table.sort(list)
+  return list[math.floor(#list / 2) + 1]
+end
+
+--- Two functions measured in turn, so that both see the same machine: medians of ns per operation.
+local function pair(samples, measured, limit, per)
+  local a, b = {}, {}
+  for i = 1, samples + 2 do
+    local x, y = measured(), limit()
+    if i > 2 then a[#a + 1], b[#b + 1] = x / per, y / per end
+  end
+  return median(a), median(b)
+end
+
+local function timed(fn)
+  return function()
+    local start = now()
+    fn()
+    return now() - start
+  end
+end
+
+local function row(name, unit, value, limit, target)
+  local ratio = value / limit
+  rows[#rows + 1] = { name = name, unit = unit, value = value, limit = limit, ratio = ratio, target = ("<= %gx"):format(target) }
+  io.stdout:write(("%-66s %10.2f %10.2f %7.2fx  %-8s %s\n"):format(name .. " (" .. unit .. ")", value, limit, ratio,
+    rows[#rows].target, ratio <= target and "" or "MISSED"))
+  io.stdout:flush()
+end
+
+-- ---- filling the world ------------------------------------------------------------------------
+
+local function phase(p) C.ecs_phase_set(abi.world, PHASE[p]) end
+
+local function batch(fn)
+  phase "run"
+  world.begin(0, 0)
+  fn()
+  world.seal()
+  local took = C.bench_apply(abi.world)
+  assert(took >= 0, abi.last_error())
+  return took
+end
+
+local function despawn_all(ids)
+  batch(function() for i = 1, #ids do command:despawn(ids[i]) end end)
+end
+
+local function spawn_moving(n)
+  local ids = {}
+  batch(function()
+    for i = 1, n do ids[i] = command:spawn { Pos { x = i, y = i, z = i }, Vel { x = 1, y = 2, z = 3 } } end
+  end)
+  return ids
+end
+
+local function shuffle(list)
+  local seed = 42
+  for i = #list, 2, -1 do
+    seed = (seed * 1103515245 + 12345) % 2147483648
+    local j = seed % i + 1
+    list[i], list[j] = list[j], list[i]
+  end
+end
+
+-- ---- writers and queries ----------------------------------------------------------------------
+
+local function integrate(q, dt)
+  for first, last, pos, vel in q:chunks() do
+    for i = first, last do
+      local p, v = pos[i], vel[i]
+      p.x = p.x + v.x * dt
+      p.y = p.y + v.y * dt
+      p.z = p.z + v.z * dt
+    end
+  end
+end
+
+local function writing(fn)
+  return function()
+    phase "write"
+    C.ecs_write_begin(abi.world)
+    local start = now()
+    fn()
+    local took = now() - start
+    C.ecs_epoch_bump(abi.world)
+    phase "run"
+    return took
+  end
+end
+
+local function bench_writer(n, samples)
+  local ids = spawn_moving(n)
+  local pos, vel = ffi.new("v3_t[?]", n), ffi.new("v3_t[?]", n)
+  local plain = timed(function() C.bench_plain(pos, vel, n, 0.01) end)
+  local lua, limit = pair(samples, writing(function() integrate(writer, 0.01) end), plain, n)
+  local c, c_limit = pair(samples, writing(function() C.bench_ecs_query(writer.pointer, 0.01) end), plain, n)
+  despawn_all(ids)
+  return lua, limit, c, c_limit
+end
+
+local function writers()
+  local lua, limit, c, c_limit = bench_writer(100000, 31)
+  row("writer, pos += vel, 3 doubles, 100k rows, from Lua", "ns/row", lua, limit, 1.7)
+  row("the same in C through ecs.h", "ns/row", c, c_limit, 1.2)
+  local small, small_limit = bench_writer(10000, 101)
+  local large, large_limit = bench_writer(1000000, 11)
+  row("Lua ns per row, 1M against 10k, over plain C's quotient", "x", large / small, large_limit / small_limit, 1.2)
+end
+
+local function fragmented()
+  local ids = {}
+  batch(function()
+    for t = 1, 26 do
+      for i = 1, 20 do ids[#ids + 1] = command:spawn { Frag { v = i }, components["Tag" .. t] } end
+    end
+  end)
+  local raw = {}
+  for _, _, box in frag_query:chunks() do raw[#raw + 1] = { n = #box, p = box.p } end
+  local sum = 0
+  local function by_query()
+    for first, last, frag in frag_query:chunks() do
+      for i = first, last do sum = sum + frag[i].v end
+    end
+    C.ecs_epoch_bump(abi.world)
+  end
+  local function by_pointers()
+    for k = 1, #raw do
+      local chunk = raw[k]
+      local p = chunk.p
+      for i = 0, chunk.n - 1 do sum = sum + p[i].v end
+    end
+  end
+  local function many(fn)
+    return timed(function() for _ = 1, 100 do fn() end end)
+  end
+  local value, limit = pair(51, many(by_query), many(by_pointers), 100 * 520)
+  row("read-only query, 26 archetypes x 20 rows, from Lua", "ns/row", value, limit, 1.5)
+  despawn_all(ids)
+end
+
+local function random_get()
+  local n = 100000
+  local ids = spawn_moving(n)
+  shuffle(ids)
+  local array = ffi.new("double[?]", n)
+  for i = 1, n do array[i - 1] = ids[i] end
+  local sum = 0
+  local value, limit = pair(15, timed(function()
+    for i = 0, n - 1 do sum = sum + array[i]:get(Pos).x end
+  end), timed(function() sum = sum + C.bench_get(abi.world, array, n, Pos.id) end), n)
+  row("get component by id, random, 100k, from Lua", "ns", value, limit, 1.5)
+  return ids, array, n
+end
+
+-- ---- recording and applying -------------------------------------------------------------------
+
+local function record_rows(ids, n)
+  local function sets()
+    world.begin(0, 0)
+    local start = now()
+    for i = 1, n do command:set(ids[i], Pos, { x = i, y = 1, z = 2 }) end
+    local took = now() - start
+    world.drop()
+    return took
+  end
+  local pointer = ffi.typeof "v3_t *"
+  local stores = timed(function()
+    for i = 1, n do
+      local p = ffi.cast(pointer, C.bench_slot(ids[i], 7))
+      p.x, p.y, p.z = i, 1, 2
+    end
+  end)
+  local value, limit = pair(15, sets, stores, n)
+  row("record one set from compiled Lua", "ns", value, limit, 1.5)
+end
+
+local function c_loop(array, n)
+  return timed(function() C.bench_get(abi.world, array, n, Pos.id) end)
+end
+
+local function apply_rows(ids, array, n)
+  local function sets(order)
+    return function()
+      return batch(function() for i = 1, n do command:set(order[i], Pos, { x = i, y = 1, z = 2 }) end end)
+    end
+  end
+  local value, limit = pair(9, sets(ids), c_loop(array, n), n)
+  row("apply 100k sets, random order", "ns", value, limit, 3)
+  local sorted = {}
+  for i = 1, n do sorted[i] = ids[i] end
+  table.sort(sorted)
+  for i = 1, n do array[i - 1] = sorted[i] end
+  value, limit = pair(9, sets(sorted), c_loop(array, n), n)
+  row("apply 100k sets, id order", "ns", value, limit, 8)
+end
+
+local function spawn_rows()
+  local n, bytes = 100000, 96
+  local from, to = ffi.new("char[?]", n * bytes), ffi.new("char[?]", n * bytes)
+  local Load, Blob = components.Load, components.Blob
+  local function spawn()
+    local ids = {}
+    for i = 1, n do ids[i] = 0 end
+    phase "run"
+    world.begin(0, 0)
+    local start = now()
+    for i = 1, n do
+      ids[i] = command:spawn { Pos { x = i }, Vel { x = 1 }, Load { a = 1 }, Blob { text = "part" } }
+    end
+    local took = now() - start
+    world.seal()
+    took = took + C.bench_apply(abi.world)
+    despawn_all(ids)
+    collectgarbage()
+    return took
+  end
+  local value, limit = pair(5, spawn, timed(function() C.bench_memcpy(to, from, n, bytes) end), n)
+  row("spawn 100k with 4 components, 96-byte rows, record + apply", "ns", value, limit, 10)
+end
+
+-- ---- tasks ------------------------------------------------------------------------------------
+
+local ORDER = registry.order(registry.PHASES.update, 1, 1)
+
+local function settle_rows()
+  local n, turns = 1000, 200
+  local futures, made = {}, 0
+  local stop = false
+  for i = 1, n do
+    task.spawn({ name = "waiter", order = ORDER }, function()
+      while not stop do task.await(futures[i]) end
+    end)
+  end
+  local function renew()
+    for i = 1, n do futures[i] = core.future() end
+    made = made + 1
+  end
+  renew()
+  C.bench_step(1)
+  local function settle_all()
+    local total = 0
+    for _ = 1, turns do
+      local old = {}
+      for i = 1, n do old[i] = futures[i] end
+      renew()
+      local start = now()
+      for i = 1, n do old[i]:settle(true, 1) end
+      C.bench_step(1)
+      total = total + now() - start
+    end
+    return total
+  end
+  local value, limit = pair(5, settle_all, function() return C.bench_resumes(n, turns) * n * turns end, n * turns)
+  row("1,000 tasks each awaiting a future that another settles", "ns", value, limit, 4)
+  stop = true
+  for i = 1, n do futures[i]:settle(true) end
+  C.bench_step(2)
+end
+
+local function sleeper_rows()
+  local n = 10000
+  local stop, total, woken = false, 0, 0
+  for _ = 1, n do
+    task.spawn({ name = "sleeper", order = ORDER }, function()
+      while not stop do
+        task.await(core.sleep(0.002))
+        woken = woken + 1
+      end
+    end)
+  end
+  C.bench_step(1)
+  local function wake()
+    local before = woken
+    local deadline = now() + 2.2e6
+    while now() < deadline do end
+    total = C.bench_step(1)
+    assert(woken - before == n, woken - before)
+    collectgarbage "collect"
+    collectgarbage "stop"
+    return total
+  end
+  local value, limit = pair(25, wake, function() return C.bench_resumes(n, 10) * n end, n)
+  row("10,000 sleepers woken in one tick", "ns", value, limit, 1.3)
+  stop = true
+  local deadline = now() + 2.5e6
+  while now() < deadline do end
+  C.bench_step(2)
+end
+
+local function memory_row()
+  local n = 10000
+  collectgarbage() collectgarbage()
+  local before, stop = collectgarbage "count", core.future()
+  for _ = 1, n do
+    task.spawn({ name = "idle", order = ORDER }, function() task.await(stop) end)
+  end
+  C.bench_step(1)
+  collectgarbage() collectgarbage()
+  local bytes = (collectgarbage "count" - before) * 1024 / n + 168 -- the C record of a task
+  row("bytes of a waiting task", "B", bytes, 696, 2)
+  stop:settle(true)
+  C.bench_step(2)
+end
+
+local function round_row()
+  local samples = {}
+  for i = 1, 51 do samples[i] = C.bench_step(1000) / 1000 end
+  row("one empty round", "ns", median(samples), 1000, 1)
+end
+
+local function awaiting_record_row(ids)
+  local n, turns = 200, 300
+  local total, count = 0, 0
+  for i = 1, n do
+    task.spawn({ name = "recorder", order = ORDER }, function()
+      for _ = 1, turns do
+        local start = now()
+        command:set(ids[i], Pos, { x = i, y = 1, z = 2 })
+        total, count = total + now() - start, count + 1
+        task.await(core.commit())
+      end
+    end)
+  end
+  C.bench_step(turns + 2)
+  local clock, calls = 0, 0
+  for _ = 1, n * turns do
+    local start = now()
+    clock, calls = clock + now() - start, calls + 1
+  end
+  local value = total / count - clock / calls
+  local c = {}
+  for i = 1, 31 do
+    c[i] = timed(function() for k = 1, 1000 do core.scalars(k, 1, 2, 3) end end)() / 1000
+  end
+  row("record one set from a task that awaits", "ns", value, median(c), 2)
+end
+
+local function lateness_rows()
+  local p50, p99, bare50, bare99 = {}, {}, {}, {}
+  for i = 1, 5 do
+    for which = 0, 1 do
+      local packed = C.bench_lateness(1000, 800, which)
+      local high = math.floor(packed / 1e9)
+      local low = packed - high * 1e9
+      if which == 1 then p50[i], p99[i] = low, high else bare50[i], bare99[i] = low, high end
+    end
+  end
+  row("tick lateness at 1 kHz, p50", "ns", median(p50), median(bare50), 1.3)
+  row("tick lateness at 1 kHz, p99", "ns", median(p99), median(bare99), 1.3)
+end
+
+-- ---- all --------------------------------------------------------------------------------------
+
+io.stdout:write(("%-66s %10s %10s %8s  %s\n"):format("row", "value", "limit", "ratio", "target"))
+collectgarbage "stop"
+writers()
+fragmented()
+local ids, array, n = random_get()
+record_rows(ids, n)
+apply_rows(ids, array, n)
+awaiting_record_row(ids)
+despawn_all(ids)
+spawn_rows()
+settle_rows()
+sleeper_rows()
+memory_row()
+round_row()
+lateness_rows()
+
+local function json_text(rows_list)
+  local parts = {}
+  for _, r in ipairs(rows_list) do
+    parts[#parts + 1] = ('  { "name": "%s", "unit": "%s", "value": %.17g, "limit": %.17g, "ratio": %.17g, "target": "%s" }')
+      :format(r.name, r.unit, r.value, r.limit, r.ratio, r.target)
+  end
+  return "[\n" .. table.concat(parts, ",\n") .. "\n]\n"
+end
+
+if arguments[1] == "--json" then
+  local file = assert(io.open(arguments[2], "w"))
+  file:write(json_text(rows))
+  file:close()
+end

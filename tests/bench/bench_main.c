@@ -1,0 +1,177 @@
+/* Runs tests/bench/bench.lua inside the VM of a real cell, with the baselines that the rows are
+ * held against as C functions that FFI calls. usage: stator_bench SCENE BENCH.lua [--json FILE] */
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "host.h"
+
+typedef struct {
+    double x, y, z;
+} v3_t;
+
+double bench_now_ns(void);
+void bench_plain(v3_t *pos, const v3_t *vel, double count, double dt);
+double bench_ecs_query(ecs_query_t *query, double dt);
+void bench_empty(double id);
+void *bench_slot(double id, double mask);
+double bench_get(const ecs_world_t *world, const double *ids, double count, double component);
+double bench_apply(ecs_world_t *world);
+void bench_memcpy(char *to, const char *from, double rows, double bytes);
+double bench_step(double count);
+double bench_resumes(double tasks, double rounds);
+double bench_lateness(double hz, double ticks, double host_mechanism);
+
+static host_t *host;
+static char slot[4096];
+
+double bench_now_ns(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* The limit of the writer rows: plain arrays, scalar code. */
+__attribute__((noinline, optimize("no-tree-vectorize"))) void bench_plain(v3_t *pos, const v3_t *vel,
+                                                                          double count, double dt) {
+    for (size_t i = 0; i < (size_t)count; i++) {
+        pos[i].x += vel[i].x * dt;
+        pos[i].y += vel[i].y * dt;
+        pos[i].z += vel[i].z * dt;
+    }
+}
+
+/* The same work through ecs.h. */
+double bench_ecs_query(ecs_query_t *query, double dt) {
+    double rows = 0;
+    ecs_cursor_t *cursor = ecs_cursor_open(query);
+    while (ecs_cursor_next(cursor)) {
+        v3_t *pos = (v3_t *)(uintptr_t)cursor->box[0].p;
+        const v3_t *vel = cursor->box[1].p;
+        for (int32_t i = 0; i < cursor->count; i++) {
+            pos[i].x += vel[i].x * dt;
+            pos[i].y += vel[i].y * dt;
+            pos[i].z += vel[i].z * dt;
+        }
+        rows += cursor->count;
+    }
+    ecs_cursor_close(cursor);
+    return rows;
+}
+
+__attribute__((noinline)) void bench_empty(double id) { __asm__ volatile("" : : "x"(id)); }
+
+__attribute__((noinline)) void *bench_slot(double id, double mask) {
+    __asm__ volatile("" : : "x"(id), "x"(mask));
+    return slot;
+}
+
+double bench_get(const ecs_world_t *world, const double *ids, double count, double component) {
+    double sum = 0;
+    for (size_t i = 0; i < (size_t)count; i++) {
+        sum += ((const v3_t *)ecs_view(world, ids[i], (uint32_t)component))->x;
+    }
+    return sum;
+}
+
+double bench_apply(ecs_world_t *world) {
+    (void)ecs_phase_set(world, ECS_PHASE_APPLY);
+    double start = bench_now_ns();
+    int rc = ecs_apply(world);
+    double took = bench_now_ns() - start;
+    (void)ecs_phase_set(world, ECS_PHASE_RUN);
+    return rc == ECS_OK ? took : -1;
+}
+
+__attribute__((noinline)) void bench_memcpy(char *to, const char *from, double rows, double bytes) {
+    for (size_t i = 0; i < (size_t)rows; i++) { memcpy(to + i * (size_t)bytes, from + i * (size_t)bytes, (size_t)bytes); }
+    __asm__ volatile("" : : "r"(to) : "memory");
+}
+
+/* ns of `count` reaction steps. */
+double bench_step(double count) {
+    double start = bench_now_ns();
+    for (size_t i = 0; i < (size_t)count; i++) { rt_step(host->rt, false); }
+    return bench_now_ns() - start;
+}
+
+/* ns per resume of bare coroutines that yield, all of them once a round. */
+double bench_resumes(double tasks, double rounds) {
+    lua_State *L = luaL_newstate();
+    size_t n = (size_t)tasks;
+    lua_State **threads = calloc(n, sizeof *threads);
+    luaL_openlibs(L);
+    (void)luaL_dostring(L, "local yield = coroutine.yield return function(a) while true do a = yield(a) end end");
+    for (size_t i = 0; i < n; i++) {
+        threads[i] = lua_newthread(L);
+        (void)luaL_ref(L, LUA_REGISTRYINDEX);
+        lua_pushvalue(L, 1);
+        lua_xmove(L, threads[i], 1);
+        (void)lua_resume(threads[i], 0);
+    }
+    (void)lua_gc(L, LUA_GCSTOP, 0);
+    double start = bench_now_ns();
+    for (size_t r = 0; r < (size_t)rounds; r++) {
+        for (size_t i = 0; i < n; i++) {
+            lua_settop(threads[i], 0);
+            lua_pushboolean(threads[i], 1);
+            (void)lua_resume(threads[i], 1);
+        }
+    }
+    double took = bench_now_ns() - start;
+    free(threads);
+    lua_close(L);
+    return took / (tasks * rounds);
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* p50 and p99 * 1e6 of lateness in ns: a bare loop on the same wait, or the same with empty steps. */
+double bench_lateness(double hz, double ticks, double host_mechanism) {
+    size_t n = (size_t)ticks;
+    double *late = calloc(n, sizeof *late);
+    uint64_t period = (uint64_t)(1e9 / hz), next = clock_now_ns(&host->clock) + period;
+    for (size_t i = 0; i < n; i++) {
+        while (clock_now_ns(&host->clock) < next) { loop_wait(&host->loop, next); }
+        uint64_t now = clock_now_ns(&host->clock);
+        late[i] = (double)(now - next);
+        if (host_mechanism != 0) { rt_step(host->rt, true); }
+        next += period;
+        if (next < now) { next = now + period; }
+    }
+    qsort(late, n, sizeof *late, by_value);
+    double result = late[n / 2] + late[n * 99 / 100] * 1e9;
+    free(late);
+    return result;
+}
+
+int main(int count, char **words) {
+    host_opts_t opts = {.scene_path = count > 1 ? words[1] : NULL, .log_level = LOG_ERROR};
+    if (count < 3) { return HOST_EXIT_USAGE; }
+    host = calloc(1, sizeof *host);
+    int rc = host_init(host, &opts);
+    if (rc == HOST_EXIT_OK) { rc = host_load(host); }
+    lua_State *L = host->vm.L;
+    if (rc == HOST_EXIT_OK) {
+        rt_step(host->rt, true);
+        (void)ecs_phase_set(host->world, ECS_PHASE_RUN);
+        rc = luaL_loadfile(L, words[2]);
+        for (int i = 3; rc == 0 && i < count; i++) { lua_pushstring(L, words[i]); }
+        if (rc == 0) { rc = vm_call(&host->vm, count - 3, 0); }
+        if (rc != 0) {
+            if (lua_istable(L, -1)) {
+                lua_getfield(L, -1, "message");
+                (void)fprintf(stderr, "%s\n", lua_tostring(L, -1));
+                lua_getfield(L, -2, "trace");
+            }
+            (void)fprintf(stderr, "%s\n", lua_tostring(L, -1));
+        }
+    }
+    host_fini(host);
+    free(host);
+    return rc != 0;
+}
