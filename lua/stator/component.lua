@@ -377,10 +377,18 @@ local function unknown_field(component, values)
     err.nearest(names[1], component.field_names)))
 end
 
-local function count_keys(values)
-  local n = 0
-  for _ in pairs(values) do n = n + 1 end
-  return n
+local CHECKED_CALLS, CHECK_EVERY = 200, 100
+
+--- Whether a table has more keys than the n known ones that were found. Counting them costs 25 times
+--- what recording does, so past its first calls a component checks one call in CHECK_EVERY; names
+--- written in a script's text were checked when it was loaded (stator.fieldcheck). Answers after how
+--- many calls to check again.
+local function verify(component, values, n)
+  local keys = 0
+  for _ in pairs(values) do keys = keys + 1 end
+  if keys ~= n then unknown_field(component, values) end
+  component.recorded = (component.recorded or 0) + 1
+  return component.recorded < CHECKED_CALLS and 1 or CHECK_EVERY
 end
 
 local function not_recorded()
@@ -415,18 +423,18 @@ end
 local function recorder(component, op)
   local source = {
     "local component, fields, C, world, cast, pointer, checked, store_array, store_text, ",
-    "count_keys, unknown_field, not_recorded, type = ...\n",
-    "return function(id, values)\nlocal n, mask = 0, 0\n",
+    "verify, not_recorded, type = ...\n",
+    "local left = 1\nreturn function(id, values)\nlocal n, mask = 0, 0\n",
   }
   for i, f in ipairs(component.fields) do source[#source + 1] = check_source(i, f) end
-  source[#source + 1] = "if count_keys(values) ~= n then unknown_field(component, values) end\n"
+  source[#source + 1] = "left = left - 1 if left <= 0 then left = verify(component, values, n) end\n"
   source[#source + 1] = ("local slot = C.ecs_record(world, %d, id, %d, mask)\n"):format(op, component.id)
   source[#source + 1] = "if slot == nil then not_recorded() end\nlocal p = cast(pointer, slot)\n"
   for i, f in ipairs(component.fields) do source[#source + 1] = store_source(i, f) end
   source[#source + 1] = "end"
   local chunk = assert(loadstring(table.concat(source), "=record " .. component.name))
   return chunk(component, component.fields, C, abi.world, ffi.cast, component.payload_pointer, checked,
-    store_array, store_text, count_keys, unknown_field, not_recorded, type)
+    store_array, store_text, verify, not_recorded, type)
 end
 
 local function refuse_add(component)

@@ -1,6 +1,7 @@
 -- Measurements, as ratios against limits taken in the same run. Run by ./dev bench, inside the VM of
 -- a cell (bench_main.c), with everything on that a cell has on. Times are reported, ratios judged.
 local arguments = { ... }
+if os.getenv "JV" then require("jit.v").on(os.getenv "JV") end
 local ffi = require "ffi"
 local abi = require "stator.abi"
 local command = require "stator.command"
@@ -19,13 +20,13 @@ void *bench_slot(double id, double mask);
 double bench_get(const ecs_world_t *world, const double *ids, double count, double component);
 double bench_apply(ecs_world_t *world);
 void bench_memcpy(char *to, const char *from, double rows, double bytes);
-double bench_step(double count);
 double bench_resumes(double tasks, double rounds);
-double bench_lateness(double hz, double ticks, double host_mechanism);
 int ecs_phase_set(ecs_world_t *world, int phase);
 int ecs_write_begin(ecs_world_t *world);
 void ecs_epoch_bump(ecs_world_t *world);
 ]]
+-- luacheck: globals bench_scalars bench_step bench_lateness
+local scalars, step, lateness = bench_scalars, bench_step, bench_lateness
 local C = ffi.C
 local now = C.bench_now_ns
 local PHASE = { run = 2, apply = 3, write = 4 }
@@ -275,7 +276,7 @@ local function settle_rows()
     made = made + 1
   end
   renew()
-  C.bench_step(1)
+  step(1)
   local function settle_all()
     local total = 0
     for _ = 1, turns do
@@ -284,7 +285,7 @@ local function settle_rows()
       renew()
       local start = now()
       for i = 1, n do old[i]:settle(true, 1) end
-      C.bench_step(1)
+      step(1)
       total = total + now() - start
     end
     return total
@@ -293,7 +294,7 @@ local function settle_rows()
   row("1,000 tasks each awaiting a future that another settles", "ns", value, limit, 4)
   stop = true
   for i = 1, n do futures[i]:settle(true) end
-  C.bench_step(2)
+  step(2)
 end
 
 local function sleeper_rows()
@@ -307,12 +308,12 @@ local function sleeper_rows()
       end
     end)
   end
-  C.bench_step(1)
+  step(1)
   local function wake()
     local before = woken
     local deadline = now() + 2.2e6
     while now() < deadline do end
-    total = C.bench_step(1)
+    total = step(1)
     assert(woken - before == n, woken - before)
     collectgarbage "collect"
     collectgarbage "stop"
@@ -323,7 +324,7 @@ local function sleeper_rows()
   stop = true
   local deadline = now() + 2.5e6
   while now() < deadline do end
-  C.bench_step(2)
+  step(2)
 end
 
 local function memory_row()
@@ -333,17 +334,17 @@ local function memory_row()
   for _ = 1, n do
     task.spawn({ name = "idle", order = ORDER }, function() task.await(stop) end)
   end
-  C.bench_step(1)
+  step(1)
   collectgarbage() collectgarbage()
   local bytes = (collectgarbage "count" - before) * 1024 / n + 168 -- the C record of a task
   row("bytes of a waiting task", "B", bytes, 696, 2)
   stop:settle(true)
-  C.bench_step(2)
+  step(2)
 end
 
 local function round_row()
   local samples = {}
-  for i = 1, 51 do samples[i] = C.bench_step(1000) / 1000 end
+  for i = 1, 51 do samples[i] = step(1000) / 1000 end
   row("one empty round", "ns", median(samples), 1000, 1)
 end
 
@@ -360,7 +361,7 @@ local function awaiting_record_row(ids)
       end
     end)
   end
-  C.bench_step(turns + 2)
+  step(turns + 2)
   local clock, calls = 0, 0
   for _ = 1, n * turns do
     local start = now()
@@ -369,7 +370,7 @@ local function awaiting_record_row(ids)
   local value = total / count - clock / calls
   local c = {}
   for i = 1, 31 do
-    c[i] = timed(function() for k = 1, 1000 do core.scalars(k, 1, 2, 3) end end)() / 1000
+    c[i] = timed(function() for k = 1, 1000 do scalars(k, 1, 2, 3) end end)() / 1000
   end
   row("record one set from a task that awaits", "ns", value, median(c), 2)
 end
@@ -378,10 +379,8 @@ local function lateness_rows()
   local p50, p99, bare50, bare99 = {}, {}, {}, {}
   for i = 1, 5 do
     for which = 0, 1 do
-      local packed = C.bench_lateness(1000, 800, which)
-      local high = math.floor(packed / 1e9)
-      local low = packed - high * 1e9
-      if which == 1 then p50[i], p99[i] = low, high else bare50[i], bare99[i] = low, high end
+      local half, most = lateness(1000, 800, which == 1)
+      if which == 1 then p50[i], p99[i] = half, most else bare50[i], bare99[i] = half, most end
     end
   end
   row("tick lateness at 1 kHz, p50", "ns", median(p50), median(bare50), 1.3)

@@ -19,9 +19,7 @@ void *bench_slot(double id, double mask);
 double bench_get(const ecs_world_t *world, const double *ids, double count, double component);
 double bench_apply(ecs_world_t *world);
 void bench_memcpy(char *to, const char *from, double rows, double bytes);
-double bench_step(double count);
 double bench_resumes(double tasks, double rounds);
-double bench_lateness(double hz, double ticks, double host_mechanism);
 
 static host_t *host;
 static char slot[4096];
@@ -33,8 +31,8 @@ double bench_now_ns(void) {
 }
 
 /* The limit of the writer rows: plain arrays, scalar code. */
-__attribute__((noinline, optimize("no-tree-vectorize"))) void bench_plain(v3_t *pos, const v3_t *vel,
-                                                                          double count, double dt) {
+__attribute__((noinline, optimize("no-tree-vectorize"))) void
+bench_plain(v3_t *pos, const v3_t *vel, double count, double dt) {
     for (size_t i = 0; i < (size_t)count; i++) {
         pos[i].x += vel[i].x * dt;
         pos[i].y += vel[i].y * dt;
@@ -85,15 +83,21 @@ double bench_apply(ecs_world_t *world) {
 }
 
 __attribute__((noinline)) void bench_memcpy(char *to, const char *from, double rows, double bytes) {
-    for (size_t i = 0; i < (size_t)rows; i++) { memcpy(to + i * (size_t)bytes, from + i * (size_t)bytes, (size_t)bytes); }
+    for (size_t i = 0; i < (size_t)rows; i++) {
+        memcpy(to + i * (size_t)bytes, from + i * (size_t)bytes, (size_t)bytes);
+    }
     __asm__ volatile("" : : "r"(to) : "memory");
 }
 
-/* ns of `count` reaction steps. */
-double bench_step(double count) {
+/* bench_step(count) -> ns of `count` reaction steps. No FFI function: it calls Lua. */
+static int l_step(lua_State *L) {
     double start = bench_now_ns();
-    for (size_t i = 0; i < (size_t)count; i++) { rt_step(host->rt, false); }
-    return bench_now_ns() - start;
+    for (int i = luaL_checkint(L, 1); i > 0; i--) {
+        rt_step(host->rt, false);
+    }
+    lua_pushnumber(L, bench_now_ns() - start);
+    (void)ecs_phase_set(host->world, ECS_PHASE_RUN);
+    return 1;
 }
 
 /* ns per resume of bare coroutines that yield, all of them once a round. */
@@ -102,7 +106,8 @@ double bench_resumes(double tasks, double rounds) {
     size_t n = (size_t)tasks;
     lua_State **threads = calloc(n, sizeof *threads);
     luaL_openlibs(L);
-    (void)luaL_dostring(L, "local yield = coroutine.yield return function(a) while true do a = yield(a) end end");
+    (void)luaL_dostring(
+        L, "local yield = coroutine.yield return function(a) while true do a = yield(a) end end");
     for (size_t i = 0; i < n; i++) {
         threads[i] = lua_newthread(L);
         (void)luaL_ref(L, LUA_REGISTRYINDEX);
@@ -125,28 +130,43 @@ double bench_resumes(double tasks, double rounds) {
     return took / (tasks * rounds);
 }
 
+/* The limit of recording from a task: a C function that takes an id and three scalars. */
+static int l_scalars(lua_State *L) {
+    double *to = (double *)(void *)slot;
+    for (int i = 1; i <= 4; i++) {
+        to[i] = luaL_checknumber(L, i);
+    }
+    return 0;
+}
+
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-/* p50 and p99 * 1e6 of lateness in ns: a bare loop on the same wait, or the same with empty steps. */
-double bench_lateness(double hz, double ticks, double host_mechanism) {
-    size_t n = (size_t)ticks;
+/* bench_lateness(hz, ticks, with steps) -> p50, p99 in ns: a bare loop on the host's wait, or the
+ * same with empty ticks. */
+static int l_lateness(lua_State *L) {
+    size_t n = (size_t)luaL_checkint(L, 2);
     double *late = calloc(n, sizeof *late);
-    uint64_t period = (uint64_t)(1e9 / hz), next = clock_now_ns(&host->clock) + period;
+    uint64_t period = (uint64_t)(1e9 / luaL_checknumber(L, 1));
+    uint64_t next = clock_now_ns(&host->clock) + period;
     for (size_t i = 0; i < n; i++) {
-        while (clock_now_ns(&host->clock) < next) { loop_wait(&host->loop, next); }
+        while (clock_now_ns(&host->clock) < next) {
+            loop_wait(&host->loop, next);
+        }
         uint64_t now = clock_now_ns(&host->clock);
         late[i] = (double)(now - next);
-        if (host_mechanism != 0) { rt_step(host->rt, true); }
+        if (lua_toboolean(L, 3)) { rt_step(host->rt, true); }
         next += period;
         if (next < now) { next = now + period; }
     }
     qsort(late, n, sizeof *late, by_value);
-    double result = late[n / 2] + late[n * 99 / 100] * 1e9;
+    lua_pushnumber(L, late[n / 2]);
+    lua_pushnumber(L, late[n * 99 / 100]);
     free(late);
-    return result;
+    (void)ecs_phase_set(host->world, ECS_PHASE_RUN);
+    return 2;
 }
 
 int main(int count, char **words) {
@@ -156,11 +176,19 @@ int main(int count, char **words) {
     int rc = host_init(host, &opts);
     if (rc == HOST_EXIT_OK) { rc = host_load(host); }
     lua_State *L = host->vm.L;
+    lua_pushcfunction(L, l_scalars);
+    lua_setglobal(L, "bench_scalars");
+    lua_pushcfunction(L, l_step);
+    lua_setglobal(L, "bench_step");
+    lua_pushcfunction(L, l_lateness);
+    lua_setglobal(L, "bench_lateness");
     if (rc == HOST_EXIT_OK) {
         rt_step(host->rt, true);
         (void)ecs_phase_set(host->world, ECS_PHASE_RUN);
         rc = luaL_loadfile(L, words[2]);
-        for (int i = 3; rc == 0 && i < count; i++) { lua_pushstring(L, words[i]); }
+        for (int i = 3; rc == 0 && i < count; i++) {
+            lua_pushstring(L, words[i]);
+        }
         if (rc == 0) { rc = vm_call(&host->vm, count - 3, 0); }
         if (rc != 0) {
             if (lua_istable(L, -1)) {
