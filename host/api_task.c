@@ -39,11 +39,13 @@ static int l_park(lua_State *L) {
             op->state = OP_DONE;
         }
         lua_pushboolean(L, 0);
-        lua_rawgeti(L, LUA_REGISTRYINDEX, task->cancel_ref);
+        rt_push_ref(rt_of(L), L, task->cancel_ref);
         return 2;
     }
     if (op != NULL && op->state != OP_COLD) {
-        return luaL_error(L, "await: the operation made at %s was used before", op->place);
+        char place[OP_PLACE_BYTES];
+        return luaL_error(L, "await: the operation made at %s was used before",
+                          op_place(op, place));
     }
     if (op == NULL && future == NULL) {
         return luaL_error(L, "await: expected an operation or a future, got %s",
@@ -84,9 +86,9 @@ static task_t *task_at(lua_State *L, int index) {
 static int l_set_cancel(lua_State *L) {
     task_t *task = task_at(L, 1);
     if (task == NULL) { return 0; }
-    luaL_unref(L, LUA_REGISTRYINDEX, task->cancel_ref);
+    rt_unref(rt_of(L), L, task->cancel_ref);
     lua_settop(L, 2);
-    task->cancel_ref = lua_isnil(L, 2) ? LUA_NOREF : luaL_ref(L, LUA_REGISTRYINDEX);
+    task->cancel_ref = lua_isnil(L, 2) ? LUA_NOREF : rt_ref(rt_of(L), L);
     return 0;
 }
 
@@ -132,7 +134,8 @@ static int l_forgotten(lua_State *L) {
     while (oldest->next != NULL) {
         oldest = oldest->next;
     }
-    lua_pushstring(L, oldest->place);
+    char place[OP_PLACE_BYTES];
+    lua_pushstring(L, op_place(oldest, place));
     op_release_unused(task);
     return 1;
 }

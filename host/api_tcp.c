@@ -60,7 +60,7 @@ static int l_write(lua_State *L) {
     if (bytes > TCP_MAX_WRITE_BYTES) { return luaL_argerror(L, 2, "at most 1 MiB at once"); }
     op_t *op = io_op(L, &TCP_WRITE, conn, 0);
     lua_pushvalue(L, 2);
-    op->io.ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    op->io.ref = rt_ref(rt_of(L), L);
     keep(L, 1, 2);
     return 1;
 }

@@ -3,27 +3,26 @@
 
 #include "runtime.h"
 
-static const char METATABLE[] = "stator.future";
-
 future_t *future_new(lua_State *L) {
     future_t *future = lua_newuserdata(L, sizeof *future);
-    *future = (future_t){.value_ref = LUA_NOREF};
-    luaL_getmetatable(L, METATABLE);
+    *future = (future_t){.magic = FUTURE_MAGIC, .value_ref = LUA_NOREF};
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt_of(L)->future_metatable_ref);
     lua_setmetatable(L, -2);
     return future;
 }
 
+/* By its magic word: scripts cannot make userdata, and the host's others begin with a pointer. */
 future_t *future_test(lua_State *L, int index) {
-    future_t *future = lua_touserdata(L, index);
-    if (future == NULL || !lua_getmetatable(L, index)) { return NULL; }
-    luaL_getmetatable(L, METATABLE);
-    bool same = lua_rawequal(L, -1, -2) == 1;
-    lua_pop(L, 2);
-    return same ? future : NULL;
+    future_t *future = lua_type(L, index) == LUA_TUSERDATA ? lua_touserdata(L, index) : NULL;
+    bool is =
+        future != NULL && lua_objlen(L, index) >= sizeof *future && future->magic == FUTURE_MAGIC;
+    return is ? future : NULL;
 }
 
 static future_t *future_check(lua_State *L, int index) {
-    return luaL_checkudata(L, index, METATABLE);
+    future_t *future = future_test(L, index);
+    if (future == NULL) { (void)luaL_typerror(L, index, "future"); }
+    return future;
 }
 
 void future_add_waiter(future_t *future, task_t *task) {
@@ -56,7 +55,7 @@ void future_remove_waiter(future_t *future, task_t *task) {
 
 int future_push(const future_t *future, lua_State *L) {
     if (future->count == 0) { return 0; }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, future->value_ref);
+    rt_push_ref(rt_of(L), L, future->value_ref);
     if (future->count == 1) { return 1; }
     int table = lua_gettop(L);
     (void)lua_checkstack(L, (int)future->count + 1);
@@ -77,7 +76,7 @@ static void keep_values(future_t *future, lua_State *L, int values) {
             lua_rawseti(L, -i - 1, i);
         }
     }
-    future->value_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    future->value_ref = rt_ref(rt_of(L), L);
 }
 
 static void tell(rt_t *rt, const future_t *ended, future_t *listener, lua_State *L) {
@@ -91,8 +90,8 @@ static void tell(rt_t *rt, const future_t *ended, future_t *listener, lua_State 
 
 static void wake_listeners(rt_t *rt, future_t *future, lua_State *L) {
     for (uint32_t i = 0; i < future->listener_count; i++) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, future->listeners[i]);
-        luaL_unref(L, LUA_REGISTRYINDEX, future->listeners[i]);
+        rt_push_ref(rt_of(L), L, future->listeners[i]);
+        rt_unref(rt_of(L), L, future->listeners[i]);
         future_t *listener = future_test(L, -1);
         if (listener != NULL) { tell(rt, future, listener, L); }
         lua_pop(L, 1);
@@ -162,7 +161,7 @@ static int l_tell(lua_State *L) {
         if (future->listeners == NULL) { abort(); }
     }
     lua_pushvalue(L, 2);
-    future->listeners[future->listener_count++] = luaL_ref(L, LUA_REGISTRYINDEX);
+    future->listeners[future->listener_count++] = rt_ref(rt_of(L), L);
     return 0;
 }
 
@@ -180,9 +179,9 @@ static int l_abort(lua_State *L) {
 
 static int l_gc(lua_State *L) {
     future_t *future = future_check(L, 1);
-    luaL_unref(L, LUA_REGISTRYINDEX, future->value_ref);
+    rt_unref(rt_of(L), L, future->value_ref);
     for (uint32_t i = 0; i < future->listener_count; i++) {
-        luaL_unref(L, LUA_REGISTRYINDEX, future->listeners[i]);
+        rt_unref(rt_of(L), L, future->listeners[i]);
     }
     free(future->listeners);
     future->listeners = NULL;
@@ -207,12 +206,12 @@ void future_open(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"settle", l_settle}, {"state", l_state}, {"values", l_values}, {"observed", l_observed},
         {"tell", l_tell},     {"abort", l_abort}, {NULL, NULL}};
-    (void)luaL_newmetatable(L, METATABLE);
+    lua_newtable(L);
     lua_newtable(L);
     luaL_register(L, NULL, methods);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_gc);
     lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    rt_of(L)->future_metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushcfunction(L, l_new);
 }

@@ -5,7 +5,6 @@
 
 #include "runtime.h"
 
-static const char METATABLE[] = "stator.operation";
 static const char RUNTIME_PREFIX[] = "stator/";
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -18,22 +17,33 @@ static void note_place(lua_State *L, op_t *op) {
         const char *source = frame.source[0] == '@' ? frame.source + 1 : frame.source;
         if (strncmp(source, RUNTIME_PREFIX, sizeof RUNTIME_PREFIX - 1) == 0) { continue; }
         op->line = (uint32_t)frame.currentline;
-        (void)snprintf(op->place, sizeof op->place, "%.30s:%d", frame.short_src, frame.currentline);
+        strncpy(op->source, source, sizeof op->source - 1); /* the rest is zero */
         return;
     }
+}
+
+const char *op_place(const op_t *op, char *out) {
+    (void)snprintf(out, OP_PLACE_BYTES, "%s:%u", op->source, op->line);
+    return out;
+}
+
+static int used_before(lua_State *L, const op_t *op) {
+    char place[OP_PLACE_BYTES];
+    return luaL_error(L, "%s: this operation was used before", op_place(op, place));
 }
 
 static void list_unused(lua_State *L, op_t *op, task_t *maker) {
     uint32_t count = 0;
     for (const op_t *other = maker->unused; other != NULL; other = other->next) {
-        bool same_place = other->line == op->line && strcmp(other->place, op->place) == 0;
+        bool same_place = other->line == op->line && strcmp(other->source, op->source) == 0;
         if ((op->line != 0 && same_place && other->made_slice != maker->slice) ||
             ++count >= RT_MAX_UNUSED_OPS) {
+            char place[OP_PLACE_BYTES];
             (void)luaL_error(
                 L,
                 "%s: an operation made here was never awaited, so nothing was done: write "
                 "await(...), or stator.start(...) to let it run",
-                other->place);
+                op_place(other, place));
         }
     }
     op->maker = maker;
@@ -54,26 +64,28 @@ op_t *op_new(lua_State *L, op_kind_t kind) {
         kind == OP_WATCH || kind == OP_IO ? sizeof(op_t) : offsetof(op_t, ns) + sizeof(uint64_t);
     op_t *op = lua_newuserdata(L, bytes);
     memset(op, 0, bytes);
+    op->magic = OP_MAGIC;
     op->kind = (uint8_t)kind;
     op->anchor_ref = LUA_NOREF;
     op->sequence = ++rt->op_sequence;
     if (kind == OP_IO) { op->io.ref = LUA_NOREF; }
-    luaL_getmetatable(L, METATABLE);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->op_metatable_ref);
     lua_setmetatable(L, -2);
     note_place(L, op);
     if (op->line != 0) { list_unused(L, op, rt->current); }
     return op;
 }
 
-op_t *op_check(lua_State *L, int index) { return luaL_checkudata(L, index, METATABLE); }
-
 op_t *op_test(lua_State *L, int index) {
-    op_t *op = lua_touserdata(L, index);
-    if (op == NULL || !lua_getmetatable(L, index)) { return NULL; }
-    luaL_getmetatable(L, METATABLE);
-    bool same = lua_rawequal(L, -1, -2) == 1;
-    lua_pop(L, 2);
-    return same ? op : NULL;
+    op_t *op = lua_type(L, index) == LUA_TUSERDATA ? lua_touserdata(L, index) : NULL;
+    bool is = op != NULL && lua_objlen(L, index) >= offsetof(op_t, ns) && op->magic == OP_MAGIC;
+    return is ? op : NULL;
+}
+
+op_t *op_check(lua_State *L, int index) {
+    op_t *op = op_test(L, index);
+    if (op == NULL) { (void)luaL_typerror(L, index, "operation"); }
+    return op;
 }
 
 void op_use(op_t *op) {
@@ -138,7 +150,7 @@ static void op_end(rt_t *rt, op_t *op) {
     op->state = OP_DONE;
     op->task = NULL;
     op->future = NULL;
-    luaL_unref(rt->vm->L, LUA_REGISTRYINDEX, op->anchor_ref);
+    rt_unref(rt, rt->vm->L, op->anchor_ref);
     op->anchor_ref = LUA_NOREF;
 }
 
@@ -220,11 +232,11 @@ void op_settle_watches(rt_t *rt) {
 static int l_gc(lua_State *L) {
     op_t *op = op_check(L, 1);
     if (op->maker != NULL) {
-        rt_t *rt = rt_of(L);
+        char place[OP_PLACE_BYTES];
         log_printf(
-            rt->log, LOG_ERROR, NULL,
+            rt_of(L)->log, LOG_ERROR, NULL,
             "%s: an operation made here was never awaited, so nothing was done: write await(...)",
-            op->place);
+            op_place(op, place));
         op_use(op);
     }
     return 0;
@@ -232,7 +244,8 @@ static int l_gc(lua_State *L) {
 
 /* operation:place() -> "script.lua:12" */
 static int l_place(lua_State *L) {
-    lua_pushstring(L, op_check(L, 1)->place);
+    char place[OP_PLACE_BYTES];
+    lua_pushstring(L, op_place(op_check(L, 1), place));
     return 1;
 }
 
@@ -251,9 +264,7 @@ static int l_kind(lua_State *L) {
 /* operation:use(): marks it used. Errors when it was used before. */
 static int l_use(lua_State *L) {
     op_t *op = op_check(L, 1);
-    if (op->state != OP_COLD) {
-        return luaL_error(L, "%s: this operation was used before", op->place);
-    }
+    if (op->state != OP_COLD) { return used_before(L, op); }
     op_use(op);
     op->state = OP_DONE;
     lua_getfenv(L, 1);
@@ -263,9 +274,7 @@ static int l_use(lua_State *L) {
 /* operation:claim(): it became part of another operation, which has to be used in its place */
 static int l_claim(lua_State *L) {
     op_t *op = op_check(L, 1);
-    if (op->state != OP_COLD) {
-        return luaL_error(L, "%s: this operation was used before", op->place);
-    }
+    if (op->state != OP_COLD) { return used_before(L, op); }
     op_use(op);
     return 0;
 }
@@ -273,9 +282,7 @@ static int l_claim(lua_State *L) {
 /* operation:start() -> its future, for native kinds */
 static int l_start(lua_State *L) {
     op_t *op = op_check(L, 1);
-    if (op->state != OP_COLD) {
-        return luaL_error(L, "%s: this operation was used before", op->place);
-    }
+    if (op->state != OP_COLD) { return used_before(L, op); }
     op->future = future_new(L);
     op->future->op = op;
     lua_createtable(L, 2, 0); /* operation and future live until it ends */
@@ -283,7 +290,7 @@ static int l_start(lua_State *L) {
     lua_rawseti(L, -2, 1);
     lua_pushvalue(L, -2);
     lua_rawseti(L, -2, 2);
-    op->anchor_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    op->anchor_ref = rt_ref(rt_of(L), L);
     op_start(rt_of(L), op);
     return 1;
 }
@@ -292,11 +299,11 @@ void op_open(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"place", l_place}, {"kind", l_kind},         {"use", l_use}, {"start", l_start},
         {"claim", l_claim}, {"sequence", l_sequence}, {NULL, NULL}};
-    (void)luaL_newmetatable(L, METATABLE);
+    lua_newtable(L);
     lua_newtable(L);
     luaL_register(L, NULL, methods);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_gc);
     lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
+    rt_of(L)->op_metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

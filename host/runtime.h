@@ -53,14 +53,18 @@ typedef struct {
     void (*abort)(rt_t *rt, op_t *op);
 } op_io_t;
 
+#define OP_MAGIC ((uint64_t)0x5b1e9d0c3fa7e264)     /* first word of an operation's userdata, */
+#define FUTURE_MAGIC ((uint64_t)0xa6c2f41b87d05e39) /* of a future's */
+
 struct op {
+    uint64_t magic;
     uint8_t kind, state;
     uint32_t line;       /* where a script made it */
     uint64_t sequence;   /* order of making, for ties */
     uint32_t made_slice; /* which of its maker's slices made it */
     task_t *maker;       /* NULL once it was used */
     op_t *prev, *next;   /* in the maker's list of unused operations */
-    char place[48];      /* script:line */
+    char source[28];     /* the script's name, cut */
     task_t *task;        /* whom it wakes: a task, */
     future_t *future;    /* or a future */
     int anchor_ref;      /* keeps it alive while started for a future */
@@ -89,6 +93,7 @@ typedef enum { FUTURE_PENDING, FUTURE_OK, FUTURE_FAILED } future_state_t;
 typedef enum { FUTURE_RACE, FUTURE_ALL, FUTURE_ANY } future_mode_t;
 
 struct future {
+    uint64_t magic;
     uint8_t state;
     uint8_t mode;         /* future_mode_t, for one that others tell of their end */
     bool observed;        /* somebody awaited it or asked for its error */
@@ -195,6 +200,11 @@ struct rt {
     rt_event_t *events_first, *events_last;
     uint64_t now_ns; /* of the step */
     uint64_t op_sequence;
+    int op_metatable_ref, future_metatable_ref;
+    int refs_ref;  /* the table behind rt_ref */
+    int ref_count; /* slots of it ever used */
+    int *free_refs;
+    uint32_t free_ref_count, free_ref_capacity;
     bool wants_react; /* call HOOK_REACT without events as well */
     uint64_t tick;
     uint32_t live_handles; /* sockets and the like that scripts own */
@@ -208,12 +218,19 @@ void rt_fini(rt_t *rt);
 int rt_hook(rt_t *rt, hook_t hook, int arguments, int results);
 /* From a libuv callback: leaves a result for the next settle stage. O(1), never fails. */
 void rt_enqueue(rt_t *rt, rt_event_t *event);
+/* The runtime of a state: its allocator's arena is the first part of the VM. */
 static inline rt_t *rt_of(lua_State *L) {
-    lua_getfield(L, LUA_REGISTRYINDEX, "stator.rt");
-    rt_t *rt = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    return rt;
+    void *vm = NULL;
+    (void)lua_getallocf(L, &vm);
+    return ((vm_t *)vm)->owner;
 }
+
+/* References to Lua values for futures, tasks and operations. luaL_ref searches the registry's end
+ * when its free list is empty; this keeps count. [-1 +0 m], [-0 +1 -] */
+int rt_ref(rt_t *rt, lua_State *L);
+void rt_push_ref(const rt_t *rt, lua_State *L, int ref);
+/* Accepts LUA_NOREF. */
+void rt_unref(rt_t *rt, lua_State *L, int ref);
 
 /* step.c */
 /* One step at the clock's time: settle, then at most RT_MAX_ROUNDS rounds; a tick also runs the
@@ -263,6 +280,9 @@ void op_open(lua_State *L);
 op_t *op_new(lua_State *L, op_kind_t kind);
 op_t *op_check(lua_State *L, int index);
 op_t *op_test(lua_State *L, int index);
+/* "script.lua:12", where it was made; `out` has OP_PLACE_BYTES. */
+enum { OP_PLACE_BYTES = 48 };
+const char *op_place(const op_t *op, char *out);
 /* Marks it as used: awaited, combined or started. */
 void op_use(op_t *op);
 /* Starts it for op->task or op->future. */

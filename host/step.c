@@ -15,8 +15,9 @@ void rt_init(rt_t *rt, vm_t *vm, ecs_world_t *world, loop_t *loop, log_t *log) {
     for (size_t i = 0; i < HOOK_COUNT; i++) {
         rt->hooks[i] = LUA_NOREF;
     }
-    lua_pushlightuserdata(vm->L, rt);
-    lua_setfield(vm->L, LUA_REGISTRYINDEX, "stator.rt");
+    vm->owner = rt;
+    lua_newtable(vm->L);
+    rt->refs_ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
 }
 
 void rt_fini(rt_t *rt) {
@@ -29,6 +30,37 @@ void rt_fini(rt_t *rt) {
     free(rt->running.items);
     free(rt->tick_ops);
     free(rt->systems);
+    free(rt->free_refs);
+}
+
+int rt_ref(rt_t *rt, lua_State *L) {
+    int ref = rt->free_ref_count > 0 ? rt->free_refs[--rt->free_ref_count] : ++rt->ref_count;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->refs_ref);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, ref);
+    lua_pop(L, 1);
+    return ref;
+}
+
+void rt_push_ref(const rt_t *rt, lua_State *L, int ref) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->refs_ref);
+    lua_rawgeti(L, -1, ref);
+    lua_remove(L, -2);
+}
+
+void rt_unref(rt_t *rt, lua_State *L, int ref) {
+    if (ref == LUA_NOREF) { return; }
+    lua_pushnil(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->refs_ref);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, ref);
+    lua_pop(L, 1);
+    if (rt->free_ref_count == rt->free_ref_capacity) {
+        rt->free_ref_capacity = rt->free_ref_capacity == 0 ? 64 : rt->free_ref_capacity * 2;
+        rt->free_refs = realloc(rt->free_refs, rt->free_ref_capacity * sizeof(int));
+        if (rt->free_refs == NULL) { abort(); }
+    }
+    rt->free_refs[rt->free_ref_count++] = ref;
 }
 
 int rt_hook(rt_t *rt, hook_t hook, int arguments, int results) {

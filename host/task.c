@@ -68,7 +68,7 @@ task_t *task_new(rt_t *rt, lua_State *L, int arguments, uint64_t order) {
     *task =
         (task_t){.slot = slot, .generation = generation, .order = order, .cancel_ref = LUA_NOREF};
     task->co = lua_newthread(L);
-    task->co_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    task->co_ref = rt_ref(rt, L);
     (void)lua_checkstack(task->co, arguments + 8);
     lua_xmove(L, task->co, arguments + 1);
     task->arguments = arguments;
@@ -79,8 +79,8 @@ task_t *task_new(rt_t *rt, lua_State *L, int arguments, uint64_t order) {
 
 static void task_free(rt_t *rt, task_t *task) {
     op_release_unused(task);
-    luaL_unref(rt->vm->L, LUA_REGISTRYINDEX, task->co_ref);
-    luaL_unref(rt->vm->L, LUA_REGISTRYINDEX, task->cancel_ref);
+    rt_unref(rt, rt->vm->L, task->co_ref);
+    rt_unref(rt, rt->vm->L, task->cancel_ref);
     task->state = TASK_FREE;
     task->co = NULL;
     rt->task_alive--;

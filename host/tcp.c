@@ -249,8 +249,7 @@ static void connect_start(rt_t *rt, op_t *op) {
             tcp_conn_enqueue(conn);
         }
     }
-    luaL_unref(rt->vm->L, LUA_REGISTRYINDEX,
-               op->io.ref); /* the host's name is not needed any more */
+    rt_unref(rt, rt->vm->L, op->io.ref); /* the host's name is not needed any more */
     op->io.ref = LUA_NOREF;
 }
 
@@ -313,10 +312,10 @@ int tcp_send_rest(tcp_conn_t *conn, const char *data, size_t bytes) {
 static void write_start(rt_t *rt, op_t *op) {
     tcp_conn_t *conn = op->io.subject;
     lua_State *L = rt->vm->L;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, op->io.ref);
+    rt_push_ref(rt, L, op->io.ref);
     size_t bytes = 0;
     const char *data = lua_tolstring(L, -1, &bytes);
-    luaL_unref(L, LUA_REGISTRYINDEX, op->io.ref);
+    rt_unref(rt, L, op->io.ref);
     op->io.ref = LUA_NOREF;
     lua_remove(L, -1); /* the string lives on: op's environment holds it */
     if (!conn->open || conn->out != NULL || conn->write_op != NULL) {

@@ -19,8 +19,9 @@
 enum { VM_OK = 0, VM_YIELD = 1, VM_E_LUA = -1, VM_E_ABANDONED = -2 };
 
 typedef struct {
+    arena_t arena; /* first: the allocator's argument leads back to the VM */
+    void *owner;   /* the runtime, see rt_of */
     lua_State *L;
-    arena_t arena;
     const stator_clock_t *clock;
     sigjmp_buf jump;
     volatile bool inside;    /* a slice runs: the jump point is good */
