@@ -4,6 +4,7 @@ local builtin = require "stator.core.builtin"
 local command = require "stator.command"
 local component = require "stator.component"
 local err = require "stator.err"
+local fieldcheck = require "stator.fieldcheck"
 local json = require "stator.core.json"
 local link = require "stator.link"
 local registry = require "stator.registry"
@@ -600,6 +601,9 @@ function M.load(file, sets, declare_host)
   local host = declare_host()
   for _, s in ipairs(scene.scripts) do load_script(scene, s) end
   for _, problem in ipairs(component.freeze()) do scene:problem_text(problem) end
+  if #scene.problems == 0 then
+    for _, problem in ipairs(fieldcheck.run()) do scene:problem_text(problem) end
+  end
   for_each(scene, root, "links", "object", function(node, path) scene:read_link(node, path) end)
   for_each(scene, root, "entities", "array", function(node, path) scene:read_entity(node, path, nil) end)
   if #scene.problems > 0 then return scene end

@@ -3,6 +3,7 @@
 --- io or package: what would block the loop or get round the walls answers with the way that exists.
 local core = require "stator.core.task"
 local err = require "stator.err"
+local fieldcheck = require "stator.fieldcheck"
 local log = require "stator.log"
 local registry = require "stator.registry"
 
@@ -142,6 +143,7 @@ local function compile(path, shown, env, text)
   local chunk
   chunk, message = loadstring(text:gsub("^#[^\n]*", ""), "@" .. shown)
   if not chunk then return nil, message end
+  fieldcheck.add(shown, text)
   return setfenv(chunk, env)
 end
 

@@ -65,8 +65,8 @@ describe("a component", function()
   it("names an unknown field with the nearest known one", function()
     local said = run [[
       print(pcall(function() return e:get(Motor).speed_rmp end))
-      print(pcall(function() cmd:set(e, Motor, { spead_rpm = 1 }) end))
-      print(pcall(function() cmd:insert(e, Motor, { labl = "x" }) end))
+      print(pcall(function() local v = { spead_rpm = 1 } cmd:set(e, Motor, v) end))
+      print(pcall(function() local v = { labl = "x" } cmd:insert(e, Motor, v) end))
       print(pcall(function() return Mode.atuo end))
       print(pcall(function() return e:get(Motr) end))
     ]]

@@ -244,6 +244,24 @@ describe("a broken script", function()
       .. "uint16_t, int32_t, uint32_t, float, double, char, entity or an enum)" }, body "stator.component('D', { 'flot x' })")
   end)
 
+  it("with field names that no component has, on whatever path", function()
+    told(SCENE, {
+      'main.lua:5: Motor has no field "spead", did you mean "speed"?',
+      'main.lua:7: Motor has no field "on", did you mean "ok"?',
+      'main.lua:8: Motor has no field "sped", did you mean "speed"?',
+    }, [[
+local stator = require "stator"
+local Motor = stator.component("Motor", { "double speed", "bool ok", "double joint[2]" }) -- { spead = 1 }
+stator.task("t", {}, function(cmd)
+  if stator.now() > 1e6 then
+    cmd:set(stator.world, Motor, { spead = 1, joint = { 1, x == 2 } })
+    local text = "Motor { nope = 1 }"
+    stator.await(stator.world:when(Motor, { on = true }))
+    cmd:spawn { Motor { ok = true, sped = 2 }, Motor { speed = f { a = 1 } } }
+  end
+end)]])
+  end)
+
   it("waiting in its body", function()
     told(SCENE, { "main.lua:2: operations are made inside a task: a system, an observer or a script's body cannot wait" },
       "local stator = require 'stator'\nstator.await(stator.sleep(1))\n")
