@@ -106,7 +106,8 @@ end
 function M.tell_stuck()
   for _, item in ipairs(sorted_tasks()) do
     if item.task.name ~= "stop" then
-      log.event("error", item.task.name, "did not end in time; it waits here:\n" .. tostring(core.traceback(item.handle)))
+      local trace = tostring(core.traceback(item.handle))
+      log.event("error", item.task.name, "did not end in time; it waits here:\n" .. trace)
     end
   end
 end

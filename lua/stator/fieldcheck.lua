@@ -85,8 +85,8 @@ local function check_table(source, tokens, i, component, problems)
     local starts = tokens[i - 1].text == "{" or tokens[i - 1].text == "," or tokens[i - 1].text == ";"
     if depth == 1 and starts and tokens[i + 1] and tokens[i + 1].text == "=" and t:find("^[%a_]")
       and not component.by_name[t] then
-      problems[#problems + 1] = ('%s:%d: %s has no field "%s"%s'):format(source.shown, tokens[i].line, component.name, t,
-        err.nearest(t, component.field_names))
+      problems[#problems + 1] = ('%s:%d: %s has no field "%s"%s'):format(source.shown, tokens[i].line,
+        component.name, t, err.nearest(t, component.field_names))
     end
     i = i + 1
   until depth == 0 or i > #tokens

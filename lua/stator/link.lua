@@ -152,7 +152,8 @@ local function begin(l, request)
       request.outcome = "dropped"
     elseif request.writes then
       request.outcome = "unknown" -- the device may have done it
-      log.event("warn", "link " .. l.name, request.what .. ": cancelled after it was sent; whether the device did it is unknown")
+      log.event("warn", "link " .. l.name,
+        request.what .. ": cancelled after it was sent; whether the device did it is unknown")
     else
       request.outcome = "aborted"
     end

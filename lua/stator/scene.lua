@@ -51,7 +51,9 @@ end
 
 -- ---- reading nodes --------------------------------------------------------------------------
 
-local ARTICLE = { object = "an object", array = "a list", string = "text", number = "a number", bool = "true or false", null = "null" }
+local ARTICLE = {
+  object = "an object", array = "a list", string = "text", number = "a number", bool = "true or false", null = "null",
+}
 
 local function found(node)
   if node.type == "string" then return ('"%s"'):format(node.value) end
@@ -141,7 +143,7 @@ local function read_params(scene, node)
       scene:problem_text(("--set %s: the scene has no parameter \"%s\"%s"):format(set, name, err.nearest(name, names)))
     else
       value = parse_set(value)
-      if type(value) ~= type(scene.params[name]) and type(scene.params[name]) == "string" then value = tostring(value) end
+      if type(scene.params[name]) == "string" then value = tostring(value) end
       if type(value) ~= type(scene.params[name]) then
         scene:problem_text(("--set %s: expected a %s"):format(set, type(scene.params[name])))
       else
@@ -334,7 +336,8 @@ function Scene:components(node, path)
     if c then
       out[#out + 1] = { c, self:component_values(child, join(path, child.key), c) }
     else
-      self:problem(child, join(path, child.key), ("no script declares this component%s"):format(err.nearest(child.key, names)), true)
+      self:problem(child, join(path, child.key),
+        ("no script declares this component%s"):format(err.nearest(child.key, names)), true)
     end
   end
   return out
@@ -436,7 +439,8 @@ function Scene:read_link(node, path)
     if s then
       settings[s.name] = self:link_setting(child, join(path, child.key), s)
     else
-      self:problem(child, join(path, child.key), ("unknown setting of a %s link%s"):format(driver_name, err.nearest(child.key, names)), true)
+      self:problem(child, join(path, child.key),
+        ("unknown setting of a %s link%s"):format(driver_name, err.nearest(child.key, names)), true)
     end
   end
   for _, s in ipairs(all) do
@@ -465,12 +469,14 @@ function Scene:resolve_point(l, node, path)
   if not c then
     local list = {}
     for _, known in ipairs(registry.component_list) do list[#list + 1] = known.name end
-    self:problem(node, path, ('no script declares a component "%s"%s'):format(component_name, err.nearest(component_name, list)), true)
+    self:problem(node, path,
+      ('no script declares a component "%s"%s'):format(component_name, err.nearest(component_name, list)), true)
     return
   end
   local f = c.by_name[field_name]
   if not f then
-    self:problem(node, path, ('%s has no field "%s"%s'):format(c.name, field_name, err.nearest(field_name, c.field_names)), true)
+    self:problem(node, path,
+      ('%s has no field "%s"%s'):format(c.name, field_name, err.nearest(field_name, c.field_names)), true)
     return
   end
   for _, e in ipairs(self.entities) do
@@ -550,7 +556,8 @@ local function check_references(scene)
   for _, e in ipairs(scene.entities) do paths[#paths + 1] = e.path end
   for _, used in ipairs(registry.entities) do
     if not scene.by_path[used.path] and used.path ~= "world" then
-      scene:problem_text(('%s: the scene has no entity "%s"%s'):format(used.place, used.path, err.nearest(used.path, paths)))
+      scene:problem_text(('%s: the scene has no entity "%s"%s'):format(used.place, used.path,
+        err.nearest(used.path, paths)))
     end
   end
   for _, used in ipairs(registry.links) do
@@ -559,7 +566,8 @@ local function check_references(scene)
     local ok = false
     for _, name in ipairs(names) do ok = ok or name == used.name end
     if not ok then
-      scene:problem_text(('%s: the scene has no link "%s"%s'):format(used.place, used.name, err.nearest(used.name, names)))
+      scene:problem_text(('%s: the scene has no link "%s"%s'):format(used.place, used.name,
+        err.nearest(used.name, names)))
     end
   end
 end
@@ -568,7 +576,9 @@ end
 local function spawn_host_entities(scene, host)
   scene.world_id = command:spawn({}, { name = "world" })
   local scripts = command:spawn({}, { name = "scripts" })
-  for _, s in ipairs(scene.scripts) do s.entity = command:spawn({}, { name = s.name:gsub("[/%.]", "_"), parent = scripts }) end
+  for _, s in ipairs(scene.scripts) do
+    s.entity = command:spawn({}, { name = s.name:gsub("[/%.]", "_"), parent = scripts })
+  end
   local links = command:spawn({}, { name = "links" })
   for _, l in ipairs(scene.links) do
     l.entity = command:spawn({ host.Link {} }, { name = l.name:gsub("[/%.]", "_"), parent = links })

@@ -67,7 +67,9 @@ local function script_xpcall(f, handler, ...)
 end
 
 --- A script's coroutine may wait: the wait is passed on, resumer by resumer, up to the task.
-local co = { create = coroutine.create, yield = coroutine.yield, status = coroutine.status, running = coroutine.running }
+local co = {
+  create = coroutine.create, yield = coroutine.yield, status = coroutine.status, running = coroutine.running,
+}
 
 local function pass_wait(thread, ok, ...)
   if ok and core.parking() and coroutine.status(thread) == "suspended" then

@@ -121,7 +121,7 @@ end
 
 --- Declares an observer: fn(cmd, entity) runs after the apply in which a component was added,
 --- changed or removed, or an entity despawned. It never waits.
----@param options { added: stator.Component?, changed: stator.Component?, removed: stator.Component?, despawned: boolean? }
+---@param options table exactly one of added, changed, removed (a component) and despawned (true)
 function M.observer(name, options, fn)
   local d = declare("observer", name, options, fn, OBSERVER_KEYS)
   local count = 0
@@ -131,7 +131,8 @@ function M.observer(name, options, fn)
       count = count + 1
       d.event, d.component = key, value
       local ok = key == "despawned" and value == true or getmetatable(value) == component.Component
-      if not ok then error(("%s: %s expects %s"):format(d.what, key, key == "despawned" and "true" or "a component"), 2) end
+      local wants = key == "despawned" and "true" or "a component"
+      if not ok then error(("%s: %s expects %s"):format(d.what, key, wants), 2) end
     end
   end
   if count ~= 1 then error(d.what .. ": name one of added, changed, removed, despawned", 2) end
@@ -347,7 +348,8 @@ end
 
 local function rejected(kind, owner, reason, op, id, component_id)
   local name, entity_id = owner_name(kind, owner)
-  local e = err.new("batch_rejected", ("the batch was rejected whole: %s: %s"):format(describe(op, id, component_id), reason))
+  local e = err.new("batch_rejected",
+    ("the batch was rejected whole: %s: %s"):format(describe(op, id, component_id), reason))
   local t = kind == 1 and task.by_handle[owner]
   if not t then fault.raise(name, e, entity_id) end
   return e

@@ -143,12 +143,15 @@ describe("a component", function()
     local path = support.scene {
       scripts = { ["main.lua"] = 'local stator = require "stator"\n' .. BEFORE }, entities = ENTITIES,
     }
-    local code = ([[
+    local code = ([==[
       local harness = require "harness"
       local cell = harness.open { scene = %q, virtual = true }
       io.stdout:write("before\n") io.stdout:flush()
-      cell:eval 'local ffi = require "ffi" local abi = require "stator.abi" local Motor = require("stator.registry").components.Motor local p = abi.C.ecs_view(abi.world, require("stator.entity").entity("e"):id(), Motor.id) ffi.cast("double *", p)[0] = 66'
-      io.stdout:write("after\n")]]):format(path)
+      cell:eval [=[
+        local ffi, abi = require "ffi", require "stator.abi"
+        local Motor = require("stator.registry").components.Motor
+        ffi.cast("double *", abi.C.ecs_view(abi.world, require("stator.entity").entity("e"):id(), Motor.id))[0] = 66]=]
+      io.stdout:write("after\n")]==]):format(path)
     local file = support.folder() .. "/cast_spec.lua"
     support.write(file, "it('writes', function() " .. code .. " end)")
     local out, rc = support.shell(("%s/build/%s/tests/stator_spec --ignore-lua %s 2>&1"):format(support.root,

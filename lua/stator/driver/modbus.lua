@@ -45,7 +45,9 @@ local function malformed(text) return err.new("modbus.malformed", "malformed rep
 
 -- ---- requests -------------------------------------------------------------------------------
 
-local function whole(value, low, high) return type(value) == "number" and value >= low and value <= high and value % 1 == 0 end
+local function whole(value, low, high)
+  return type(value) == "number" and value >= low and value <= high and value % 1 == 0
+end
 
 --- Checks address and count; raises at the script's line.
 function M.check_range(what, address, count, max)
@@ -183,7 +185,10 @@ for name, t in pairs(M.TYPES) do cells[name] = ffi.new(t[2] .. "[1]") end
 
 local function type_of(what, as)
   local t = M.TYPES[as]
-  if not t then err.raise(('%s: unknown type "%s"%s'):format(what, tostring(as), err.nearest(tostring(as), M.TYPE_NAMES))) end
+  if not t then
+    local name = tostring(as)
+    err.raise(('%s: unknown type "%s"%s'):format(what, name, err.nearest(name, M.TYPE_NAMES)))
+  end
   return t
 end
 
@@ -191,6 +196,15 @@ local function swaps_of(what, order)
   local s = SWAPS[order or "abcd"]
   if not s then err.raise(('%s: unknown order "%s" (abcd, cdab, badc, dcba)'):format(what, tostring(order))) end
   return s[1], s[2]
+end
+
+--- Whether the float at p is no number. Its bits must not be read as a double then: a NaN with odd
+--- bits is a forged Lua value.
+local function is_nan(p, n)
+  local top, rest = p[2 * n - 1] * 256 + p[2 * n - 2], 0
+  for i = 0, 2 * n - 3 do rest = bit.bor(rest, p[i]) end
+  local exponent = n == 4 and 0x7ff0 or 0x7f80
+  return bit.band(top, exponent) == exponent and (bit.band(top, 0x7fff - exponent) ~= 0 or rest ~= 0)
 end
 
 --- The value that begins at `address` in registers indexed by address. 64-bit integers beyond 2^53
@@ -207,8 +221,8 @@ function M.value_at(registers, address, as, order)
     local at = (n - 1 - i) * 2 -- little-endian memory
     p[at + 1], p[at] = high, low
   end
+  if (as == "f32" or as == "f64") and is_nan(p, n) then return 0 / 0 end
   local value = tonumber(cell[0])
-  if value ~= value then return 0 / 0 end -- a NaN with odd bits must not become a Lua value
   if n == 4 and as ~= "f64" and (value > 9007199254740992 or value < -9007199254740992) then
     err.raise(("%s at %d: beyond 2^53, not exact in a Lua number"):format(as, address))
   end

@@ -38,13 +38,15 @@ function M.parse(text)
   for word in text:gmatch("%S+") do words[#words + 1] = word end
   local area = AREAS[words[1] or ""]
   if not area then
-    return nil, ('unknown area "%s"%s; expected di, coil, ir or hr'):format(words[1] or "", err.nearest(words[1] or "", AREA_NAMES))
+    local name = words[1] or ""
+    return nil, ('unknown area "%s"%s; expected di, coil, ir or hr'):format(name, err.nearest(name, AREA_NAMES))
   end
   local address = tonumber(words[2])
   if not address or address % 1 ~= 0 or address < 0 or address > 65535 then
     return nil, ('"%s" is no address from 0 to 65535'):format(words[2] or "")
   end
-  local point = { area = words[1], address = address, input = not area.writable, as = area.bits and "bit" or "u16", order = "abcd" }
+  local point = { area = words[1], address = address, input = not area.writable, order = "abcd" }
+  point.as = area.bits and "bit" or "u16"
   for i = 3, #words do
     local word = words[i]
     if word == "in" then
@@ -114,7 +116,8 @@ local function store(point, value)
 end
 
 local function read_group(l, group)
-  local values = task.await(l.driver.methods[AREAS[group.area].read](l.handle, group.first, group.last - group.first + 1))
+  local read = l.driver.methods[AREAS[group.area].read]
+  local values = task.await(read(l.handle, group.first, group.last - group.first + 1))
   for _, point in ipairs(group.points) do store(point, value_of(point, values)) end
 end
 

@@ -109,7 +109,8 @@ function M.run(listener, bank)
       bank.clients[#bank.clients + 1] = conn
       task.child(function()
         local ok, e = combine.try(serve, bank, conn)
-        if not ok and e.code ~= "closed" and e.code ~= "io" then log.event("warn", "modbus server", tostring(e.message)) end
+        local expected = ok or e.code == "closed" or e.code == "io"
+        if not expected then log.event("warn", "modbus server", tostring(e.message)) end
       end, { quiet = true })
     end
   end

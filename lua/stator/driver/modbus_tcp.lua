@@ -34,7 +34,9 @@ function M.decode(buffer)
   local t1, t2, p1, p2, l1, l2, unit = byte(buffer, 1, 7)
   local length = l1 * 256 + l2
   if p1 ~= 0 or p2 ~= 0 then return nil, ("protocol id %d where 0 stands in Modbus TCP"):format(p1 * 256 + p2) end
-  if length < 2 or length + 6 > MAX_ADU then return nil, ("a frame of %d bytes (2 to 254 are possible)"):format(length) end
+  if length < 2 or length + 6 > MAX_ADU then
+    return nil, ("a frame of %d bytes (2 to 254 are possible)"):format(length)
+  end
   if #buffer < length + 6 then return end
   return t1 * 256 + t2, unit, sub(buffer, 8, length + 6), sub(buffer, length + 7)
 end
