@@ -116,7 +116,6 @@ static void open_signals(host_t *host) {
     for (size_t i = 0; i < 3; i++) {
         (void)uv_signal_init(uv, all[i]);
         all[i]->data = host;
-        uv_unref((uv_handle_t *)all[i]);
     }
     (void)uv_signal_start(&host->interrupt, on_stop_signal, SIGINT);
     (void)uv_signal_start(&host->terminate, on_stop_signal, SIGTERM);

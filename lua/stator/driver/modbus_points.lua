@@ -115,6 +115,13 @@ local function store(point, value)
   end
 end
 
+--- A request that failed; that the link went down is told by the link itself.
+local function tell_trouble(l, what, e)
+  if l.state == "up" and e.code ~= "link_down" then
+    log.event("warn", l.task_name, ("%s: %s"):format(what, e.message))
+  end
+end
+
 local function read_group(l, group)
   local read = l.driver.methods[AREAS[group.area].read]
   local values = task.await(read(l.handle, group.first, group.last - group.first + 1))
@@ -125,7 +132,7 @@ local function run_inputs(l, groups)
   for _ in time.every(l.settings.scan_s) do
     for _, group in ipairs(groups) do
       local ok, e = combine.try(read_group, l, group)
-      if not ok and l.state == "up" then log.event("warn", l.task_name, "points: " .. tostring(e.message)) end
+      if not ok then tell_trouble(l, "points", e) end
     end
   end
 end
@@ -160,7 +167,7 @@ local function run_output(l, point)
     future = watch(point) -- from here on no change is missed
     local ok, e = combine.try(write, l, point)
     while not ok do
-      if l.state == "up" then log.event("warn", l.task_name, ("output %s: %s"):format(point.path, e.message)) end
+      tell_trouble(l, "output " .. point.path, e)
       task.await(core.sleep(l.settings.scan_s))
       ok, e = combine.try(write, l, point)
     end

@@ -1,0 +1,150 @@
+-- The examples run as their README says, and end in order.
+local support = require "support"
+
+describe("example 01_conveyor", function()
+  after_each(support.finish)
+
+  it("counts, stops, loses its link, gets it back, and ends in order on SIGINT", function()
+    local folder = support.folder()
+    os.execute(("%s run %s/examples/01_conveyor/scene.json > %s/out 2>&1 & echo $! > %s/pid"):format(support.binary,
+      support.root, folder, folder))
+    local pid = support.read(folder .. "/pid"):match("%d+")
+    for _ = 1, 200 do
+      os.execute("sleep 0.1")
+      if support.read(folder .. "/out"):find("1 diverted", 1, true) then break end
+    end
+    os.execute("kill -INT " .. pid)
+    for _ = 1, 50 do
+      if os.execute("kill -0 " .. pid .. " 2>/dev/null") ~= 0 then break end
+      os.execute("sleep 0.1")
+    end
+    os.execute("kill -9 " .. pid .. " 2>/dev/null")
+    -- order and words, not times; what only a slow machine shows is left out
+    local got = {}
+    for line in support.read(folder .. "/out"):gmatch("[^\n]+") do
+      local text = line:match("^%S+ %S+%s+(.*)$"):gsub("127.0.0.1:%d+", "127.0.0.1:PORT"):gsub("position [%d.]+", "position N")
+      local shown = not text:find("cancelled after it was sent", 1, true) and not text:find("^status") and not text:find("entities,", 1, true)
+      if shown then got[#got + 1] = text end
+    end
+    assert.equal(support.read(support.root .. "/examples/01_conveyor/expected.txt"), table.concat(got, "\n") .. "\n")
+  end)
+end)
+
+describe("an end in order", function()
+  after_each(support.finish)
+
+  it("writes the outputs that the scripts' cleanup sets before the link closes", function()
+    local cell = support.cell {
+      virtual = false,
+      main = [[
+local stator = require "stator"
+local Belt = stator.component("Belt", { "bool run" })
+local belt = stator.entity "belt"
+stator.task("run", {}, function(cmd)
+  stator.defer(function() cmd:set(belt, Belt, { run = false }) end)
+  cmd:set(belt, Belt, { run = true })
+  stator.await(stator.sleep(1e6))
+end)]],
+      links = '{ "plc": { "driver": "modbus_tcp", "simulate": "sim.lua", "points": { "belt.Belt.run": "coil 5" } } }',
+      entities = [=[ [ { "name": "belt", "components": { "Belt": {} } } ] ]=],
+      files = { ["sim.lua"] = [[
+local stator = require "stator"
+return function(plc)
+  local before
+  for _ in stator.every(0.001) do
+    if plc.coils[5] ~= before then before = plc.coils[5] print("coil 5", before) end
+  end
+end]] },
+    }
+    support.wait_for(cell, "coil 5\ttrue")
+    cell:stop "test"
+    support.wait_for(cell, "coil 5\tfalse", 3)
+    support.wait_for(cell, "link plc: closed", 3)
+  end)
+
+  it("names a task that does not end in time, and exits with 1", function()
+    local path = support.scene {
+      scripts = { ["main.lua"] = [[
+local stator = require "stator"
+stator.task("stubborn", {}, function()
+  stator.defer(function() stator.await(stator.sleep(100)) end, { within = 1000 })
+  stator.await(stator.sleep(100))
+end)]] },
+      settings = '"stop_within_s": 0.3',
+    }
+    local out, code = support.shell(("timeout 20 %s run --ticks 5 %s 2>&1"):format(support.binary, path))
+    assert.equal(1, code)
+    assert.matches("error main/stubborn: did not end in time; it waits here:", out)
+    assert.matches("main.lua:3:", out)
+  end)
+
+  it("happens on SIGTERM too", function()
+    local path = support.scene { scripts = { ["main.lua"] = [[
+local stator = require "stator"
+stator.task("t", {}, function()
+  stator.defer(function() stator.await(stator.sleep(0.05)) print "cleaned up" end)
+  stator.await(stator.sleep(100))
+end)]] } }
+    local out, code = support.shell(("timeout -s TERM 0.5 %s run %s 2>&1"):format(support.binary, path))
+    assert.equal(124, code) -- of timeout: it sent the signal
+    assert.matches("stopping: signal\n.*cleaned up\n.*ended in order", out)
+  end)
+end)
+
+describe("the command line", function()
+  after_each(support.finish)
+
+  it("helps, and names what is wrong", function()
+    local out, code = support.shell(support.binary .. " --help")
+    assert.equal(0, code)
+    assert.matches("stator run SCENE", out)
+    assert.matches("not a safety function", out)
+    assert.matches("^stator %d+%.%d+%.%d+\n$", (support.shell(support.binary .. " --version")))
+    for arguments, text in pairs {
+      [""] = "usage:", ["rum x"] = "unknown command rum", ["run"] = "a scene file is missing", ["run a --ticks"] = "a value is missing after %-%-ticks",
+      ["run a --ticks x"] = "%-%-ticks expects a number from 1, got x", ["run a --log xml"] = "expects text or json, got xml",
+      ["run a --set x"] = "expects KEY=VALUE, got x", ["run a b"] = "one scene at a time", ["run a --nope 1"] = "unknown option %-%-nope",
+    } do
+      out, code = support.shell(support.binary .. " " .. arguments .. " 2>&1")
+      assert.equal(2, code, arguments)
+      assert.matches(text, out)
+    end
+  end)
+
+  it("writes JSON lines", function()
+    local path = support.scene { scripts = { ["main.lua"] = 'local stator = require "stator"\nstator.task("t", {}, function() stator.log.warn("a \\"b\\" %d", 3) end)' } }
+    local out, code = support.shell(("timeout 20 %s run --virtual --log json --ticks 3 %s"):format(support.binary, path))
+    assert.equal(0, code)
+    assert.matches('{"time":"1970%-01%-01T00:00:00.%d+Z","level":"warn","source":"main/t","place":"main.lua:2","text":"a \\"b\\" 3"}\n', out)
+  end)
+
+  it("gives the same run every time on virtual time", function()
+    local path = support.scene {
+      scripts = { ["main.lua"] = [[
+local stator = require "stator"
+local N = stator.component("N", { "double v" })
+local q = stator.query { read = { N } }
+stator.per_entity("walk", { with = { N } }, function(cmd, me)
+  for tick in stator.every(0.01) do
+    cmd:add(me, N, { v = tick.n })
+    if tick.n == 3 then cmd:spawn { N { v = 1 } } end
+    if tick.n == 20 then cmd:despawn(me) end
+  end
+end)
+stator.task("t", {}, function(cmd)
+  for i = 1, 20 do cmd:spawn { N { v = i } } end
+  stator.await(stator.sleep(0.5))
+  local parts = {}
+  for e, n in q:each() do parts[#parts + 1] = e .. "=" .. n.v end
+  print(table.concat(parts, " "))
+end)]] },
+    }
+    local first
+    for _ = 1, 5 do
+      local out = support.shell(("timeout 20 %s run --virtual --ticks 80 %s"):format(support.binary, path))
+      assert.matches("%d=%d", out)
+      first = first or out
+      assert.equal(first, out)
+    end
+  end)
+end)
