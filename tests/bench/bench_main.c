@@ -18,6 +18,7 @@ void bench_empty(double id);
 void *bench_slot(double id, double mask);
 double bench_get(const ecs_world_t *world, const double *ids, double count, double component);
 double bench_apply(ecs_world_t *world);
+double bench_spawn(ecs_world_t *world, const double *components, double count, double *ids);
 void bench_memcpy(char *to, const char *from, double rows, double bytes);
 double bench_resumes(double tasks, double rounds);
 
@@ -80,6 +81,22 @@ double bench_apply(ecs_world_t *world) {
     double took = bench_now_ns() - start;
     (void)ecs_phase_set(world, ECS_PHASE_RUN);
     return rc == ECS_OK ? took : -1;
+}
+
+/* ns to record and apply spawns of four components through ecs.h. */
+double bench_spawn(ecs_world_t *world, const double *components, double count, double *ids) {
+    double start = bench_now_ns();
+    (void)ecs_batch_begin(world, 0);
+    for (size_t i = 0; i < (size_t)count; i++) {
+        ids[i] = ecs_record_spawn(world, 0, NULL);
+        for (size_t k = 0; k < 4; k++) {
+            double *to = ecs_record(world, ECS_OP_INSERT, ids[i], (uint32_t)components[k], 0);
+            to[0] = (double)i;
+        }
+    }
+    (void)ecs_batch_seal(world, NULL);
+    (void)bench_apply(world);
+    return bench_now_ns() - start;
 }
 
 __attribute__((noinline)) void bench_memcpy(char *to, const char *from, double rows, double bytes) {
