@@ -16,6 +16,7 @@ typedef struct {
     ecs__stream_t *stream;
     ecs_batch_result_t *result;
     ecs__pos_t start; /* first command of the batch being validated */
+    uint64_t owner;
 } pass_t;
 
 static ecs__touched_t *touch(ecs_world_t *world, ecs_id_t id) {
@@ -40,31 +41,46 @@ static void chain(pass_t *pass, ecs__touched_t *entry, ecs__pos_t pos) {
         entry->first = pos;
     }
     entry->last = pos;
+    entry->owner = pass->owner;
 }
 
-static void mark_dead(ecs_world_t *world, ecs_id_t id, ecs__pos_t pos) {
-    ecs__touched_t *entry = touch(world, id);
-    if (entry == NULL || !entry->exists) { return; }
-    entry->exists = false;
-    entry->dead_at = pos;
-    const ecs__node_t *node = ecs__node(world, ecs__index(id));
-    uint32_t child = node == NULL ? 0 : node->first;
-    while (child != 0) {
-        mark_dead(world, ecs__id(child - 1, ecs__record_at(world, child - 1)->generation), pos);
-        child = ecs__node(world, child - 1)->next;
+/* The entity after `at` in a walk of the tree below `root` (slots + 1), parents first; 0 at the end.
+ * A walk, because a tree may be deeper than a stack. */
+static uint32_t walk_next(const ecs_world_t *world, uint32_t root, uint32_t at) {
+    const ecs__node_t *node = ecs__node(world, at - 1);
+    if (node == NULL) { return 0; }
+    if (node->first != 0) { return node->first; }
+    while (at != root) {
+        node = ecs__node(world, at - 1);
+        if (node->next != 0) { return node->next; }
+        at = node->parent;
+    }
+    return 0;
+}
+
+static ecs_id_t id_at(const ecs_world_t *world, uint32_t link) {
+    return ecs__id(link - 1, ecs__record_at(world, link - 1)->generation);
+}
+
+/* Marks the entity and all below it as despawned by the command at `pos`. */
+static void mark_dead(const pass_t *pass, ecs_id_t id, ecs__pos_t pos) {
+    uint32_t root = ecs__index(id) + 1;
+    for (uint32_t at = root; at != 0; at = walk_next(pass->world, root, at)) {
+        ecs__touched_t *entry = touch(pass->world, id_at(pass->world, at));
+        if (entry == NULL || !entry->exists) { continue; }
+        entry->exists = false;
+        entry->dead_at = pos;
+        entry->owner = pass->owner;
     }
 }
 
 static void mark_alive(ecs_world_t *world, ecs_id_t id, ecs__pos_t pos) {
-    ecs__touched_t *entry = touch(world, id);
-    if (entry == NULL || entry->dead_at != pos) { return; }
-    entry->exists = true;
-    entry->dead_at = 0;
-    const ecs__node_t *node = ecs__node(world, ecs__index(id));
-    uint32_t child = node == NULL ? 0 : node->first;
-    while (child != 0) {
-        mark_alive(world, ecs__id(child - 1, ecs__record_at(world, child - 1)->generation), pos);
-        child = ecs__node(world, child - 1)->next;
+    uint32_t root = ecs__index(id) + 1;
+    for (uint32_t at = root; at != 0; at = walk_next(world, root, at)) {
+        ecs__touched_t *entry = touch(world, id_at(world, at));
+        if (entry == NULL || entry->dead_at != pos) { continue; }
+        entry->exists = true;
+        entry->dead_at = 0;
     }
 }
 
@@ -158,8 +174,9 @@ static int refuse(pass_t *pass, const ecs__cmd_t *cmd, int error) {
 
 /* The target is gone: by its flags the command rejects the batch, or counts, or does not. */
 static int dead_target(pass_t *pass, const ecs__cmd_t *cmd) {
+    if (cmd->op == ECS_OP_DESPAWN) { return ECS_OK; }
     if ((cmd->flags & ECS_FLAG_STRICT) != 0) { return refuse(pass, cmd, ECS_E_DEAD); }
-    if ((cmd->flags & ECS_FLAG_SILENT) != 0 || cmd->op == ECS_OP_DESPAWN) { return ECS_OK; }
+    if ((cmd->flags & ECS_FLAG_SILENT) != 0) { return ECS_OK; }
     if (pass->result->skipped++ == 0) {
         pass->result->skipped_id = cmd->id;
         pass->result->skipped_op = cmd->op;
@@ -209,7 +226,7 @@ static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
     bool present = cmd->op != ECS_OP_DESPAWN &&
                    ecs__slot(world->archetypes[entry->after], cmd->component) != NULL;
     switch (cmd->op) {
-    case ECS_OP_DESPAWN: mark_dead(world, cmd->id, pos); return ECS_OK;
+    case ECS_OP_DESPAWN: mark_dead(pass, cmd->id, pos); return ECS_OK;
     case ECS_OP_EXPECT: return validate_expect(pass, entry, cmd);
     case ECS_OP_SET:
     case ECS_OP_ADD:
@@ -279,7 +296,7 @@ static void run_batch(ecs_world_t *world, ecs__stream_t *stream, const ecs__batc
     ecs_batch_result_t *result =
         ECS__PUSH(world->results, world->result_count, world->result_capacity);
     *result = (ecs_batch_result_t){.owner = batch->owner};
-    pass_t pass = {world, stream, result, ecs__cmd_first(stream, batch)};
+    pass_t pass = {world, stream, result, ecs__cmd_first(stream, batch), batch->owner};
     ecs__pos_t pos = pass.start;
     while (pos != batch->end) {
         if (validate(&pass, ecs__cmd_at(stream, pos), pos) != ECS_OK) { break; }
@@ -304,14 +321,14 @@ static void raise_events(ecs_world_t *world, const ecs__touched_t *entry, uint32
     for (uint32_t i = 0; i < old->slot_count; i++) {
         uint32_t component = old->slots[i].component;
         if (ecs__slot(now, component) == NULL) {
-            ecs__event(world, ECS_EVENT_REMOVED, entry->id, component);
+            ecs__event(world, ECS_EVENT_REMOVED, entry, component);
         }
     }
-    if (was && !is) { ecs__event(world, ECS_EVENT_DESPAWNED, entry->id, ECS__NONE); }
+    if (was && !is) { ecs__event(world, ECS_EVENT_DESPAWNED, entry, ECS__NONE); }
     for (uint32_t i = 0; i < now->slot_count; i++) {
         uint32_t component = now->slots[i].component;
         if (ecs__slot(old, component) == NULL) {
-            ecs__event(world, ECS_EVENT_ADDED, entry->id, component);
+            ecs__event(world, ECS_EVENT_ADDED, entry, component);
         }
     }
 }
@@ -329,7 +346,7 @@ static void raise_changed(ecs_world_t *world, const ecs__stream_t *stream,
             continue;
         }
         seen[cmd->component / 64] |= 1ull << cmd->component % 64;
-        ecs__event(world, ECS_EVENT_CHANGED, entry->id, cmd->component);
+        ecs__event(world, ECS_EVENT_CHANGED, entry, cmd->component);
     }
 }
 

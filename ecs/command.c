@@ -105,6 +105,7 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     ecs__pos_t at = stream_pos(stream);
     stream->current = (ecs__batch_t){.owner = owner, .first = at, .end = at};
     stream->open = true;
+    world->batches_begun++;
     stream->flags = 0;
     return ECS_OK;
 }
@@ -129,32 +130,42 @@ int ecs_batch_seal(ecs_world_t *world, bool *sealed) {
     return ECS_OK;
 }
 
-static void free_reserved(ecs_world_t *world, ecs__stream_t *stream) {
-    ecs__pos_t end = stream_pos(stream);
-    ecs__batch_t batch = stream->current;
-    batch.end = end;
-    for (ecs__pos_t at = ecs__cmd_first(stream, &batch); at != end;
-         at = ecs__cmd_after(world, stream, at, end)) {
+/* Frees the ids that spawns from `first` on have reserved. */
+static void free_reserved(ecs_world_t *world, ecs__stream_t *stream, ecs__pos_t first) {
+    ecs__batch_t rest = {.first = first, .end = stream_pos(stream)};
+    for (ecs__pos_t at = ecs__cmd_first(stream, &rest); at != rest.end;
+         at = ecs__cmd_after(world, stream, at, rest.end)) {
         const ecs__cmd_t *cmd = ecs__cmd_at(stream, at);
-        if (cmd->op == ECS_OP_SPAWN) { ecs__entity_free(world, ecs__index(cmd->id)); }
+        if (cmd->op != ECS_OP_SPAWN) { continue; }
+        ecs__entity_free(world, ecs__index(cmd->id));
+        stream->current.reserved--;
     }
 }
 
-int ecs_batch_drop(ecs_world_t *world) {
+ecs_mark_t ecs_batch_mark(const ecs_world_t *world) {
+    const ecs__stream_t *stream = &world->stream[world->recording];
+    return (ecs_mark_t){world->batches_begun, stream_pos(stream)};
+}
+
+int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark) {
     int rc = ecs__guard(world, RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
     if (!stream->open) { return ECS_OK; }
-    if (stream->current.reserved > 0) { free_reserved(world, stream); }
-    uint32_t at = stream->current.first - 1;
-    stream->at_chunk = at >> 13;
-    stream->at_bytes = (at & 0x1fff) << 3;
+    bool here = mark.batch == world->batches_begun && mark.at >= stream->current.first;
+    ecs__pos_t first = here ? mark.at : stream->current.first;
+    if (stream->current.reserved > 0) { free_reserved(world, stream, first); }
+    stream->at_chunk = (first - 1) >> 13;
+    stream->at_bytes = ((first - 1) & 0x1fff) << 3;
     if (stream->chunk_count > 0) { stream->chunk_end[stream->at_chunk] = stream->at_bytes; }
-    stream->open = false;
     return ECS_OK;
 }
 
-bool ecs_batch_is_open(const ecs_world_t *world) { return world->stream[world->recording].open; }
+int ecs_batch_drop(ecs_world_t *world) {
+    int rc = ecs_batch_rollback(world, (ecs_mark_t){0});
+    if (rc == ECS_OK) { recording(world)->open = false; }
+    return rc;
+}
 
 uint32_t ecs_batch_count(const ecs_world_t *world) {
     return world->stream[world->recording].batch_count;
@@ -242,15 +253,4 @@ int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t comp
     }
     ECS__LEAVE(world);
     return rc;
-}
-
-int ecs_record_field(ecs_world_t *world, ecs_id_t id, uint32_t component, uint32_t field,
-                     const void *value) {
-    uint32_t count = 0;
-    const ecs_field_t *fields = ecs_component_fields(world, component, &count);
-    if (field >= count) { return ecs__fail(world, ECS_E_UNKNOWN, "no field %u", field); }
-    char *slot = ecs_record(world, ECS_OP_SET, id, component, (double)(1ull << field));
-    if (slot == NULL) { return ECS_E_INVALID; }
-    memcpy(slot + fields[field].offset_bytes, value, fields[field].size_bytes);
-    return ECS_OK;
 }

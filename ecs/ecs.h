@@ -139,7 +139,7 @@ int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query
 /* ---- batches ------------------------------------------------------------------------------- */
 
 enum {
-    ECS_FLAG_STRICT = 1, /* a dead target or an absent component rejects the batch */
+    ECS_FLAG_STRICT = 1, /* a dead target rejects the batch; setting what is absent always does */
     ECS_FLAG_SILENT = 2  /* ... is not counted; the default counts it */
 };
 
@@ -162,10 +162,18 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner);
 int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
 /* Seals the open batch for the next apply. An empty one leaves no trace. *sealed may be NULL. */
 int ecs_batch_seal(ecs_world_t *world, bool *sealed);
+/* A place in the open batch, to go back to. */
+typedef struct {
+    uint64_t batch;
+    uint32_t at;
+} ecs_mark_t;
+ecs_mark_t ecs_batch_mark(const ecs_world_t *world);
+/* Forgets what was recorded after the mark; all of the open batch when the mark is of another one.
+ * The batch stays open. Cost and ids: as ecs_batch_drop. */
+int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark);
 /* Forgets what the open batch holds: O(1), or one pass over it when it reserved ids; those are
  * retired one generation. */
 int ecs_batch_drop(ecs_world_t *world);
-bool ecs_batch_is_open(const ecs_world_t *world);
 /* Batches that wait for an apply. */
 uint32_t ecs_batch_count(const ecs_world_t *world);
 
@@ -173,11 +181,6 @@ uint32_t ecs_batch_count(const ecs_world_t *world);
  * until the next apply; one per batch, in order. */
 int ecs_apply(ecs_world_t *world);
 const ecs_batch_result_t *ecs_apply_results(const ecs_world_t *world, uint32_t *count);
-
-/* The value of a field as it would be stored, for hosts that set fields by name: `mask` for one
- * field is 2^index. Copies `size_bytes` of the field. Phases of ecs_record. */
-int ecs_record_field(ecs_world_t *world, ecs_id_t id, uint32_t component, uint32_t field,
-                     const void *value);
 
 /* ---- reactions ----------------------------------------------------------------------------- */
 
@@ -187,6 +190,7 @@ typedef struct {
     ecs_id_t id;
     uint32_t component; /* 0xffffffff for ECS_EVENT_DESPAWNED */
     uint32_t kind;      /* ECS_EVENT_* */
+    uint64_t owner;     /* of the last batch that changed the entity */
 } ecs_event_t;
 
 /* Asks for events of a kind (and component) from the next apply on. Any phase. */

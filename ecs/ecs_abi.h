@@ -88,6 +88,8 @@ typedef struct ecs_cursor {
 typedef struct ecs_shared {
     uint32_t epoch; /* bumped whenever a task is suspended or a system ends: every older box dies */
     uint32_t alive; /* entities alive */
+    uint32_t writing; /* 1 in the write phase */
+    uint32_t unused;
     uint64_t tick;  /* change tick: bumped by every apply and by every writer */
 } ecs_shared_t;
 

@@ -23,7 +23,7 @@ void *ecs__grow(void *array, uint32_t *capacity, size_t item_bytes);
 void *ecs__calloc(size_t count, size_t item_bytes);
 char *ecs__strdup(const char *text);
 
-/* ---- memory: the memfd, its three maps, and blocks of power-of-two classes in it ------------- */
+/* ---- memory: the memfd, its three maps, and blocks in size classes of it ------------- */
 
 enum { ECS__BLOCK_CLASSES = 128 };
 
@@ -186,6 +186,7 @@ typedef struct {
     uint32_t after;  /* archetype so far */
     ecs__pos_t first, last;
     ecs__pos_t dead_at; /* command that despawns it, 0 while alive */
+    uint64_t owner;     /* of the last batch that concerns it */
     bool exists;        /* alive so far */
 } ecs__touched_t;
 
@@ -235,6 +236,7 @@ struct ecs_world {
 
     ecs__stream_t stream[2]; /* the one being recorded, the one being applied */
     uint32_t recording;      /* index in stream */
+    uint64_t batches_begun;  /* tells which batch is open */
     ecs__touched_t *touched;
     uint32_t touched_count, touched_capacity;
     ecs_batch_result_t *results;
@@ -331,11 +333,9 @@ ecs__pos_t ecs__cmd_first(const ecs__stream_t *stream, const ecs__batch_t *batch
 void ecs__stream_clear(ecs__stream_t *stream);
 void ecs__stream_fini(ecs_world_t *world);
 
-/* Bytes of a field or of the whole component at an entity, in the core's map; NULL if absent. */
+/* Bytes of a component at an entity, in the core's map; NULL if absent. */
 const char *ecs__cell_read(const ecs_world_t *world, ecs_id_t id, uint32_t component);
-void ecs__event(ecs_world_t *world, uint32_t kind, ecs_id_t id, uint32_t component);
+void ecs__event(ecs_world_t *world, uint32_t kind, const ecs__touched_t *entry, uint32_t component);
 void ecs__observe_fini(ecs_world_t *world);
-/* A numeric field as a double. */
-double ecs__field_number(const ecs_field_t *field, const char *component);
 
 #endif

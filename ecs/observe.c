@@ -18,13 +18,14 @@ int ecs_observe(ecs_world_t *world, uint32_t kind, uint32_t component) {
     return ECS_OK;
 }
 
-void ecs__event(ecs_world_t *world, uint32_t kind, ecs_id_t id, uint32_t component) {
+void ecs__event(ecs_world_t *world, uint32_t kind, const ecs__touched_t *entry,
+                uint32_t component) {
     bool wanted = component == ECS__NONE
                       ? (world->observed_kinds >> kind & 1u) != 0
                       : ((uint32_t)world->components[component].observed >> kind & 1u) != 0;
     if (!wanted) { return; }
     *ECS__PUSH(world->events, world->event_count, world->event_capacity) =
-        (ecs_event_t){.id = id, .component = component, .kind = kind};
+        (ecs_event_t){.id = entry->id, .component = component, .kind = kind, .owner = entry->owner};
 }
 
 const ecs_event_t *ecs_events(const ecs_world_t *world, uint32_t *count) {
@@ -41,7 +42,7 @@ void ecs__observe_fini(ecs_world_t *world) {
     free(world->events);
 }
 
-double ecs__field_number(const ecs_field_t *field, const char *component) {
+static double field_number(const ecs_field_t *field, const char *component) {
     const char *at = component + field->offset_bytes;
 #define NUMBER_AS(type)                                                                            \
     do {                                                                                           \
@@ -72,7 +73,7 @@ static bool holds(const ecs_world_t *world, const ecs_watch_desc_t *d) {
     const char *value = d->field_count > 0 ? ecs__cell_read(world, d->id, d->component) : NULL;
     for (uint32_t i = 0; i < d->field_count; i++) {
         const ecs_field_t *field = &world->components[d->component].fields[d->field[i]];
-        if (ecs__field_number(field, value) != d->value[i]) { return false; }
+        if (field_number(field, value) != d->value[i]) { return false; }
     }
     return true;
 }

@@ -84,6 +84,7 @@ int ecs_phase_set(ecs_world_t *world, ecs_phase_t phase) {
         return ecs__fail(world, ECS_E_PHASE, "setup is over: the world has entities");
     }
     world->phase = phase;
+    world->shared.writing = phase == ECS_PHASE_WRITE;
     return ECS_OK;
 }
 

@@ -6,6 +6,9 @@
 
 #define NS_PER_S 1e9
 
+/* awaits that a cancelled task may have refused in one slice before it has to pause */
+enum { MAX_REFUSALS = 100 };
+
 /* Longest wait that fits the wheel: two years. */
 #define MAX_SECONDS 6.3e7
 
@@ -33,11 +36,17 @@ static int l_park(lua_State *L) {
     }
     future_t *future = future_test(L, 1);
     op_t *op = future == NULL ? op_test(L, 1) : NULL;
+    bool refused = task->cancel_ref != LUA_NOREF || lua_isyieldable(L) == 0;
+    if (refused && op != NULL && op->state == OP_COLD) {
+        op_use(op);
+        op->state = OP_DONE;
+    }
+    if (lua_isyieldable(L) == 0) {
+        return luaL_error(L, "await: nothing can wait inside a function that table.sort, string.gsub "
+                             "or another function of C calls, nor while a module loads");
+    }
     if (task->cancel_ref != LUA_NOREF) {
-        if (op != NULL && op->state == OP_COLD) {
-            op_use(op);
-            op->state = OP_DONE;
-        }
+        if (++task->refusals >= MAX_REFUSALS) { return lua_yield(L, 0); } /* a loop that swallows */
         lua_pushboolean(L, 0);
         rt_push_ref(rt_of(L), L, task->cancel_ref);
         return 2;
@@ -155,7 +164,8 @@ static int l_sleep(lua_State *L) {
 /* sleep_until(seconds of now) -> operation; a time in the past ends in the next round */
 static int l_sleep_until(lua_State *L) {
     double at = luaL_checknumber(L, 1), now = (double)rt_of(L)->now_ns / NS_PER_S;
-    op_new(L, OP_SLEEP)->ns = at > now ? (uint64_t)((at - now) * NS_PER_S) : 0;
+    double wait = at > now ? at - now : 0;
+    op_new(L, OP_SLEEP)->ns = (uint64_t)((wait < MAX_SECONDS ? wait : MAX_SECONDS) * NS_PER_S);
     return 1;
 }
 
@@ -341,21 +351,6 @@ static int l_now(lua_State *L) {
     return 1;
 }
 
-static int l_tick(lua_State *L) {
-    lua_pushnumber(L, (double)rt_of(L)->tick);
-    return 1;
-}
-
-/* counts() -> tasks alive, watches, sleepers and unapplied batches, open handles */
-static int l_counts(lua_State *L) {
-    const rt_t *rt = rt_of(L);
-    lua_pushinteger(L, (lua_Integer)rt->task_alive);
-    lua_pushinteger(L, (lua_Integer)ecs_watch_count(rt->world));
-    lua_pushinteger(L, (lua_Integer)rt->wheel.count);
-    lua_pushinteger(L, (lua_Integer)rt->live_handles);
-    return 4;
-}
-
 int api_open_task(lua_State *L) {
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
                                          {"park", l_park},
@@ -387,8 +382,6 @@ int api_open_task(lua_State *L) {
                                          {"is_lua", l_is_lua},
                                          {"error_metatable", l_error_metatable},
                                          {"now", l_now},
-                                         {"tick", l_tick},
-                                         {"counts", l_counts},
                                          {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);

@@ -7,7 +7,7 @@ enum { MAX_LIST = 64 };
 
 static ecs_world_t *world_of(lua_State *L) { return rt_of(L)->world; }
 
-/* nil and the core's message. */
+/* nil, the core's message and the error's name. */
 static int refuse(lua_State *L, int error) {
     lua_pushnil(L);
     lua_pushstring(L, ecs_last_error(world_of(L)));
@@ -17,7 +17,7 @@ static int refuse(lua_State *L, int error) {
 
 static uint32_t strings_at(lua_State *L, int index, const char **out) {
     luaL_checktype(L, index, LUA_TTABLE);
-    size_t count = lua_objlen(L, index);
+    size_t count = lua_objlen(L, index); /* lua/stator has checked that they are at most MAX_LIST */
     if (count > MAX_LIST) { return (uint32_t)luaL_argerror(L, index, "more than 64 entries"); }
     for (size_t i = 0; i < count; i++) {
         lua_rawgeti(L, index, (int)i + 1);
@@ -119,19 +119,21 @@ static int l_observe(lua_State *L) {
     return rc == ECS_OK ? 0 : refuse(L, rc);
 }
 
-/* events() -> flat array { kind, id, component, ... } of the last apply */
+/* events() -> flat array { kind, id, component, by an observer, ... } of the last apply */
 static int l_events(lua_State *L) {
     uint32_t count = 0;
     const ecs_event_t *events = ecs_events(world_of(L), &count);
-    lua_createtable(L, (int)count * 3, 0);
+    lua_createtable(L, (int)count * 4, 0);
     for (uint32_t i = 0; i < count; i++) {
         lua_pushinteger(L, (lua_Integer)events[i].kind);
-        lua_rawseti(L, -2, (int)i * 3 + 1);
+        lua_rawseti(L, -2, (int)i * 4 + 1);
         lua_pushnumber(L, events[i].id);
-        lua_rawseti(L, -2, (int)i * 3 + 2);
+        lua_rawseti(L, -2, (int)i * 4 + 2);
         lua_pushinteger(L,
                         events[i].component == 0xffffffffu ? -1 : (lua_Integer)events[i].component);
-        lua_rawseti(L, -2, (int)i * 3 + 3);
+        lua_rawseti(L, -2, (int)i * 4 + 3);
+        lua_pushboolean(L, events[i].owner >> 60 == OWNER_OBSERVER);
+        lua_rawseti(L, -2, (int)i * 4 + 4);
     }
     return 1;
 }
@@ -156,6 +158,20 @@ static int l_drop(lua_State *L) {
     return 0;
 }
 
+/* mark() -> batch, place; rollback([batch, place]) forgets what came after, or all */
+static int l_mark(lua_State *L) {
+    ecs_mark_t mark = ecs_batch_mark(world_of(L));
+    lua_pushnumber(L, (lua_Number)mark.batch);
+    lua_pushnumber(L, (lua_Number)mark.at);
+    return 2;
+}
+
+static int l_rollback(lua_State *L) {
+    ecs_mark_t mark = {(uint64_t)luaL_optnumber(L, 1, 0), (uint32_t)luaL_optnumber(L, 2, 0)};
+    (void)ecs_batch_rollback(world_of(L), mark);
+    return 0;
+}
+
 /* flags("strict" | "warn" | "ignore") for the commands recorded from now on in the open batch */
 static int l_flags(lua_State *L) {
     static const char *const names[] = {"warn", "strict", "ignore", NULL};
@@ -164,8 +180,8 @@ static int l_flags(lua_State *L) {
     return 0;
 }
 
-/* setup() / run(): the phase while the scene is being built. apply_scene() applies what was
- * recorded -> true | nil, message, id of the refused command's target */
+/* phase(name): while the scene is being built. apply_scene() applies what was recorded -> true, or
+ * nil, message, error name */
 static int l_phase(lua_State *L) {
     static const char *const names[] = {"setup", "idle", "run", NULL};
     int rc = ecs_phase_set(world_of(L), (ecs_phase_t)luaL_checkoption(L, 1, NULL, names));
@@ -238,6 +254,8 @@ int api_open_world(lua_State *L) {
                                          {"begin", l_begin},
                                          {"seal", l_seal},
                                          {"drop", l_drop},
+        {"mark", l_mark},
+        {"rollback", l_rollback},
                                          {"flags", l_flags},
                                          {"phase", l_phase},
                                          {"apply_scene", l_apply_scene},

@@ -10,6 +10,8 @@
 #define STATUS_TERMINAL_NS (NS_PER_S / 4)
 #define STATUS_LOG_NS (10 * NS_PER_S)
 #define STOP_DEFAULT_NS (2 * NS_PER_S)
+/* one Ctrl-C may come twice: to the program and to its group */
+#define SIGNAL_PAIR_NS ((uint64_t)300000000)
 #define IDLE_SLACK_NS ((uint64_t)200000)
 enum { BURST_MAX_TICKS = 10 };
 
@@ -99,8 +101,11 @@ int host_load(host_t *host) {
 
 static void on_stop_signal(uv_signal_t *handle, int number) {
     host_t *host = handle->data;
-    host->signals++;
+    uint64_t now = clock_now_ns(&host->clock);
     (void)number;
+    if (host->signals > 0 && now - host->signal_ns < SIGNAL_PAIR_NS) { return; }
+    host->signal_ns = now;
+    host->signals++;
 }
 
 static void on_hangup(uv_signal_t *handle, int number) {
@@ -149,6 +154,7 @@ int host_init(host_t *host, const host_opts_t *opts) {
 void host_fini(host_t *host) {
     close_signals(host);
     bool had_vm = host->vm.L != NULL;
+    if (had_vm) { rt_drain(host->rt); }
     vm_fini(&host->vm); /* closes what scripts had open */
     int left = loop_fini(&host->loop);
     if (left > 0 && had_vm && !host->opts.check_only) {
@@ -328,7 +334,8 @@ int host_run(host_t *host) {
     }
     if (host->log.terminal) { (void)fputc('\n', stdout); }
     lua_State *L = host->vm.L;
-    if (boot_call(host, "summary", 0, 1) == VM_OK) {
+    lua_pushboolean(L, host->faulted);
+    if (boot_call(host, "summary", 1, 1) == VM_OK) {
         host->faulted = host->faulted || lua_toboolean(L, -1);
         lua_pop(L, 1);
     }

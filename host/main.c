@@ -1,4 +1,5 @@
 /* The command line: arguments to options, options to a host, the host's exit code out. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,6 +100,7 @@ int main(int count, char **words) {
     }
     int rc = parse(&opts, count, words);
     if (rc != 0) { return rc; }
+    (void)signal(SIGPIPE, SIG_IGN); /* a peer or reader that goes is an error value */
     host_t *host = calloc(1, sizeof *host);
     if (host == NULL) { abort(); }
     rc = host_init(host, &opts);

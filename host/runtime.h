@@ -113,7 +113,6 @@ typedef enum { TASK_FREE, TASK_READY, TASK_RUNNING, TASK_PARKED } task_state_t;
 struct task {
     uint32_t slot, generation;
     uint8_t state;
-    bool batch_rejected; /* told at its end */
     lua_State *co;
     int co_ref;
     uint64_t order;
@@ -125,6 +124,7 @@ struct task {
     int cancel_ref; /* the error that every await raises; LUA_NOREF */
     op_t *unused;   /* operations it made and has not used */
     uint32_t slice; /* how often it was resumed */
+    uint32_t refusals; /* awaits of this slice that were refused because it is cancelled */
     uint64_t parked_ns;
 };
 
@@ -159,7 +159,8 @@ typedef struct rt_event {
 } rt_event_t;
 
 typedef struct {
-    uint64_t ticks, steps, rounds, skipped_ticks, carried, rejected, skipped_commands, resumes;
+    uint64_t ticks, rounds, skipped_ticks, carried, rejected;
+    uint64_t pressed; /* steps that had to collect garbage */
     uint64_t lateness_ns[RT_LATENESS_SAMPLES]; /* ring of the last ticks */
 } rt_stats_t;
 
@@ -216,6 +217,8 @@ void rt_init(rt_t *rt, vm_t *vm, ecs_world_t *world, loop_t *loop, log_t *log);
 void rt_fini(rt_t *rt);
 /* Calls a hook with the `arguments` on top of the stack. VM_OK, else the error was logged. */
 int rt_hook(rt_t *rt, hook_t hook, int arguments, int results);
+/* Settles what callbacks have left behind, outside of a step: for the end. */
+void rt_drain(rt_t *rt);
 /* From a libuv callback: leaves a result for the next settle stage. O(1), never fails. */
 void rt_enqueue(rt_t *rt, rt_event_t *event);
 /* The runtime of a state: its allocator's arena is the first part of the VM. */

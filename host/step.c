@@ -4,6 +4,9 @@
 
 #include "runtime.h"
 
+/* for the collector at the end of a step, when idle time does not suffice */
+#define COLLECT_NS ((uint64_t)500000)
+
 void rt_init(rt_t *rt, vm_t *vm, ecs_world_t *world, loop_t *loop, log_t *log) {
     memset(rt, 0, sizeof *rt);
     rt->vm = vm;
@@ -100,7 +103,7 @@ uint64_t rt_next_wake_ns(const rt_t *rt) { return wheel_next_ns(&rt->wheel); }
 
 /* ---- settle ---------------------------------------------------------------------------------- */
 
-static void settle(rt_t *rt, bool is_tick) {
+void rt_drain(rt_t *rt) {
     rt_event_t *event = rt->events_first;
     rt->events_first = rt->events_last = NULL;
     while (event != NULL) {
@@ -108,6 +111,10 @@ static void settle(rt_t *rt, bool is_tick) {
         event->settle(rt, event);
         event = next;
     }
+}
+
+static void settle(rt_t *rt, bool is_tick) {
+    rt_drain(rt);
     op_settle_timers(rt);
     if (is_tick) { op_settle_ticks(rt); }
 }
@@ -163,7 +170,6 @@ static void tell_rejected(rt_t *rt, const ecs_batch_result_t *result) {
 
 static void tell_skipped(rt_t *rt, const ecs_batch_result_t *result) {
     lua_State *L = rt->vm->L;
-    rt->stats.skipped_commands += result->skipped;
     push_refusal(L, result);
     lua_pushinteger(L, (lua_Integer)result->skipped);
     lua_pushinteger(L, (lua_Integer)result->skipped_op);
@@ -205,7 +211,6 @@ static void react(rt_t *rt, bool applied) {
 
 void rt_step(rt_t *rt, bool is_tick) {
     rt->now_ns = clock_now_ns(rt->clock);
-    rt->stats.steps++;
     if (is_tick) { rt->tick++; }
     settle(rt, is_tick);
     if (is_tick) { systems_begin_tick(rt); }
@@ -222,6 +227,10 @@ void rt_step(rt_t *rt, bool is_tick) {
             systems_run_writers(rt);
         }
         react(rt, applied);
+    }
+    if (vm_heap_presses(rt->vm)) {
+        rt->stats.pressed++;
+        vm_collect_idle(rt->vm, COLLECT_NS);
     }
     rt->stats.carried += rt->ready.count;
     (void)ecs_phase_set(rt->world, ECS_PHASE_IDLE);

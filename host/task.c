@@ -152,6 +152,13 @@ static void after_park(rt_t *rt, task_t *task) {
         op_t *op = task->op;
         op->task = task;
         op_start(rt, op);
+    } else { /* cancelled, and asking again and again: the answer comes in the next round */
+        if (task->cancel_ref != LUA_NOREF) {
+            rt_push_ref(rt, L, task->cancel_ref);
+        } else {
+            lua_pushnil(L);
+        }
+        task_wake(rt, task, L, false, 1);
     }
 }
 
@@ -168,9 +175,11 @@ static void task_ended(rt_t *rt, task_t *task, int rc) {
 
 void task_resume(rt_t *rt, task_t *task) {
     rt->current = task;
-    rt->stats.resumes++;
     task->state = TASK_RUNNING;
     task->slice++;
+    task->refusals = 0;
+    task->op = NULL;
+    task->future = NULL;
     (void)ecs_batch_begin(rt->world, RT_OWNER(OWNER_TASK, task_handle(task)));
     int rc = vm_resume(rt->vm, task->co, task->arguments);
     ecs_epoch_bump(rt->world);

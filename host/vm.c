@@ -10,7 +10,7 @@
 #include "builtin.h"
 
 #define HEAP_RESERVE_BYTES ((size_t)2 << 30)
-enum { GC_STEP_KIB = 1, GC_MIN_BYTES = 512 * 1024 };
+enum { GC_STEP_KIB = 1, GC_MIN_BYTES = 512 * 1024, GC_PRESS_BYTES = 8 << 20 };
 
 /* ---- built-in modules ----------------------------------------------------------------------- */
 
@@ -182,6 +182,11 @@ void vm_abandon(vm_t *vm) { siglongjmp(vm->jump, 1); }
 
 size_t vm_heap_bytes(const vm_t *vm) {
     return (size_t)lua_gc(vm->L, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(vm->L, LUA_GCCOUNTB, 0);
+}
+
+bool vm_heap_presses(const vm_t *vm) {
+    size_t limit = vm->heap_after_bytes * 2;
+    return vm_heap_bytes(vm) > (limit < GC_PRESS_BYTES ? GC_PRESS_BYTES : limit);
 }
 
 void vm_collect_idle(vm_t *vm, uint64_t budget_ns) {

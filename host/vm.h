@@ -51,6 +51,8 @@ void vm_abandon(vm_t *vm) __attribute__((noreturn));
 
 /* Runs the collector, which is stopped otherwise, for at most about `budget_ns`. */
 void vm_collect_idle(vm_t *vm, uint64_t budget_ns);
+/* True when the heap has grown to twice what the last cycle left: idle time did not suffice. */
+bool vm_heap_presses(const vm_t *vm);
 /* Bytes of live Lua values. */
 size_t vm_heap_bytes(const vm_t *vm);
 #endif

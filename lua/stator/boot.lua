@@ -59,12 +59,16 @@ end
 
 -- ---- stopping -------------------------------------------------------------------------------
 
+--- Tasks that stand alone, in the order of T2.
 local function sorted_tasks()
   local list = {}
   for handle, t in pairs(task.by_handle) do
     if not t.parent then list[#list + 1] = { handle = handle, task = t } end
   end
-  table.sort(list, function(a, b) return a.handle < b.handle end)
+  table.sort(list, function(a, b)
+    if a.task.order ~= b.task.order then return a.task.order < b.task.order end
+    return a.task.sequence < b.task.sequence
+  end)
   return list
 end
 
@@ -106,8 +110,9 @@ end
 function M.tell_stuck()
   for _, item in ipairs(sorted_tasks()) do
     if item.task.name ~= "stop" then
-      local trace = tostring(core.traceback(item.handle))
-      log.event("error", item.task.name, "did not end in time; it waits here:\n" .. trace)
+      local _, waits_for, since_s = core.state(item.task.handle)
+      log.event("error", item.task.name, ("did not end in time; it waits for %s since %.1f s:\n%s"):format(
+        waits_for == "" and "nothing" or waits_for, since_s, tostring(core.traceback(item.task.handle))))
     end
   end
 end
@@ -116,9 +121,12 @@ end
 function M.status() return link.status() end
 
 --- Last words. Answers whether there were faults.
-function M.summary()
+---@param faulted boolean the host itself has one: a late tick, tasks that did not end
+function M.summary(faulted)
   if fault.count > 0 then
     log.event("warn", "host", ("ended with %d fault%s"):format(fault.count, fault.count == 1 and "" or "s"))
+  elseif faulted then
+    log.event("warn", "host", "ended, but not in order")
   else
     log.event("info", "host", "ended in order")
   end

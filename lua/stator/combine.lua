@@ -1,11 +1,28 @@
 --- Composition of operations: blocks that run a function here, operations made of others, cleanup.
 local core = require "stator.core.task"
 local err = require "stator.err"
+local registry = require "stator.registry"
 local task = require "stator.task"
+local world = require "stator.core.world"
 
 local park, unwrap = core.park, core.unwrap
 
 local M = {}
+
+local function need_function(what, fn)
+  if type(fn) ~= "function" then err.raise(what .. ": expected a function, got " .. type(fn)) end
+end
+
+--- The option `within` in seconds, or nil.
+local function within_of(what, options)
+  if options == nil then return nil end
+  registry.check_options(what, options, { "within" }, 3)
+  local seconds = options.within
+  if seconds ~= nil and (type(seconds) ~= "number" or not (seconds > 0)) then
+    err.raise(("%s: within is seconds above 0, not %s"):format(what, tostring(seconds)))
+  end
+  return seconds
+end
 
 -- ---- blocks ---------------------------------------------------------------------------------
 
@@ -17,6 +34,7 @@ function M.within(seconds, fn, ...)
   if type(seconds) ~= "number" or not (seconds >= 0) then
     err.raise("within: expected seconds and a function, got " .. tostring(seconds))
   end
+  need_function("within", fn)
   local scope = task.enter(task.current("within"))
   task.deadline(scope, seconds)
   return task.block(scope, fn, ...)
@@ -26,21 +44,26 @@ end
 --- others and is raised.
 ---@async
 function M.scope(fn, ...)
+  need_function("scope", fn)
   return task.block(task.enter(task.current("scope")), fn, ...)
 end
 
---- Runs fn out of reach of cancellations from outside, at most for `within_s` of its own.
----@param options { within_s: number }?
+--- Runs fn out of reach of cancellations from outside, at most for `within` seconds of its own.
+---@param options { within: number }?
 ---@async
 function M.shield(fn, options)
-  return unwrap(task.shielded(task.current("shield"), options and options.within_s, fn))
+  need_function("shield", fn)
+  return unwrap(task.shielded(task.current("shield"), within_of("shield", options), fn))
 end
 
---- Runs fn and returns true and its results, or false and the error value. A cancellation from
---- outside passes through.
+--- Runs fn and returns true and its results, or false and the error value; what a failing fn has
+--- recorded is forgotten. A cancellation from outside passes through.
 ---@async
 function M.try(fn, ...)
+  need_function("try", fn)
+  local batch, place = world.mark()
   local function pass(ok, ...)
+    if not ok then world.rollback(batch, place) end
     if not ok and err.is_cancelled((...)) then error((...), 0) end
     return ok, ...
   end
@@ -56,12 +79,13 @@ end
 -- ---- cleanup --------------------------------------------------------------------------------
 
 local function add_cleanup(what, fn, options, on_failure)
-  if type(fn) ~= "function" then err.raise(what .. ": expected a function, got " .. type(fn)) end
+  need_function(what, fn)
+  local within_s = within_of(what, options)
   local scope = task.current(what).scope
   scope.cleanups = scope.cleanups or {}
   table.insert(scope.cleanups, {
     fn = fn, on_failure = on_failure,
-    within_s = options and options.within or task.CLEANUP_WITHIN_S,
+    within_s = within_s or task.CLEANUP_WITHIN_S,
   })
 end
 
@@ -95,7 +119,7 @@ end
 --- Spawns a child of the innermost block. Its failure cancels the block.
 ---@return userdata future
 function M.spawn(fn, ...)
-  if type(fn) ~= "function" then err.raise("spawn: expected a function, got " .. type(fn)) end
+  need_function("spawn", fn)
   return task.child(fn, {}, ...).future
 end
 
@@ -110,7 +134,7 @@ end
 --- Makes a function of operations into one: `local home = stator.async(function(axis) ... end)`,
 --- then `await(home(1))`.
 function M.async(fn)
-  if type(fn) ~= "function" then err.raise("async: expected a function, got " .. type(fn)) end
+  need_function("async", fn)
   return function(...) return task.operation(fn, ...) end
 end
 

@@ -12,6 +12,7 @@ local registry = require "stator.registry"
 
 local C = abi.C
 local TYPE = abi.TYPE
+local MEMBERS_MAX, FIELDS_MAX = 64, 48
 
 ---@class stator.Component
 ---@field name string
@@ -25,7 +26,7 @@ Component.__tostring = function(c) return "component " .. c.name end
 --- `Report { hot = 3 }`: a value for cmd:spawn and cmd:insert.
 Component.__call = function(c, values)
   if values ~= nil and type(values) ~= "table" then
-    err.raise(("%s: expected a table of fields, got %s"):format(c.name, type(values)), 2)
+    err.raise(("%s: expected a table of fields, got %s"):format(c.name, type(values)))
   end
   return { component = c, values = values or {} }
 end
@@ -51,6 +52,9 @@ function M.component(name, fields)
   if fields then
     if type(fields) ~= "table" then
       error(('component "%s": expected a list of fields, got %s'):format(name, type(fields)), 2)
+    end
+    if #fields > FIELDS_MAX then
+      error(('component "%s": %d fields; at most %d'):format(name, #fields, FIELDS_MAX), 2)
     end
     for i, field in ipairs(fields) do
       if type(field) ~= "string" then
@@ -80,7 +84,7 @@ local function enum_ordinal(e, value, what)
   if type(value) == "string" then
     local ordinal = e._ordinals[value]
     if ordinal then return ordinal end
-    error(('%s: "%s" is no member of %s%s'):format(what, value, e._name, err.nearest(value, e._members)))
+    err.raise(('%s: "%s" is no member of %s%s'):format(what, value, e._name, err.nearest(value, e._members)))
   end
   if type(value) == "number" and e._members[value + 1] then return value end
   err.raise(("%s: expected a member of %s, got %s"):format(what, e._name, tostring(value)))
@@ -91,8 +95,8 @@ end
 ---@param members string[]
 function M.enum(name, members)
   local _, _, place = registry.declare('enum "' .. tostring(name) .. '"', 3)
-  if type(members) ~= "table" or #members == 0 then
-    error(('enum "%s": expected a list of member names'):format(tostring(name)), 2)
+  if type(members) ~= "table" or #members == 0 or #members > MEMBERS_MAX then
+    error(('enum "%s": expected a list of 1 to %d member names'):format(tostring(name), MEMBERS_MAX), 2)
   end
   local e = { _name = name, _members = members, _ordinals = {}, _place = place }
   for i, member in ipairs(members) do
@@ -217,8 +221,11 @@ local function metatype(component, t, writable)
           err.nearest(tostring(key), component.field_names)), 2)
       end
       if not writable then error("attempt to write to constant location", 2) end
-      if TYPE[field.type] == "char" then return write_text(name, field, ref, value) end
-      ref["raw_" .. key] = value or 0
+      if TYPE[field.type] == "char" then
+        write_text(name, field, ref, value)
+      else
+        ref["raw_" .. key] = value or 0
+      end
     end,
   })
 end
@@ -419,7 +426,7 @@ local function store_source(i, f)
 end
 
 --- A function (id, values) that records one command; generated, so that it becomes a trace of its
---- own however many components there are. `op` is ECS_OP_INSERT, SET, ADD or EXPECT.
+--- own however many components there are. `op` is ECS_OP_INSERT, SET or ADD.
 local function recorder(component, op)
   local source = {
     "local component, fields, C, world, cast, pointer, checked, store_array, store_text, ",
@@ -498,7 +505,6 @@ local function build(component, enums)
   metatype(component, write, true)
   component.read_type, component.write_type, component.payload_type = read, write, payload
   component.read_pointer = ffi.typeof("const $ *", read)
-  component.write_pointer = ffi.typeof("$ *", write)
   component.payload_pointer = ffi.typeof("$ *", payload)
   component.box = ffi.typeof("$ *", box_type(component, read))
   component.writer_box = ffi.typeof("$ *", writer_box_type(component, write))
@@ -528,6 +534,5 @@ function M.freeze()
 end
 
 M.checked = checked
-M.enum_ordinal = enum_ordinal
 
 return M

@@ -35,9 +35,12 @@ end
 function M.handler(raised)
   local e = raised
   if not M.is(raised) then
-    local message = type(raised) == "table" and raised.message or raised
-    local code = type(raised) == "table" and raised.code or "error"
-    e = M.new(tostring(code), tostring(message), type(raised) == "table" and raised or nil)
+    local is_table = type(raised) == "table"
+    local message = raised
+    if is_table then message = raised.message or "a table without a message was raised" end
+    if raised == nil then message = "nil was raised" end
+    message = tostring(message):gsub("^stator/[%w_/]+%.lua:%d+: ", "") -- the script's line is in the trace
+    e = M.new(tostring(is_table and raised.code or "error"), message, is_table and raised or nil)
   end
   if not e.trace and not e.scope then e.trace = debug.traceback("", 2):gsub("^%s+", "") end
   return e

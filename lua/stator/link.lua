@@ -77,8 +77,19 @@ function M.names()
   return names
 end
 
-local function link_of(handle)
+--- Raises when a method was called with a dot.
+function M.check_handle(handle)
   if getmetatable(handle) ~= Handle then err.raise("call it with a colon: plc:read_holding(...)") end
+end
+
+--- Checks a request's options.
+---@param known string[]
+function M.check_options(what, options, known)
+  registry.check_options(what, options, known, 4)
+end
+
+local function link_of(handle)
+  M.check_handle(handle)
   return M.by_name[rawget(handle, "_name")]
 end
 
@@ -148,14 +159,10 @@ local function begin(l, request)
   pump(l)
   wake_watch(l)
   return request.future, function()
-    if remove(l.queue, request) then
-      request.outcome = "dropped"
-    elseif request.writes then
-      request.outcome = "unknown" -- the device may have done it
+    local sent = not remove(l.queue, request)
+    if sent and request.writes and not request.settled then -- the device may have done it
       log.event("warn", "link " .. l.name,
         request.what .. ": cancelled after it was sent; whether the device did it is unknown")
-    else
-      request.outcome = "aborted"
     end
     request.settled = true
   end

@@ -43,6 +43,9 @@ end
 --- A cursor at the start. One of the query's pool when it is not in use in this slice; a loop left
 --- by break keeps its cursor until the slice ends.
 local function open(q)
+  if q.write_count > 0 and shared.writing == 0 then
+    err.raise("a query that writes is for its system, while it runs: " .. q.what)
+  end
   if q.epoch ~= shared.epoch then
     q.epoch, q.used = shared.epoch, 0
   end
@@ -129,6 +132,7 @@ function Query:count() return C.ecs_query_count(self.pointer) end
 --- The first row: entity, references; nothing when there is none.
 function Query:first()
   local cursor = open(self)
+  close(self, cursor)
   return self.next_row(cursor)
 end
 
@@ -145,10 +149,6 @@ end
 --- Every row as { entity = id, Name = { field = value } }; outlives awaits.
 function Query:copy()
   local list = {}
-  for first, last in self:chunks() do
-    list.n = (list.n or 0) + last - first + 1
-  end
-  list.n = nil
   local cursor = open(self)
   while true do
     local row = { self.next_row(cursor) }
@@ -163,6 +163,8 @@ end
 
 -- ---- declaring ------------------------------------------------------------------------------
 
+local TERMS_MAX = 16
+
 local function check_terms(what, options, level)
   for _, key in ipairs(M.KEYS) do
     local list = options[key]
@@ -174,6 +176,10 @@ local function check_terms(what, options, level)
         error(("%s: %s[%d] is no component but %s"):format(what, key, i, type(term)), level + 1)
       end
     end
+  end
+  local columns = #(options.write or {}) + #(options.read or {}) + #(options.maybe or {})
+  if math.max(columns, #(options.with or {}), #(options.without or {})) > TERMS_MAX then
+    error(("%s: at most %d components"):format(what, TERMS_MAX), level + 1)
   end
 end
 
@@ -189,7 +195,7 @@ end
 --- Declares a free-standing query.
 function M.query(options)
   local _, _, place = registry.declare("a query", 3)
-  registry.check_options("query", options, M.KEYS, 2)
+  registry.check_options("query", options, { "read", "with", "without", "maybe" }, 2)
   return M.declare("query", options, place, 2)
 end
 

@@ -207,6 +207,7 @@ local function find_script(scene, file)
 end
 
 local function read_script(scene, node, path, index)
+  scene.scripts_named = scene.scripts_named + 1
   local file_node, as_node = node, nil
   if node.type == "object" then
     scene:expect_object(node, path, SCRIPT_KEYS)
@@ -381,9 +382,18 @@ end
 --- Records the spawn of every entity; values of components follow when all have ids.
 function Scene:spawn_entities()
   for _, e in ipairs(self.entities) do
-    e.id = command:spawn({}, { name = e.name, parent = e.parent and e.parent.id or nil })
+    local parent = e.parent and e.parent.id
+    e.id = command:spawn({}, { name = e.name, parent = parent })
     self.by_path[e.path] = e.id
   end
+end
+
+--- An entity may name the link that it belongs to.
+function Scene:check_link_name(node, path)
+  for _, name in ipairs(self.link_names) do
+    if name == node.value then return end
+  end
+  self:problem(node, path, ('there is no link "%s"%s'):format(node.value, err.nearest(node.value, self.link_names)))
 end
 
 function Scene:read_components()
@@ -391,9 +401,8 @@ function Scene:read_components()
     local node = member(e.node, "components")
     e.components = node and self:components(node, e.json_path .. ".components") or {}
     local link_node = member(e.node, "link")
-    if link_node and self:expect(link_node, e.json_path .. ".link", "string") and not link.by_name[link_node.value] then
-      self:problem(link_node, e.json_path .. ".link", ('there is no link "%s"%s'):format(link_node.value,
-        err.nearest(link_node.value, link.names())))
+    if link_node and self:expect(link_node, e.json_path .. ".link", "string") then
+      self:check_link_name(link_node, e.json_path .. ".link")
     end
   end
 end
@@ -413,10 +422,15 @@ function Scene:link_setting(node, path, s)
     self:problem(node, path, ("expected %g to %g, got %g"):format(s.min, s.max, node.value))
     return
   end
+  if s.whole and node.value % 1 ~= 0 then
+    self:problem(node, path, ("expected a whole number, got %g"):format(node.value))
+    return
+  end
   return node.value
 end
 
 function Scene:read_link(node, path)
+  table.insert(self.link_names, node.key)
   if not self:expect(node, path, "object") then return end
   local driver_node = member(node, "driver")
   if not driver_node then
@@ -498,14 +512,26 @@ function Scene:resolve_point(l, node, path)
   return point
 end
 
+--- Two inputs on one field would overwrite each other for ever.
+function Scene:input_is_free(point, node, l)
+  local taken = self.input_points[node.key]
+  if point.input and taken then
+    self:problem(node, l.path .. ".points[\"" .. node.key .. "\"]", "link " .. taken .. " fills this field already", true)
+    return false
+  end
+  if point.input then self.input_points[node.key] = l.name end
+  return true
+end
+
 function Scene:read_points()
+  self.input_points = {}
   for _, l in ipairs(self.links) do
     local node = member(l.node, "points")
     l.points = {}
     if node and self:expect(node, l.path .. ".points", "object") then
       for _, child in ipairs(node) do
         local point = self:resolve_point(l, child, l.path .. ".points[\"" .. child.key .. "\"]")
-        if point then table.insert(l.points, point) end
+        if point and self:input_is_free(point, child, l) then table.insert(l.points, point) end
       end
     end
   end
@@ -561,9 +587,7 @@ local function check_references(scene)
     end
   end
   for _, used in ipairs(registry.links) do
-    local names = {}
-    for _, l in ipairs(scene.links) do names[#names + 1] = l.name end
-    local ok = false
+    local names, ok = scene.link_names, false
     for _, name in ipairs(names) do ok = ok or name == used.name end
     if not ok then
       scene:problem_text(('%s: the scene has no link "%s"%s'):format(used.place, used.name,
@@ -600,7 +624,7 @@ end
 function M.load(file, sets, declare_host)
   local scene = setmetatable({
     file = file, shown = file, folder = file:match("^(.*)/[^/]*$") or ".", sets = sets,
-    problems = {}, scripts = {}, links = {}, entities = {}, by_path = {}, world_components = {},
+    problems = {}, scripts = {}, links = {}, link_names = {}, scripts_named = 0, entities = {}, by_path = {}, world_components = {},
   }, Scene)
   local root = read_file(scene)
   if not root or not scene:expect_object(root, "", TOP_KEYS) then return scene end
@@ -609,16 +633,27 @@ function M.load(file, sets, declare_host)
   read_settings(scene, root)
   for_each(scene, root, "scripts", "array", function(node, path, i) read_script(scene, node, path, i) end)
   local host = declare_host()
+  local before = #scene.problems
   for _, s in ipairs(scene.scripts) do load_script(scene, s) end
   for _, problem in ipairs(component.freeze()) do scene:problem_text(problem) end
-  if #scene.problems == 0 then
+  local laid_out = #scene.problems == before and #scene.scripts == scene.scripts_named
+  if laid_out then
     for _, problem in ipairs(fieldcheck.run()) do scene:problem_text(problem) end
   end
   for_each(scene, root, "links", "object", function(node, path) scene:read_link(node, path) end)
   for_each(scene, root, "entities", "array", function(node, path) scene:read_entity(node, path, nil) end)
-  if #scene.problems > 0 then return scene end
-  scene:build(root, host)
+  if laid_out then scene:build(root, host) end -- without its scripts a scene's components mean nothing
   return scene
+end
+
+function Scene:load_simulators()
+  for _, l in ipairs(self.links) do
+    local node, problem = member(l.node, "simulate"), nil
+    if node and node.type == "string" then
+      l.run_simulator, problem = script.load_simulator(self.folder .. "/" .. node.value, node.value)
+      if problem then self:problem(node, l.path .. ".simulate", problem) end
+    end
+  end
 end
 
 --- Second half: everything that needs the components' layout.
@@ -632,11 +667,11 @@ function Scene:build(root, host)
   world.begin(OWNER_HOST, 0)
   spawn_host_entities(self, host)
   self:spawn_entities()
-  for _, l in ipairs(self.links) do link.by_name[l.name] = l end
   self:read_components()
   local world_node = member(root, "world")
   self.world_components = world_node and self:components(world_node, "world") or {}
   self:read_points()
+  self:load_simulators()
   if #self.problems > 0 then
     world.drop()
     return
@@ -649,16 +684,9 @@ end
 function Scene:apply()
   local ok, message = world.apply_scene()
   if not ok then return message end
-  link.by_name, link.list = {}, {}
   for _, l in ipairs(self.links) do
     local made = link.create(l.name, l.settings, l.points)
-    made.entity = l.entity
-    if l.settings.simulate then
-      local path = self.folder .. "/" .. l.settings.simulate
-      local problem
-      made.run_simulator, problem = script.load_simulator(path, l.settings.simulate)
-      if problem then return problem end
-    end
+    made.entity, made.run_simulator = l.entity, l.run_simulator
   end
 end
 

@@ -6,6 +6,7 @@ local err = require "stator.err"
 local fieldcheck = require "stator.fieldcheck"
 local log = require "stator.log"
 local registry = require "stator.registry"
+local task = require "stator.task"
 
 local M = {}
 
@@ -66,19 +67,44 @@ local function script_xpcall(f, handler, ...)
   end, ...))
 end
 
---- A script's coroutine may wait: the wait is passed on, resumer by resumer, up to the task.
-local co = {
-  create = coroutine.create, yield = coroutine.yield, status = coroutine.status, running = coroutine.running,
-}
+--- A script's coroutine may wait: the wait is passed on, resumer by resumer, up to the task. Blocks
+--- belong to the task, so a coroutine cannot yield out of one.
+local co = { status = coroutine.status, running = coroutine.running }
+local scope_of = setmetatable({}, { __mode = "k" }) -- thread -> the task's scope when it was resumed; false: none
+
+local function innermost_scope()
+  local handle = core.current()
+  local t = handle and task.by_handle[handle]
+  return t and t.scope or false
+end
 
 local function pass_wait(thread, ok, ...)
   if ok and core.parking() and coroutine.status(thread) == "suspended" then
     return pass_wait(thread, coroutine.resume(thread, coroutine.yield()))
   end
-  return ok, ...
+  return pass_cancel(ok, ...)
 end
 
-function co.resume(thread, ...) return pass_wait(thread, coroutine.resume(thread, ...)) end
+function co.create(f)
+  local thread = coroutine.create(f)
+  scope_of[thread] = false
+  return thread
+end
+
+function co.resume(thread, ...)
+  scope_of[thread] = innermost_scope()
+  return pass_wait(thread, coroutine.resume(thread, ...))
+end
+
+function co.yield(...)
+  local thread = coroutine.running()
+  local scope = thread and scope_of[thread]
+  if scope == nil then err.raise("coroutine.yield: there is no coroutine here to yield from; to wait, use await") end
+  if scope ~= innermost_scope() then
+    err.raise("coroutine.yield: inside within, scope, shield or race there is no yielding out of the block")
+  end
+  return coroutine.yield(...)
+end
 
 local function results_of(ok, ...)
   if not ok then error((...), 0) end
@@ -86,7 +112,7 @@ local function results_of(ok, ...)
 end
 
 function co.wrap(f)
-  local thread = coroutine.create(f)
+  local thread = co.create(f)
   return function(...) return results_of(co.resume(thread, ...)) end
 end
 
@@ -232,14 +258,16 @@ function M.params(defaults)
   local script, _, place = registry.declare("params", 3)
   if type(defaults) ~= "table" then error("params: expected a table of defaults", 2) end
   local names, out = {}, {}
-  for name, value in pairs(defaults) do
+  for name in pairs(defaults) do names[#names + 1] = name end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  for _, name in ipairs(names) do
+    local value = defaults[name]
     local kind = type(value)
     if kind ~= "number" and kind ~= "string" and kind ~= "boolean" then
       error(("params: %s is a %s; expected a number, text or boolean"):format(tostring(name), kind), 2)
     end
-    names[#names + 1], out[name] = name, value
+    out[name] = value
   end
-  table.sort(names)
   script.params_declared = script.params_declared or {}
   for _, name in ipairs(names) do
     local given = script.params[name]

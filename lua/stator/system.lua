@@ -13,6 +13,7 @@ local task = require "stator.task"
 local world = require "stator.core.world"
 
 local OWNER_OBSERVER = 3
+local NAME_MAX = 60
 local OBSERVER_CHAIN_MAX = 8
 local EVENT = { added = 0, changed = 1, removed = 2, despawned = 3 }
 local QUERY_KEYS = query.KEYS
@@ -35,7 +36,9 @@ local PER_ENTITY_KEYS = { "with", "without", "restart" }
 local OBSERVER_KEYS = { "added", "changed", "removed", "despawned" }
 
 local function declare(kind, name, options, fn, keys)
-  if type(name) ~= "string" or name == "" then error(kind .. ": expected a name", 3) end
+  if type(name) ~= "string" or name == "" or #name > NAME_MAX then
+    error(("%s: expected a name of 1 to %d bytes"):format(kind, NAME_MAX), 3)
+  end
   local script, position, place = registry.declare(('%s "%s"'):format(kind, name), 4)
   local what = ('%s "%s"'):format(kind, name)
   registry.check_options(what, options, keys, 3)
@@ -261,7 +264,7 @@ end
 
 local function update_per_entity(events)
   for _, d in ipairs(registry.per_entity) do
-    for i = 1, #events, 3 do
+    for i = 1, #events, 4 do
       local e = events[i + 1]
       local running, match = d.tasks[e], matches(d, e)
       if running and not match then
@@ -286,13 +289,17 @@ local function run_observer(d, index, e)
   return false
 end
 
+--- Runs the observers. Answers the names of those that recorded something because of an observer.
 local function run_observers(events)
   local names = {}
   for index, d in ipairs(registry.observers) do
     local kind, id = EVENT[d.event], d.component ~= true and d.component.id or -1
-    for i = 1, #events, 3 do
-      if events[i] == kind and events[i + 2] == id and run_observer(d, index, events[i + 1]) then
-        if names[#names] ~= d.name then names[#names + 1] = d.name end
+    for i = 1, #events, 4 do
+      local by_observer = events[i + 3]
+      local wanted = events[i] == kind and events[i + 2] == id and not (by_observer and M.muted)
+      if wanted and run_observer(d, index, events[i + 1]) then
+        core.want_react() -- so that the chain ends when this round's commands set nobody off
+        if by_observer and names[#names] ~= d.name then names[#names + 1] = d.name end
       end
     end
   end
@@ -314,20 +321,17 @@ local function react(has_events)
   if has_events then
     local events = world.events()
     update_per_entity(events)
-    if M.muted then
-      M.muted = false
-    elseif check_chain(run_observers(events)) then
-      M.muted = true -- what they recorded last is applied, but sets nobody off
-    end
+    local names = run_observers(events)
+    M.muted = check_chain(names) -- what they recorded last is applied, but sets no observer off
   else
-    M.chain = 0
+    M.chain, M.muted = 0, false
   end
   fault.flush()
 end
 
 local function owner_name(kind, owner)
   if kind == 1 then
-    local t = task.by_handle[owner]
+    local t = task.find(owner)
     return t and t.name or "a task that has ended", t and t.owner
   elseif kind == 2 then
     return (core.system_info(owner)), nil

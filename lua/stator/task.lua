@@ -16,13 +16,15 @@ local log = require "stator.log"
 local world = require "stator.core.world"
 
 local park, unwrap, is_lua = core.park, core.unwrap, core.is_lua
-local OWNER_TASK = 1
 local CLEANUP_WITHIN_S = 1.0 -- for a cleanup that names no deadline
+local ENDED_KEPT = 4096
 local STARTED_PRUNE = 16 -- started operations of a scope, before ended ones are forgotten
 local GRACE_S = 1.0 -- for a cancelled task that does not end
 
 local M = {
   by_handle = {}, ---@type table<number, table>
+  ended = {}, -- ring of tasks that ended last, for what is told about them afterwards
+  ended_at = 0,
   on_fault = nil, ---@type fun(name: string, e: stator.Error, owner: number?)
 }
 
@@ -53,11 +55,21 @@ end
 ---@field cancelled stator.Error?
 ---@field shield boolean cancellations from above stop here
 ---@field failure stator.Error? of a child
+---@field batch number? where it began to record: the batch,
+---@field place number? and the place in it
+---@field started table[]? operations that were started in it
+---@field cleanups table[]? in the order of defer
+---@field left boolean? it has ended
 local Scope = {}
 Scope.__index = Scope
 
 local function scope_new(task, parent)
   return setmetatable({ task = task, parent = parent, children = {} }, Scope)
+end
+
+--- Forgets what the scope has recorded and what is not sealed yet.
+local function forget_commands(scope)
+  world.rollback(scope.batch, scope.place)
 end
 
 --- The cancellation that holds in a scope: the outermost one below the nearest shield.
@@ -104,6 +116,7 @@ end
 local function enter(task, shield)
   local scope = scope_new(task, task.scope)
   scope.shield = shield
+  scope.batch, scope.place = world.mark()
   task.scope.inner = scope
   task.scope = scope
   if shield then refresh(task) end
@@ -150,7 +163,6 @@ local function abandon(scope)
   for i = #scope.children, 1, -1 do
     local child = scope.children[i]
     table.remove(scope.children, i)
-    child.abandoned = true
     local trace = core.traceback(child.handle) or ""
     local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, GRACE_S))
     e.trace = trace
@@ -237,8 +249,7 @@ local function finish(scope, ok, ...)
     if ok and scope.failure then ok, e = false, scope.failure end
   end
   if not ok then
-    world.drop()
-    world.begin(OWNER_TASK, task.handle)
+    forget_commands(scope)
     if #scope.children > 0 then
       scope:cancel("cancelled", "its scope failed")
       local done = shielded(task, GRACE_S, function() join(scope) end)
@@ -253,6 +264,7 @@ local function finish(scope, ok, ...)
   end
   if scope.parent and scope.parent.task == task and scope ~= task.root then leave(scope) end
   if not ok then return false, e end
+  if also then M.on_fault(task.name, also, task.owner) end -- its function went well: nobody else would tell
   return true, ...
 end
 
@@ -276,6 +288,8 @@ local sequence = 0
 local function result_of(task, ok, ...)
   task.done = true
   M.by_handle[task.handle] = nil
+  M.ended[M.ended_at % ENDED_KEPT] = task -- its last batch has not been applied yet
+  M.ended_at = M.ended_at + 1
   if task.parent then remove_child(task.parent, task) end
   if task.on_end then task.on_end(task, ok, ...) end
   task.future:settle(ok, ...)
@@ -306,8 +320,7 @@ local function body(task, fn, ...)
       local e = err.new("never_awaited", ("%s: an operation made here was never awaited, so nothing was done: "
         .. "write await(...), or stator.start(...) to let it run"):format(forgotten))
       e.trace = forgotten
-      world.drop()
-      world.begin(OWNER_TASK, task.handle)
+      world.rollback()
       return settle(false, e)
     end
     if not ok then
@@ -338,7 +351,7 @@ function M.spawn(options, fn, ...)
   local task = {
     name = options.name, order = options.order, parent = options.parent, owner = options.owner,
     quiet = options.quiet, daemon = options.daemon, script = options.script, on_end = options.on_end,
-    spawned_at = options.spawned_at,
+    spawned_at = options.spawned_at, sequence = sequence,
     future = core.future(), ended = core.future(),
   }
   task.root = scope_new(task, options.parent)
@@ -359,9 +372,18 @@ end
 function M.stop(task)
   if task.done then return end
   if task.parent then remove_child(task.parent, task) end
-  task.parent_left = true
   task.quiet = true
   task.root:cancel("cancelled", "not needed any more")
+end
+
+--- A task by its handle, though it may have ended in this round.
+function M.find(handle)
+  local found = M.by_handle[handle]
+  for i = 1, found and 0 or math.min(ENDED_KEPT, M.ended_at) do
+    local t = M.ended[(M.ended_at - i) % ENDED_KEPT]
+    if t.handle == handle then return t end
+  end
+  return found
 end
 
 --- A child of the running task's innermost scope.

@@ -6,6 +6,8 @@ local registry = require "stator.registry"
 
 local park, unwrap = core.park, core.unwrap
 
+local PERIOD_MIN_S, PERIOD_MAX_S = 1e-6, 6e7
+
 local M = {}
 
 --- Seconds since the host started; constant within a step.
@@ -32,8 +34,9 @@ local LATE = { skip = true, burst = true }
 ---@return fun(): { n: integer, now_s: number, late_s: number, missed: integer }
 ---@async
 function M.every(period_s, options)
-  if type(period_s) ~= "number" or not (period_s > 0) then
-    err.raise("every: expected a period in seconds above 0, got " .. tostring(period_s))
+  if type(period_s) ~= "number" or not (period_s >= PERIOD_MIN_S and period_s <= PERIOD_MAX_S) then
+    err.raise(("every: expected a period of %g to %g seconds, got %s"):format(PERIOD_MIN_S, PERIOD_MAX_S,
+      tostring(period_s)))
   end
   local late = "skip"
   if options then

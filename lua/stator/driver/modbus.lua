@@ -180,6 +180,12 @@ M.TYPE_NAMES = { "u16", "i16", "u32", "i32", "f32", "u64", "i64", "f64" }
 M.ORDERS = { "abcd", "cdab", "badc", "dcba" }
 local SWAPS = { abcd = { false, false }, cdab = { true, false }, badc = { false, true }, dcba = { true, true } }
 
+--- Checks the name of a type and of an order; answers how many registers the type takes.
+function M.check_type(what, as, order)
+  swaps_of(what, order)
+  return type_of(what, as)[1]
+end
+
 local cells = {}
 for name, t in pairs(M.TYPES) do cells[name] = ffi.new(t[2] .. "[1]") end
 
@@ -289,6 +295,7 @@ function M.serve(bank, pdu)
     return sub(pdu, 1, 5)
   end
   local list = bank:read(r)
+  if not list then return refuse(r.fn, 4) end
   if r.fn <= M.READ_DISCRETE then
     local bits = M.pack_bits(list, r.count)
     return char(r.fn, #bits) .. bits

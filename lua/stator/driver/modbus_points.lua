@@ -64,12 +64,35 @@ function M.parse(text)
   return point
 end
 
+--- Ranges of whole numbers; what is not here is a float.
+local RANGES = {
+  u16 = { 0, 65535 }, i16 = { -32768, 32767 }, u32 = { 0, 2 ^ 32 - 1 }, i32 = { -2 ^ 31, 2 ^ 31 - 1 },
+  u64 = { 0, 2 ^ 53 }, i64 = { -2 ^ 53, 2 ^ 53 }, int8_t = { -128, 127 }, uint8_t = { 0, 255 },
+  int16_t = { -32768, 32767 }, uint16_t = { 0, 65535 }, int32_t = { -2 ^ 31, 2 ^ 31 - 1 },
+  uint32_t = { 0, 2 ^ 32 - 1 }, enum = { 0, 63 },
+}
+
+--- Whether every value of one type is a value of the other. Floats take all.
+local function fits(from, to)
+  local a, b = RANGES[from], RANGES[to]
+  if not b then return true end
+  return a ~= nil and a[1] >= b[1] and a[2] <= b[2]
+end
+
 --- Whether a field can hold the point; answers what is wrong, or nil.
 function M.check(point, field)
   local t = TYPE[field.type]
   if field.is_array or t == "char" or t == "entity" then return "a point fills a single number or bool" end
   if point.as == "bit" and t ~= "bool" then return "a bit needs a bool field, this one is " .. t end
   if point.as ~= "bit" and t == "bool" then return "a register does not fit a bool field" end
+  if point.address + point.size > 65536 then
+    return ("%s at %d goes past address 65535"):format(point.as, point.address)
+  end
+  local from, to = point.as, t
+  if not point.input then from, to = t, point.as end
+  if point.as ~= "bit" and t ~= "enum" and not fits(from, to) then
+    return ("not every %s fits %s"):format(from, to)
+  end
 end
 
 -- ---- inputs ---------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ local M = {}
 --- Settings of the scene's link, see stator.link.
 M.settings = {
   { name = "host", type = "string", required = true, about = "address or name of the device" },
-  { name = "port", type = "number", default = 502, min = 1, max = 65535 },
-  { name = "unit", type = "number", default = 1, min = 0, max = 255, about = "unit id of the device" },
-  { name = "window", type = "number", default = 1, min = 1, max = 16, about = "requests on their way at once" },
+  { name = "port", type = "number", whole = true, default = 502, min = 1, max = 65535 },
+  { name = "unit", type = "number", whole = true, default = 1, min = 0, max = 255, about = "unit id of the device" },
+  { name = "window", type = "number", whole = true, default = 1, min = 1, max = 16,
+    about = "requests on their way at once" },
 }
 
 --- Frames a PDU.
@@ -80,22 +81,37 @@ local function span(address, count)
   return count == 1 and tostring(address) or ("%d..%d"):format(address, address + count - 1)
 end
 
-local function read(handle, fn, address, count, options)
-  local n = count or 1
-  local request = { pdu = pdu.read_request(fn, address, n), what = pdu.NAMES[fn] .. " " .. span(address, n) }
-  if options and options.as then
-    local t = pdu.TYPES[options.as]
-    if not t then pdu.value_at({}, 0, options.as) end
-    request.convert = function(registers)
-      local out = {}
-      for at = address, address + n - t[1], t[1] do out[at] = pdu.value_at(registers, at, options.as, options.order) end
-      return out
+local READ_OPTIONS, REGISTER_OPTIONS = { "timeout" }, { "timeout", "as", "order" }
+
+--- Turns registers into values of options.as, indexed by the first register of each.
+local function converter(what, address, n, options)
+  local size = pdu.check_type(what, options.as, options.order)
+  if n % size ~= 0 then
+    err.raise(("%s: %s takes %d registers, %d is no multiple of it"):format(what, options.as, size, n))
+  end
+  return function(registers)
+    local out = {}
+    for at = address, address + n - size, size do
+      out[at] = pdu.value_at(registers, at, options.as, options.order)
     end
+    return out
+  end
+end
+
+local function read(handle, fn, address, count, options)
+  link.check_handle(handle)
+  local n, what, bits = count or 1, pdu.NAMES[fn], fn <= pdu.READ_DISCRETE
+  local request = { pdu = pdu.read_request(fn, address, n), what = what .. " " .. span(address, n) }
+  if options then
+    link.check_options(what, options, bits and READ_OPTIONS or REGISTER_OPTIONS)
+    if options.as then request.convert = converter(what, address, n, options) end
   end
   return link.request(handle, request, options)
 end
 
 local function write(handle, body, what, options)
+  link.check_handle(handle)
+  if options then link.check_options(what:match("^%S+"), options, REGISTER_OPTIONS) end
   return link.request(handle, { pdu = body, what = what, writes = true }, options)
 end
 
@@ -124,7 +140,9 @@ M.methods = {
   end,
   --- One value of a type with its order: h:write_value(100, 1.5, { as = "f32", order = "cdab" }).
   write_value = function(h, address, value, o)
-    local list = pdu.registers_of_value(value, o and o.as or "u16", o and o.order)
+    local as = o and o.as or "u16"
+    pdu.check_type("write_value", as, o and o.order)
+    local list = pdu.registers_of_value(value, as, o and o.order)
     return write(h, pdu.write_registers_request(address, list), "write_registers " .. span(address, #list), o)
   end,
 }
