@@ -63,8 +63,12 @@ static int open_builtin(lua_State *L) {
 static void install_loader(lua_State *L) {
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaders");
+    for (int i = (int)lua_objlen(L, -1); i >= 2; i--) { /* before files, after preload */
+        lua_rawgeti(L, -1, i);
+        lua_rawseti(L, -2, i + 1);
+    }
     lua_pushcfunction(L, builtin_loader);
-    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+    lua_rawseti(L, -2, 2);
     lua_pop(L, 1);
     lua_getfield(L, -1, "preload");
     lua_pushcfunction(L, abi_text);

@@ -85,7 +85,7 @@ end
 --- Checks a request's options.
 ---@param known string[]
 function M.check_options(what, options, known)
-  registry.check_options(what, options, known, 4)
+  registry.check_options(what, options, known)
 end
 
 local function link_of(handle)

@@ -38,9 +38,10 @@ end
 
 --- Raises on a key of `options` that is not in `known`.
 ---@param known string[]
+---@param level integer? stack level to blame; nil: the innermost line of a script
 function M.check_options(what, options, known, level)
   if type(options) ~= "table" then
-    error(("%s: expected a table of options, got %s"):format(what, type(options)), level + 1)
+    error(("%s: expected a table of options, got %s"):format(what, type(options)), (level or 2) + 1)
   end
   local names = {}
   for key in pairs(options) do names[#names + 1] = tostring(key) end
@@ -49,7 +50,9 @@ function M.check_options(what, options, known, level)
     local found = false
     for _, k in ipairs(known) do found = found or k == name end
     if not found then
-      error(('%s: unknown option "%s"%s'):format(what, name, err.nearest(name, known)), level + 1)
+      local message = ('%s: unknown option "%s"%s'):format(what, name, err.nearest(name, known))
+      if not level then err.raise(message) end
+      error(message, level + 1)
     end
   end
 end

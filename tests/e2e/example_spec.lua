@@ -74,7 +74,7 @@ end)]] },
     }
     local out, code = support.shell(("timeout 20 %s run --ticks 5 %s 2>&1"):format(support.binary, path))
     assert.equal(1, code)
-    assert.matches("error main/stubborn: did not end in time; it waits here:", out)
+    assert.matches("error main/stubborn: did not end in time; it waits for time since %d", out)
     assert.matches("main.lua:3:", out)
   end)
 
@@ -88,6 +88,46 @@ end)]] } }
     local out, code = support.shell(("timeout -s TERM 0.5 %s run %s 2>&1"):format(support.binary, path))
     assert.equal(124, code) -- of timeout: it sent the signal
     assert.matches("stopping: signal\n.*cleaned up\n.*ended in order", out)
+  end)
+end)
+
+describe("a reader or peer that goes away", function()
+  after_each(support.finish)
+
+  it("does not end the cell", function()
+    local path = support.scene {
+      scripts = { ["main.lua"] = [[
+local stator = require "stator"
+stator.task("t", {}, function()
+  for tick in stator.every(0.01) do stator.log.info("turn %d", tick.n) end
+end)]] },
+      links = '{ "plc": { "driver": "modbus_tcp", "simulate": "sim.lua" } }',
+      files = { ["sim.lua"] = "return function() end" },
+    }
+    local out = support.folder() .. "/out"
+    local pid = support.folder() .. "/pid"
+    os.execute(("(%s run %s & echo $! > %s; wait) 2>&1 | tee %s | head -5 > /dev/null &"):format(support.binary, path, pid, out))
+    for _ = 1, 100 do
+      os.execute "sleep 0.05"
+      local file = io.open(out)
+      local port = file and file:read("*a"):match("up: 127.0.0.1:(%d+)")
+      if file then file:close() end
+      if port then
+        -- a client that sends many requests and leaves without reading: reset, then a broken pipe
+        support.shell(([[/usr/bin/python3 -c "
+import socket, time
+for _ in range(20):
+    s = socket.create_connection(('127.0.0.1', %s))
+    s.sendall(b'\\0\\1\\0\\0\\0\\6\\1\\3\\0\\0\\0\\x7d' * 50)
+    s.close()
+time.sleep(0.3)
+" 2>&1]]):format(port))
+        break
+      end
+    end
+    local process = support.read(pid):match("%d+")
+    assert.equal(0, os.execute("kill -0 " .. process .. " 2>/dev/null"))
+    os.execute("kill -TERM " .. process)
   end)
 end)
 

@@ -278,6 +278,43 @@ static void a_rejected_despawn_brings_the_children_back(void) {
     fixture_close(&f);
 }
 
+static void a_tree_deeper_than_the_stack_is_despawned(void) {
+    enum { DEPTH = 500000 };
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_id_t root = ecs_record_spawn(f.world, 0, "root"), last = root;
+    for (int i = 0; i < DEPTH; i++) {
+        last = ecs_record_spawn(f.world, last, NULL);
+    }
+    apply(&f);
+    CHECK(ecs_alive(f.world, last));
+    record_begin(&f, 1);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, root, 0), ECS_OK);
+    apply(&f);
+    CHECK(!ecs_alive(f.world, last));
+    fixture_close(&f);
+}
+
+static void rolling_back_forgets_what_came_after_the_mark(void) {
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_id_t kept = spawn_pos(&f, 1);
+    ecs_mark_t mark = ecs_batch_mark(f.world);
+    ecs_id_t gone = spawn_pos(&f, 2);
+    CHECK_EQ(ecs_batch_rollback(f.world, mark), ECS_OK);
+    ecs_id_t after = spawn_pos(&f, 3);
+    apply(&f);
+    CHECK(ecs_alive(f.world, kept));
+    CHECK(!ecs_alive(f.world, gone));
+    CHECK(ecs_alive(f.world, after));
+    record_begin(&f, 2); /* a mark of another batch: all of this one goes */
+    ecs_id_t other = spawn_pos(&f, 4);
+    CHECK_EQ(ecs_batch_rollback(f.world, mark), ECS_OK);
+    apply(&f);
+    CHECK(!ecs_alive(f.world, other));
+    fixture_close(&f);
+}
+
 static void defaults_and_layout_follow_the_declaration(void) {
     typedef struct {
         bool on;
@@ -563,6 +600,8 @@ int main(void) {
     RUN(dropping_a_batch_forgets_it);
     RUN(despawn_takes_the_children_with_it);
     RUN(a_rejected_despawn_brings_the_children_back);
+    RUN(a_tree_deeper_than_the_stack_is_despawned);
+    RUN(rolling_back_forgets_what_came_after_the_mark);
     RUN(defaults_and_layout_follow_the_declaration);
     RUN(bad_declarations_say_what_is_wrong);
     RUN(an_enum_field_takes_its_members);

@@ -115,6 +115,10 @@ describe("a broken scene", function()
       'scene.json:1:59: links.c: setting "host" is missing',
       'scene.json:1:85: links.c.prot: unknown setting of a modbus_tcp link, did you mean "port"?',
     })
+    told('{ "links": { "c": { "driver": "modbus_tcp", "host": "h", "unit": 1.5 } } }',
+      { "scene.json:1:66: links.c.unit: expected a whole number, got 1.5" })
+    told('{ "links": { "c": { "driver": "modbus_tcp", "simulate": "x.lua" } } }',
+      { "scene.json:1:57: links.c.simulate: x.lua: No such file or directory" })
     told('{ "links": { "c": { "driver": "modbus_tcp", "host": "h", "port": 70000 } } }',
       { "scene.json:1:66: links.c.port: expected 1 to 65535, got 70000" })
   end)
@@ -134,6 +138,16 @@ describe("a broken scene", function()
       'scene.json:9:19: links.plc.points["m1.Motor.label"]: a point fills a single number or bool',
       'scene.json:10:18: links.plc.points["m1.Motor.mode"]: "f33" is no type (u16 i16 u32 i32 f32 u64 i64 f64), '
         .. 'order (abcd cdab badc dcba) or "in"',
+    })
+    told('{ "scripts": ["main.lua"], "tick_hz": -1, "links": { "plc": { "driver": "modbus_tcp", "host": "h", "points": {\n'
+      .. '"m1.Motor.level": "ir 1",\n"m1.Motor.speed_rpm": "hr 65535 f64",\n"m1.Motor.on": "di 1" } },\n'
+      .. '"b": { "driver": "modbus_tcp", "host": "h", "points": { "m1.Motor.on": "di 2" } } },\n'
+      .. '"entities": [ { "name": "m1", "components": { "Motor": { "spead_rpm": 1 } } } ] }', {
+      "scene.json:1:39: tick_hz: expected 0.1 to 10000, got -1",
+      'scene.json:2:19: links.plc.points["m1.Motor.level"]: not every u16 fits uint8_t',
+      'scene.json:3:23: links.plc.points["m1.Motor.speed_rpm"]: f64 at 65535 goes past address 65535',
+      'scene.json:5:57: links.b.points["m1.Motor.on"]: link plc fills this field already',
+      'scene.json:6:58: entities[0].components.Motor.spead_rpm: Motor has no such field, did you mean "speed_rpm"?',
     })
   end)
 

@@ -1,15 +1,181 @@
+-- Tasks, blocks and coroutines where they are easy to get wrong.
 local support = require "support"
 local run = support.run_task
 
-describe("await", function()
+local COUNTER = [[
+local N = stator.component("N", { "double v", "int32_t writes" })
+local M = stator.component("M", { "double v" })
+local e = stator.entity "e"
+]]
+local ENTITY = [=[[ { "name": "e", "components": { "N": {}, "M": {} } } ]]=]
+
+local function with_counter(body, before, seconds)
+  return run(body, { before = COUNTER .. (before or ""), entities = ENTITY, seconds = seconds })
+end
+
+describe("a block that fails", function()
   after_each(support.finish)
 
-  it("suspends even on a settled future", function()
-    local said = run [[
-      local f = stator.spawn(function() print "child" return 7 end)
-      await(f)
-      print(await(f), await(f))
+  it("forgets what it recorded, and nothing from before it", function()
+    local said = with_counter [[
+      cmd:set(e, N, { v = 3 })
+      local id
+      stator.try(function() id = cmd:spawn { N {} } cmd:set(e, N, { v = 4 }) error "x" end)
+      stator.try(stator.scope, function() cmd:set(e, N, { v = 5 }) error "x" end)
+      cmd:set(e, N, { writes = 1 })
+      await(cmd:commit())
+      print(e:get(N).v, e:get(N).writes, id:alive())
+      stator.try(function() await(stator.sleep(0.1)) cmd:set(e, N, { v = 9 }) error "x" end)
+      await(cmd:commit())
+      print(e:get(N).v)
     ]]
-    assert.same({ "child", "7\t7" }, said)
+    assert.same({ "3\t1\tfalse", "3" }, said)
+  end)
+
+  it("tells a cleanup that fails after a good end as a fault", function()
+    local _, faults = run [[ stator.defer(function() error "boom" end) ]]
+    assert.same({ "boom [scripts/main] (main.lua:5)" }, faults)
+  end)
+
+  it("refuses options it does not know, and what is no function", function()
+    local said = run [[
+      for i, call in ipairs {
+        function() stator.within(1) end, function() stator.scope(5) end, function() stator.try() end,
+        function() stator.shield(print, { within_s = 1 }) end, function() stator.defer(print, { withn = 1 }) end,
+        function() stator.defer(print, { within = 0 }) end, function() for _ in stator.every(1e-9) do end end,
+        function() for _ in stator.every(math.huge) do end end,
+      } do print(i, select(2, pcall(call))) end
+    ]]
+    for i, pattern in ipairs {
+      "within: expected a function, got nil", "scope: expected a function, got number", "try: expected a function",
+      'shield: unknown option "within_s", did you mean "within"', 'defer: unknown option "withn", did you mean "within"',
+      "defer: within is seconds above 0, not 0", "every: expected a period of 1e%-06 to 6e%+07 seconds", "got inf",
+    } do assert.matches(pattern, said[i]) end
+  end)
+end)
+
+describe("the last batch of a task", function()
+  after_each(support.finish)
+
+  it("is told with its name when it is rejected or has no effect", function()
+    local _, faults, cell = with_counter [[ cmd:set(stator.world, N, { v = 1 }) ]]
+    assert.same({ "the batch was rejected whole: set on world of N: entity lacks the component [scripts/main]" }, faults)
+    assert.matches("error main/t: fault", table.concat(cell:logs(), "\n"))
+    _, _, cell = with_counter [[ local id = cmd:spawn {} await(cmd:commit()) cmd:despawn(id) await(cmd:commit())
+      cmd:insert(id, N, { v = 1 }) ]]
+    assert.matches("warn  main/t: 1 command without effect", table.concat(cell:logs(), "\n"))
+  end)
+end)
+
+describe("observers", function()
+  after_each(support.finish)
+
+  it("that fire in many ticks are no cycle", function()
+    local said, faults = with_counter([[
+      for i = 1, 30 do cmd:set(e, N, { v = i }) await(stator.sleep(0.05)) end
+      for i = 1, 30 do cmd:set(e, N, { v = -i }) await(cmd:commit()) end
+      await(cmd:commit())
+      print(e:get(M).v)
+    ]], [[stator.observer("mirror", { changed = N }, function(cmd, id) cmd:set(id, M, { v = id:get(N).v }) end)]])
+    assert.same({}, faults)
+    assert.same({ "-30" }, said)
+  end)
+end)
+
+describe("a query", function()
+  after_each(support.finish)
+
+  it("that writes is refused outside of its system", function()
+    local said = with_counter([[
+      await(stator.sleep(0.05))
+      print(pcall(function() for _ in kept:each() do end end))
+      print(pcall(function() for _ in kept:chunks() do end end))
+    ]], [[local kept stator.system("w", { write = { N } }, function(_, q) kept = q end)]])
+    assert.matches('a query that writes is for its system, while it runs: system "w"', said[1])
+    assert.matches("a query that writes", said[2])
+  end)
+end)
+
+describe("coroutines in a script", function()
+  after_each(support.finish)
+
+  it("may wait: generators, nested ones, resume", function()
+    local said = run [[
+      local gen = coroutine.wrap(function()
+        local inner = coroutine.wrap(function() for i = 1, 2 do await(stator.sleep(0.1)) coroutine.yield(i) end end)
+        coroutine.yield(inner() * 10) coroutine.yield(inner() * 10)
+      end)
+      print(gen(), gen(), stator.now())
+      local c = coroutine.create(function(a) await(stator.sleep(0.1)) return a + 1 end)
+      print(coroutine.resume(c, 1))
+      print(coroutine.resume(coroutine.create(function() error("no", 0) end)))
+    ]]
+    assert.same({ "10\t20\t0.2", "true\t2", "false\tno" }, said)
+  end)
+
+  it("pass a cancellation on, however it is resumed", function()
+    local said = run [[
+      local ok, err = stator.try(function()
+        stator.within(0.5, function()
+          while true do coroutine.resume(coroutine.create(function() await(stator.sleep(0.1)) end)) end
+        end)
+      end)
+      print(ok, err.code)
+    ]]
+    assert.same({ "false\ttimeout" }, said)
+  end)
+
+  it("cannot yield out of a block or a task", function()
+    local said = run [[
+      print(pcall(coroutine.wrap(function() stator.within(1, function() coroutine.yield(1) end) end)))
+      print(pcall(function() coroutine.yield() end))
+      await(stator.sleep(2))
+      print "after"
+    ]]
+    assert.matches("inside within, scope, shield or race there is no yielding out of the block", said[1])
+    assert.matches("there is no coroutine here to yield from", said[2])
+    assert.equal("after", said[3])
+  end)
+
+  it("cannot wait where C calls back, and say so", function()
+    local said, faults = run [[
+      print(pcall(table.sort, { 3, 2, 1 }, function() await(stator.sleep(0.1)) end))
+      print("gsub", pcall(string.gsub, "abc", ".", function() await(stator.sleep(0.1)) end))
+      local g = coroutine.wrap(function() coroutine.yield(1) coroutine.yield(2) end)
+      print(g(), g())
+    ]]
+    assert.matches("nothing can wait inside a function that table.sort, string.gsub", said[1])
+    assert.matches("nothing can wait inside a function that table.sort", said[2])
+    assert.equal("1\t2", said[3])
+    assert.same({}, faults)
+  end)
+end)
+
+describe("errors", function()
+  after_each(support.finish)
+
+  it("that are tables or nil are told the same in every run", function()
+    local said = run [[
+      print(select(2, stator.try(function() error({ a = 1 }) end)))
+      print(select(2, stator.try(function() error(nil) end)))
+      print(select(2, stator.try(function() error({ message = "own", code = "mine" }) end)).code)
+    ]]
+    assert.same({ "a table without a message was raised", "nil was raised", "mine" }, said)
+  end)
+end)
+
+describe("thousands of things", function()
+  after_each(support.finish)
+
+  it("spawned, waited for and despawned leave nothing", function()
+    local said = with_counter([[
+      local ids, p = {}, nil
+      for i = 1, 3000 do p = cmd:spawn({ N {} }, { parent = p }) ids[i] = p end
+      await(cmd:commit())
+      stator.scope(function() for i = 1, 3000 do stator.spawn(function() await(stator.sleep(0.1)) end) end end)
+      cmd:despawn(ids[1]) await(cmd:commit())
+      print(ids[3000]:alive(), stator.now())
+    ]], nil, 2)
+    assert.same({ "false\t0.1" }, said)
   end)
 end)

@@ -180,12 +180,6 @@ M.TYPE_NAMES = { "u16", "i16", "u32", "i32", "f32", "u64", "i64", "f64" }
 M.ORDERS = { "abcd", "cdab", "badc", "dcba" }
 local SWAPS = { abcd = { false, false }, cdab = { true, false }, badc = { false, true }, dcba = { true, true } }
 
---- Checks the name of a type and of an order; answers how many registers the type takes.
-function M.check_type(what, as, order)
-  swaps_of(what, order)
-  return type_of(what, as)[1]
-end
-
 local cells = {}
 for name, t in pairs(M.TYPES) do cells[name] = ffi.new(t[2] .. "[1]") end
 
@@ -202,6 +196,12 @@ local function swaps_of(what, order)
   local s = SWAPS[order or "abcd"]
   if not s then err.raise(('%s: unknown order "%s" (abcd, cdab, badc, dcba)'):format(what, tostring(order))) end
   return s[1], s[2]
+end
+
+--- Checks the name of a type and of an order; answers how many registers the type takes.
+function M.check_type(what, as, order)
+  swaps_of(what, order)
+  return type_of(what, as)[1]
 end
 
 --- Whether the float at p is no number. Its bits must not be read as a double then: a NaN with odd

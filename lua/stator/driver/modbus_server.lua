@@ -51,16 +51,16 @@ end
 --- The values that a read asks for; nil, told in the log, when the simulator has put others there.
 function Bank:read(r)
   local t, list = self[TABLES[r.fn]], {}
-  local otherwise = r.fn <= pdu.READ_DISCRETE and false or 0
+  local bits = r.fn <= pdu.READ_DISCRETE
   for i = 0, r.count - 1 do
     local value = t[r.address + i]
-    if value == nil then value = otherwise end
+    if value == nil then value = not bits and 0 or false end
     if not self:holds(r, value) then
       log.event("error", "modbus server", ("%s[%d] is %s: %s"):format(TABLES[r.fn], r.address + i, tostring(value),
-        otherwise == false and "expected true or false" or "expected a whole number from -32768 to 65535"))
+        bits and "expected true or false" or "expected a whole number from -32768 to 65535"))
       return nil
     end
-    if otherwise == 0 then value = value % 65536 end
+    if not bits then value = value % 65536 end
     list[i + 1] = value
   end
   return list
