@@ -44,8 +44,8 @@ static void chain(pass_t *pass, ecs__touched_t *entry, ecs__pos_t pos) {
     entry->owner = pass->owner;
 }
 
-/* The entity after `at` in a walk of the tree below `root` (slots + 1), parents first; 0 at the end.
- * A walk, because a tree may be deeper than a stack. */
+/* The entity after `at` in a walk of the tree below `root` (slots + 1), parents first; 0 at the
+ * end. A walk, because a tree may be deeper than a stack. */
 static uint32_t walk_next(const ecs_world_t *world, uint32_t root, uint32_t at) {
     const ecs__node_t *node = ecs__node(world, at - 1);
     if (node == NULL) { return 0; }

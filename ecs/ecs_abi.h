@@ -90,7 +90,7 @@ typedef struct ecs_shared {
     uint32_t alive; /* entities alive */
     uint32_t writing; /* 1 in the write phase */
     uint32_t unused;
-    uint64_t tick;  /* change tick: bumped by every apply and by every writer */
+    uint64_t tick; /* change tick: bumped by every apply and by every writer */
 } ecs_shared_t;
 
 const ecs_shared_t *ecs_shared(const ecs_world_t *world);

@@ -42,8 +42,9 @@ static int l_park(lua_State *L) {
         op->state = OP_DONE;
     }
     if (lua_isyieldable(L) == 0) {
-        return luaL_error(L, "await: nothing can wait inside a function that table.sort, string.gsub "
-                             "or another function of C calls, nor while a module loads");
+        return luaL_error(L,
+                          "await: nothing can wait inside a function that table.sort, string.gsub "
+                          "or another function of C calls, nor while a module loads");
     }
     if (task->cancel_ref != LUA_NOREF) {
         if (++task->refusals >= MAX_REFUSALS) { return lua_yield(L, 0); } /* a loop that swallows */

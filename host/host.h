@@ -38,7 +38,7 @@ typedef struct {
     uint32_t step_count;
     uint64_t stop_deadline_ns; /* 0 while running */
     bool stopped, faulted;
-    int signals; /* stop signals received */
+    int signals;        /* stop signals received */
     uint64_t signal_ns; /* when the last one came */
     uv_signal_t interrupt, terminate, hangup;
     bool signals_open;

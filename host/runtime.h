@@ -121,9 +121,9 @@ struct task {
     future_t *future;   /* or a future, */
     bool wakes_at_once; /* or nothing: it is ready in the next round */
     task_t *next_waiter, *prev_waiter;
-    int cancel_ref; /* the error that every await raises; LUA_NOREF */
-    op_t *unused;   /* operations it made and has not used */
-    uint32_t slice; /* how often it was resumed */
+    int cancel_ref;    /* the error that every await raises; LUA_NOREF */
+    op_t *unused;      /* operations it made and has not used */
+    uint32_t slice;    /* how often it was resumed */
     uint32_t refusals; /* awaits of this slice that were refused because it is cancelled */
     uint64_t parked_ns;
 };
@@ -160,7 +160,7 @@ typedef struct rt_event {
 
 typedef struct {
     uint64_t ticks, rounds, skipped_ticks, carried, rejected;
-    uint64_t pressed; /* steps that had to collect garbage */
+    uint64_t pressed;                          /* steps that had to collect garbage */
     uint64_t lateness_ns[RT_LATENESS_SAMPLES]; /* ring of the last ticks */
 } rt_stats_t;
 

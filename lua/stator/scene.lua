@@ -516,7 +516,8 @@ end
 function Scene:input_is_free(point, node, l)
   local taken = self.input_points[node.key]
   if point.input and taken then
-    self:problem(node, l.path .. ".points[\"" .. node.key .. "\"]", "link " .. taken .. " fills this field already", true)
+    local path = l.path .. ".points[\"" .. node.key .. "\"]"
+    self:problem(node, path, "link " .. taken .. " fills this field already", true)
     return false
   end
   if point.input then self.input_points[node.key] = l.name end
@@ -624,7 +625,8 @@ end
 function M.load(file, sets, declare_host)
   local scene = setmetatable({
     file = file, shown = file, folder = file:match("^(.*)/[^/]*$") or ".", sets = sets,
-    problems = {}, scripts = {}, links = {}, link_names = {}, scripts_named = 0, entities = {}, by_path = {}, world_components = {},
+    problems = {}, scripts = {}, links = {}, link_names = {}, scripts_named = 0,
+    entities = {}, by_path = {}, world_components = {},
   }, Scene)
   local root = read_file(scene)
   if not root or not scene:expect_object(root, "", TOP_KEYS) then return scene end
@@ -648,8 +650,9 @@ end
 
 function Scene:load_simulators()
   for _, l in ipairs(self.links) do
-    local node, problem = member(l.node, "simulate"), nil
+    local node = member(l.node, "simulate")
     if node and node.type == "string" then
+      local problem
       l.run_simulator, problem = script.load_simulator(self.folder .. "/" .. node.value, node.value)
       if problem then self:problem(node, l.path .. ".simulate", problem) end
     end

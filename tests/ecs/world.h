@@ -54,6 +54,12 @@ static inline void insert_pos(fixture_t *f, ecs_id_t id, uint32_t component, dou
     if (slot != NULL) { *slot = (pos_t){x, x + 1, x + 2}; }
 }
 
+static inline ecs_id_t spawn_pos(fixture_t *f, double x) {
+    ecs_id_t id = ecs_record_spawn(f->world, 0, NULL);
+    insert_pos(f, id, f->pos, x);
+    return id;
+}
+
 static inline double x_of(const fixture_t *f, ecs_id_t id, uint32_t component) {
     const pos_t *pos = ecs_view(f->world, id, component);
     return pos == NULL ? (double)NAN : pos->x;

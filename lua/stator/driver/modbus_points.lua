@@ -108,8 +108,8 @@ local function group_inputs(points)
   for _, p in ipairs(inputs) do
     local g = groups[#groups]
     local max = AREAS[p.area].bits and pdu.MAX_READ_BITS or pdu.MAX_READ_REGISTERS
-    local fits = g and g.area == p.area and p.address <= g.last + 1 + GAP_MAX and p.address + p.size - g.first <= max
-    if not fits then
+    local joins = g and g.area == p.area and p.address <= g.last + 1 + GAP_MAX and p.address + p.size - g.first <= max
+    if not joins then
       g = { area = p.area, first = p.address, last = p.address, points = {} }
       groups[#groups + 1] = g
     end
