@@ -21,7 +21,7 @@ static const char USAGE[] =
     "  --ticks N             end in order after N ticks\n"
     "  --log text|json       how events are written (default: text)\n"
     "  --log-level LEVEL     debug, info, warn or error (default: info)\n"
-    "  --virtual             virtual time: no waiting, the same run every time\n"
+    "  --virtual             virtual time: no waiting; without links the same run every time\n"
     "\n"
     "exit codes: 0 ended in order, 1 fault, 2 wrong usage, 3 scene or script invalid\n"
     "stator is not a safety function: emergency stops and gates belong to the safety controller.\n";
