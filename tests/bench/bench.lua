@@ -26,8 +26,8 @@ int ecs_phase_set(ecs_world_t *world, int phase);
 int ecs_write_begin(ecs_world_t *world);
 void ecs_epoch_bump(ecs_world_t *world);
 ]]
--- luacheck: globals bench_scalars bench_step bench_lateness
-local scalars, step, lateness = bench_scalars, bench_step, bench_lateness
+-- luacheck: globals bench_scalars bench_step bench_lateness bench_echo
+local scalars, step, lateness, echo = bench_scalars, bench_step, bench_lateness, bench_echo
 local C = ffi.C
 local now = C.bench_now_ns
 local PHASE = { run = 2, apply = 3, write = 4 }
@@ -380,6 +380,43 @@ local function lateness_rows()
   row("tick lateness at 1 kHz, p99", "ns", median(p99), median(bare99), 1.3)
 end
 
+--- 32 clients, ping-pong of 64 bytes; the cell's tasks also set a component for each message.
+local function echo_rows()
+  local tcp = require "stator.core.tcp"
+  local entities, connections, seconds = spawn_moving(32), 0, 0.8
+  local listener = assert(tcp.listen("127.0.0.1", 0))
+  task.spawn({ name = "echo", order = ORDER }, function()
+    while true do
+      local conn = task.await(listener:accept())
+      connections = connections + 1
+      local e = entities[(connections - 1) % 32 + 1]
+      task.child(function()
+        while true do
+          local data = task.await(conn:read())
+          command:set(e, Pos, { x = #data })
+          task.await(conn:write(data))
+        end
+      end, { quiet = true })
+    end
+  end)
+  step(1)
+  local rate, user, bare_rate, bare_user = {}, {}, {}, {}
+  for i = 1, 5 do
+    bare_rate[i], bare_user[i] = echo(0, 32, seconds)
+    rate[i], user[i] = echo(listener:port(), 32, seconds)
+    collectgarbage()
+    collectgarbage "stop"
+  end
+  row("user CPU per device reply, read callback to applied", "ns", median(user), median(bare_user), 4)
+  local value, limit = median(rate), median(bare_rate)
+  rows[#rows + 1] = {
+    name = "messages a second, 32 connections, each also sets a component", unit = "1/s", value = value, limit = limit,
+    ratio = value / limit, target = ">= 0.8x",
+  }
+  io.stdout:write(("%-66s %10.0f %10.0f %7.2fx  %-8s %s\n"):format(rows[#rows].name .. " (1/s)", value, limit,
+    value / limit, ">= 0.8x", value / limit >= 0.8 and "" or "MISSED"))
+end
+
 -- ---- all --------------------------------------------------------------------------------------
 
 io.stdout:write(("%-66s %10s %10s %8s  %s\n"):format("row", "value", "limit", "ratio", "target"))
@@ -397,6 +434,7 @@ sleeper_rows()
 memory_row()
 round_row()
 lateness_rows()
+echo_rows()
 
 local function json_text(rows_list)
   local parts = {}

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "echo.h"
 #include "host.h"
 
 typedef struct {
@@ -186,6 +187,41 @@ static int l_lateness(lua_State *L) {
     return 2;
 }
 
+static void run_bare(double until) {
+    while (bench_now_ns() < until) {
+        loop_wait(&host->loop, clock_now_ns(&host->clock) + 10000000);
+    }
+}
+
+static void run_cell(double until) {
+    while (bench_now_ns() < until) {
+        host_turn(host);
+    }
+}
+
+/* bench_echo(port or 0, connections, seconds) -> messages a second, user ns a message. Port 0: a bare
+ * libuv server; else that of the cell, which runs meanwhile. */
+static int l_echo(lua_State *L) {
+    int port = luaL_checkint(L, 1), pipe_fd = -1;
+    double seconds = luaL_checknumber(L, 3);
+    bool bare = port == 0;
+    if (bare) { port = echo_server_open(&host->loop.uv); }
+    int pid = echo_client_start(port, luaL_checkint(L, 2), seconds, &pipe_fd);
+    double user = echo_user_ns(), until = bench_now_ns() + (seconds + 0.05) * 1e9;
+    if (bare) {
+        run_bare(until);
+    } else {
+        run_cell(until);
+    }
+    user = echo_user_ns() - user;
+    double messages = echo_client_finish(pid, pipe_fd);
+    if (bare) { echo_server_close(&host->loop.uv); }
+    (void)ecs_phase_set(host->world, ECS_PHASE_RUN);
+    lua_pushnumber(L, messages / seconds);
+    lua_pushnumber(L, user / messages);
+    return 2;
+}
+
 int main(int count, char **words) {
     host_opts_t opts = {.scene_path = count > 1 ? words[1] : NULL, .log_level = LOG_ERROR};
     if (count < 3) { return HOST_EXIT_USAGE; }
@@ -199,6 +235,8 @@ int main(int count, char **words) {
     lua_setglobal(L, "bench_step");
     lua_pushcfunction(L, l_lateness);
     lua_setglobal(L, "bench_lateness");
+    lua_pushcfunction(L, l_echo);
+    lua_setglobal(L, "bench_echo");
     if (rc == HOST_EXIT_OK) {
         rt_step(host->rt, true);
         (void)ecs_phase_set(host->world, ECS_PHASE_RUN);

@@ -7,5 +7,5 @@ stator.component("Frag", { "double v", "double w" })
 stator.component("Load", { "double a", "double b", "uint32_t c" })
 stator.component("Blob", { "char text[24]" })
 for i = 1, 26 do stator.component("Tag" .. i, {}) end
-stator.query { write = { Pos }, read = { Vel } }
+stator.system("move", { write = { Pos }, read = { Vel }, every = 1e6 }, function() end)
 stator.query { read = { stator.component "Frag" } }
