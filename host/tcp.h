@@ -11,7 +11,7 @@
 
 enum {
     TCP_BUFFER_BYTES = 65536,
-    TCP_BACKLOG = 16,
+    TCP_BACKLOG = 128,
     TCP_ACCEPT_QUEUE = 16,
     TCP_MAX_WRITE_BYTES = 1 << 20
 };
