@@ -9,14 +9,10 @@ static op_t *io_op(lua_State *L, const op_io_t *type, void *subject, double numb
     return op;
 }
 
-/* The operation's environment keeps the value at `index` and that at `other` alive. */
-static void keep(lua_State *L, int index, int other) {
-    lua_createtable(L, 2, 0);
+/* A reference to the value at `index`. */
+static int hold(lua_State *L, int index) {
     lua_pushvalue(L, index);
-    lua_rawseti(L, -2, 1);
-    lua_pushvalue(L, other);
-    lua_rawseti(L, -2, 2);
-    (void)lua_setfenv(L, -2);
+    return rt_ref(rt_of(L), L);
 }
 
 static int check_port(lua_State *L, int index, int lowest) {
@@ -32,7 +28,7 @@ static int l_connect(lua_State *L) {
     const char *host = luaL_checkstring(L, 1);
     op_t *op = io_op(L, &TCP_CONNECT, NULL, check_port(L, 2, 1));
     op->io.data = (void *)(uintptr_t)host;
-    keep(L, 1, 1);
+    op->io.ref = hold(L, 1);
     return 1;
 }
 
@@ -47,8 +43,7 @@ static int l_read(lua_State *L) {
     if (!(want >= 0 && want <= TCP_BUFFER_BYTES)) {
         return luaL_argerror(L, 2, "at most 65536 bytes at once");
     }
-    (void)io_op(L, &TCP_READ, conn, want);
-    keep(L, 1, 1);
+    io_op(L, &TCP_READ, conn, want)->io.subject_ref = hold(L, 1);
     return 1;
 }
 
@@ -59,9 +54,8 @@ static int l_write(lua_State *L) {
     (void)luaL_checklstring(L, 2, &bytes);
     if (bytes > TCP_MAX_WRITE_BYTES) { return luaL_argerror(L, 2, "at most 1 MiB at once"); }
     op_t *op = io_op(L, &TCP_WRITE, conn, 0);
-    lua_pushvalue(L, 2);
-    op->io.ref = rt_ref(rt_of(L), L);
-    keep(L, 1, 2);
+    op->io.subject_ref = hold(L, 1);
+    op->io.ref = hold(L, 2);
     return 1;
 }
 
@@ -144,8 +138,7 @@ static tcp_listener_t *check_listener(lua_State *L) {
 }
 
 static int l_accept(lua_State *L) {
-    (void)io_op(L, &TCP_ACCEPT, check_listener(L), 0);
-    keep(L, 1, 1);
+    io_op(L, &TCP_ACCEPT, check_listener(L), 0)->io.subject_ref = hold(L, 1);
     return 1;
 }
 

@@ -68,7 +68,7 @@ op_t *op_new(lua_State *L, op_kind_t kind) {
     op->kind = (uint8_t)kind;
     op->anchor_ref = LUA_NOREF;
     op->sequence = ++rt->op_sequence;
-    if (kind == OP_IO) { op->io.ref = LUA_NOREF; }
+    if (kind == OP_IO) { op->io.subject_ref = op->io.ref = LUA_NOREF; }
     lua_rawgeti(L, LUA_REGISTRYINDEX, rt->op_metatable_ref);
     lua_setmetatable(L, -2);
     note_place(L, op);
@@ -146,7 +146,16 @@ void op_start(rt_t *rt, op_t *op) {
     }
 }
 
+/* Gives up the Lua values that an I/O operation holds. */
+static void io_release(rt_t *rt, op_t *op) {
+    if (op->kind != OP_IO) { return; }
+    rt_unref(rt, rt->vm->L, op->io.subject_ref);
+    rt_unref(rt, rt->vm->L, op->io.ref);
+    op->io.subject_ref = op->io.ref = LUA_NOREF;
+}
+
 static void op_end(rt_t *rt, op_t *op) {
+    io_release(rt, op);
     op->state = OP_DONE;
     op->task = NULL;
     op->future = NULL;
@@ -239,6 +248,7 @@ static int l_gc(lua_State *L) {
             op_place(op, place));
         op_use(op);
     }
+    io_release(rt_of(L), op);
     return 0;
 }
 

@@ -81,7 +81,8 @@ struct op {
             void *subject; /* the module's own: a connection */
             void *data;
             double number;
-            int ref; /* a Lua value the module keeps for it */
+            int subject_ref; /* keeps the subject's Lua value alive, */
+            int ref;         /* and a value that the module needs: bytes to write */
         } io;
     };
 };

@@ -249,8 +249,6 @@ static void connect_start(rt_t *rt, op_t *op) {
             tcp_conn_enqueue(conn);
         }
     }
-    rt_unref(rt, rt->vm->L, op->io.ref); /* the host's name is not needed any more */
-    op->io.ref = LUA_NOREF;
 }
 
 static void connect_abort(rt_t *rt, op_t *op) {
@@ -315,9 +313,7 @@ static void write_start(rt_t *rt, op_t *op) {
     rt_push_ref(rt, L, op->io.ref);
     size_t bytes = 0;
     const char *data = lua_tolstring(L, -1, &bytes);
-    rt_unref(rt, L, op->io.ref);
-    op->io.ref = LUA_NOREF;
-    lua_remove(L, -1); /* the string lives on: op's environment holds it */
+    lua_pop(L, 1); /* the string lives on: the operation holds it */
     if (!conn->open || conn->out != NULL || conn->write_op != NULL) {
         write_fail(rt, op, conn->open ? UV_EBUSY : UV_ECANCELED);
         return;

@@ -70,7 +70,7 @@ double echo_client_finish(int pid, int pipe_fd) {
     return replies;
 }
 
-/* ---- the bare server ---------------------------------------------------------------------------- */
+/* ---- the bare server ------------------------------------------------------------------------ */
 
 typedef struct {
     uv_tcp_t handle;
