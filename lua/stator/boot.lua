@@ -95,6 +95,7 @@ local function shut_down(reason)
   wait_for(links)
   for _, t in ipairs(simulators) do task.cancel(t, reason) end
   wait_for(simulators)
+  for _, l in ipairs(link.list) do l.task, l.simulator, l.watch_wake, l.conn = nil, nil, nil, nil end
 end
 
 --- Begins the orderly end. Answers the seconds it may take.

@@ -23,7 +23,7 @@ local GRACE_S = 1.0 -- for a cancelled task that does not end
 
 local M = {
   by_handle = {}, ---@type table<number, table>
-  ended = {}, -- ring of tasks that ended last, for what is told about them afterwards
+  ended = {}, -- ring of names and owners of the tasks that ended last
   ended_at = 0,
   on_fault = nil, ---@type fun(name: string, e: stator.Error, owner: number?)
 }
@@ -285,11 +285,18 @@ end
 
 local sequence = 0
 
+--- Keeps what is told about a task whose last batch has not been applied yet.
+local function note_end(task)
+  local at = M.ended_at % ENDED_KEPT
+  local entry = M.ended[at] or {}
+  entry.handle, entry.name, entry.owner = task.handle, task.name, task.owner
+  M.ended[at], M.ended_at = entry, M.ended_at + 1
+end
+
 local function result_of(task, ok, ...)
   task.done = true
   M.by_handle[task.handle] = nil
-  M.ended[M.ended_at % ENDED_KEPT] = task -- its last batch has not been applied yet
-  M.ended_at = M.ended_at + 1
+  note_end(task)
   if task.parent then remove_child(task.parent, task) end
   if task.on_end then task.on_end(task, ok, ...) end
   task.future:settle(ok, ...)
@@ -376,7 +383,7 @@ function M.stop(task)
   task.root:cancel("cancelled", "not needed any more")
 end
 
---- A task by its handle, though it may have ended in this round.
+--- A task by its handle, or name and owner of one that has ended lately.
 function M.find(handle)
   local found = M.by_handle[handle]
   for i = 1, found and 0 or math.min(ENDED_KEPT, M.ended_at) do
