@@ -11,12 +11,16 @@
 
 #include "internal.h"
 
+enum { PREFETCH = 8 };
+
 typedef struct {
     ecs_world_t *world;
     ecs__stream_t *stream;
     ecs_batch_result_t *result;
     ecs__pos_t start; /* first command of the batch being validated */
     uint64_t owner;
+    ecs_id_t last_id;    /* target of the command before, */
+    uint32_t last_entry; /* and its place in touched: commands on one entity come in a row */
 } pass_t;
 
 static ecs__touched_t *touch(ecs_world_t *world, ecs_id_t id) {
@@ -215,9 +219,21 @@ static int validate_expect(pass_t *pass, const ecs__touched_t *entry, const ecs_
     return ECS_OK;
 }
 
+/* The entry of a command's target. */
+static ecs__touched_t *target(pass_t *pass, ecs_id_t id) {
+    ecs_world_t *world = pass->world;
+    if (id == pass->last_id) { return &world->touched[pass->last_entry]; }
+    ecs__touched_t *entry = touch(world, id);
+    if (entry != NULL) {
+        pass->last_id = id;
+        pass->last_entry = (uint32_t)(entry - world->touched);
+    }
+    return entry;
+}
+
 static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
     ecs_world_t *world = pass->world;
-    ecs__touched_t *entry = touch(world, cmd->id);
+    ecs__touched_t *entry = target(pass, cmd->id);
     cmd->next = 0;
     if (cmd->op == ECS_OP_SPAWN) { return validate_spawn(pass, entry, cmd, pos); }
     if (entry == NULL || !entry->exists) {
@@ -292,13 +308,27 @@ static void undo(pass_t *pass, const ecs__batch_t *batch, ecs__pos_t stop) {
     }
 }
 
+/* Records of random entities are cache misses: ask for them some commands ahead. */
+static void prefetch_record(const ecs_world_t *world, ecs_id_t id) {
+    if (!(id > 0 && id < 4503599627370496.0)) { return; } /* and NaN: no id */
+    uint32_t index = ecs__index(id);
+    if (index < world->slot_count) { __builtin_prefetch(ecs__record_at(world, index), 1); }
+}
+
 static void run_batch(ecs_world_t *world, ecs__stream_t *stream, const ecs__batch_t *batch) {
     ecs_batch_result_t *result =
         ECS__PUSH(world->results, world->result_count, world->result_capacity);
-    *result = (ecs_batch_result_t){.owner = batch->owner};
-    pass_t pass = {world, stream, result, ecs__cmd_first(stream, batch), batch->owner};
-    ecs__pos_t pos = pass.start;
+    *result = (ecs_batch_result_t){.owner = batch->owner, 0, 0};
+    pass_t pass = {world, stream, result, ecs__cmd_first(stream, batch), batch->owner, 0, 0};
+    ecs__pos_t pos = pass.start, ahead = pass.start;
+    for (int i = 0; i < PREFETCH && ahead != batch->end; i++) {
+        ahead = ecs__cmd_after(world, stream, ahead, batch->end);
+    }
     while (pos != batch->end) {
+        if (ahead != batch->end) {
+            prefetch_record(world, ecs__cmd_at(stream, ahead)->id);
+            ahead = ecs__cmd_after(world, stream, ahead, batch->end);
+        }
         if (validate(&pass, ecs__cmd_at(stream, pos), pos) != ECS_OK) { break; }
         pos = ecs__cmd_after(world, stream, pos, batch->end);
     }
@@ -424,6 +454,21 @@ static int fold(ecs_world_t *world, const ecs__stream_t *stream, const ecs__touc
     return ECS_OK;
 }
 
+/* The row that the entity's payloads will most likely go to. */
+static void prefetch_row(const ecs_world_t *world, ecs_id_t id) {
+    const ecs__record_t *record = ecs__record_at(world, ecs__index(id));
+    if (!ecs__record_alive(record)) { return; }
+    const ecs__archetype_t *archetype = world->archetypes[record->archetype];
+    if (archetype->column_count == 0) { return; }
+    uint32_t at = 0;
+    const ecs__chunk_t *chunk = ecs__chunk_of(archetype, record->row, &at);
+    for (uint32_t i = 0; i < archetype->slot_count && i < 4; i++) {
+        const ecs__slot_t *slot = &archetype->slots[i];
+        if (slot->column == ECS__NONE) { continue; }
+        __builtin_prefetch(world->memory.core + ecs__cell(chunk, slot, at), 1);
+    }
+}
+
 int ecs_apply(ecs_world_t *world) {
     int rc = ecs__guard(world, 1u << ECS_PHASE_APPLY);
     if (rc != ECS_OK) { return rc; }
@@ -436,6 +481,10 @@ int ecs_apply(ecs_world_t *world) {
         run_batch(world, stream, &stream->batches[i]);
     }
     for (uint32_t i = 0; i < world->touched_count; i++) {
+        if (i + 2 * PREFETCH < world->touched_count) {
+            prefetch_record(world, world->touched[i + 2 * PREFETCH].id);
+            prefetch_row(world, world->touched[i + PREFETCH].id);
+        }
         int failed = fold(world, stream, &world->touched[i]);
         if (failed != ECS_OK) { rc = failed; }
     }

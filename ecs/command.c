@@ -17,7 +17,8 @@ static ecs__stream_t *recording(ecs_world_t *world) { return &world->stream[worl
 static ecs__pos_t pos_of(uint32_t chunk, uint32_t bytes) { return (chunk << 13 | bytes >> 3) + 1; }
 
 static size_t payload_bytes(const ecs_world_t *world, const ecs__cmd_t *cmd) {
-    size_t size = cmd->op == ECS_OP_SPAWN ? 0 : ecs_component_size_bytes(world, cmd->component);
+    size_t size =
+        cmd->component < world->component_count ? world->components[cmd->component].size_bytes : 0;
     switch (cmd->op) {
     case ECS_OP_SPAWN: return cmd->component != 0 ? sizeof(ecs__spawn_t) : 0;
     case ECS_OP_INSERT:
