@@ -303,7 +303,8 @@ local function run(l)
     if not ok then
       l.errors = l.errors + 1
       fail_all(l, "link_down", "the connection was lost: " .. reason_of(e))
-      set_state(l, "down", ("%s: %s; trying again"):format(was_up and "lost" or "cannot connect", reason_of(e)), "warn")
+      local what = was_up and "lost" or ("cannot connect to %s:%d"):format(l.settings.host, l.settings.port)
+      set_state(l, "down", ("%s: %s; trying again"):format(what, reason_of(e)), "warn")
     end
     task.await(core.sleep(pause))
     pause = math.min(pause * 2, BACKOFF_MAX_S)
