@@ -9,8 +9,8 @@
  * that is mapped three times: read-write for the core, read-only for readers (the view), and once
  * more for writers. Only the first chunk of an archetype ever moves, while it grows.
  *
- * Thread: a world belongs to the thread that created it. Every call that changes it checks thread
- * and phase, in every build, and answers ECS_E_THREAD or ECS_E_PHASE.
+ * Thread: a world belongs to the thread that created it. Every call that changes entities or values
+ * checks thread and phase, in every build, and answers ECS_E_THREAD or ECS_E_PHASE.
  * Errors: 0 or a negative ecs_error_t; the text of the newest one is ecs_last_error().
  * Memory: out of memory ends the process with a message, except at the world's reserve_bytes,
  * which is the error value ECS_E_MEMORY.

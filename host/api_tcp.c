@@ -93,14 +93,6 @@ static int l_close(lua_State *L) {
     return 0;
 }
 
-/* connection:discard(): throws away what was received */
-static int l_discard(lua_State *L) {
-    tcp_conn_t *conn = check_conn(L);
-    conn->in_at = conn->in_end = 0;
-    tcp_conn_start_reading(conn);
-    return 0;
-}
-
 static int conn_gc(lua_State *L) {
     tcp_conn_t *conn = check_conn(L);
     tcp_conn_close(conn);
@@ -177,8 +169,8 @@ static void make_class(lua_State *L, const char *name, const luaL_Reg *methods, 
 }
 
 int api_open_tcp(lua_State *L) {
-    static const luaL_Reg conn[] = {{"read", l_read}, {"write", l_write},     {"close", l_close},
-                                    {"send", l_send}, {"discard", l_discard}, {NULL, NULL}};
+    static const luaL_Reg conn[] = {
+        {"read", l_read}, {"write", l_write}, {"close", l_close}, {"send", l_send}, {NULL, NULL}};
     static const luaL_Reg listener[] = {
         {"accept", l_accept}, {"port", l_port}, {"close", l_listener_close}, {NULL, NULL}};
     static const luaL_Reg functions[] = {

@@ -31,5 +31,3 @@ void clock_wall_text(const stator_clock_t *clock, char *out, unsigned bytes) {
     (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
     (void)snprintf(out, bytes, "%s.%03uZ", date, (unsigned)(ns / 1000000ull % 1000));
 }
-
-uint64_t clock_thread_cpu_ns(void) { return read_ns(CLOCK_THREAD_CPUTIME_ID); }

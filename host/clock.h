@@ -20,7 +20,5 @@ void clock_advance_to(stator_clock_t *clock, uint64_t at_ns);
 /* Wall-clock time for the log, as "2026-01-31T23:59:59.123Z" (25 bytes with the 0). Virtual
  * clocks count from 1970. */
 void clock_wall_text(const stator_clock_t *clock, char *out, unsigned bytes);
-/* CPU time of the calling thread, for load figures. */
-uint64_t clock_thread_cpu_ns(void);
 
 #endif

@@ -286,7 +286,7 @@ static uint32_t container(reader_t *r, json_type_t type) {
         if (peek(r) != ',') { return fail(r, "expected ',' or '%c'", close), 0; }
         r->at++;
         skip_space(r);
-        if (peek(r) == close) { return fail(r, "no ',' before '%c'", close), 0; }
+        if (peek(r) == close) { return fail(r, "unexpected ',' before '%c'", close), 0; }
     }
     r->at++;
     r->depth--;

@@ -35,7 +35,7 @@ typedef struct {
     bool terminal;
 } log_t;
 
-/* Writes to `out`; `sink` may replace it later. */
+/* Writes to standard output; another `sink` may replace it. */
 void log_init(log_t *log, const stator_clock_t *clock);
 void log_event(log_t *log, const log_event_t *event);
 void log_printf(log_t *log, log_level_t level, const char *source, const char *format, ...)

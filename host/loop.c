@@ -48,7 +48,6 @@ void loop_wait(loop_t *loop, uint64_t deadline_ns) {
         if (!sleep_on_backend(loop, 0)) { clock_advance_to(loop->clock, deadline_ns); }
     } else if (deadline_ns > now) {
         (void)sleep_on_backend(loop, deadline_ns - now);
-        loop->sleep_ns += clock_now_ns(loop->clock) - now;
     }
     loop_poll(loop);
 }

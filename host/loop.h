@@ -14,8 +14,7 @@
 typedef struct {
     uv_loop_t uv;
     stator_clock_t *clock;
-    bool live;         /* uv is initialised */
-    uint64_t sleep_ns; /* time spent asleep, for load figures */
+    bool live; /* uv is initialised */
 } loop_t;
 
 int loop_init(loop_t *loop, stator_clock_t *clock);

@@ -252,22 +252,9 @@ static int l_gc(lua_State *L) {
     return 0;
 }
 
-/* operation:place() -> "script.lua:12" */
-static int l_place(lua_State *L) {
-    char place[OP_PLACE_BYTES];
-    lua_pushstring(L, op_place(op_check(L, 1), place));
-    return 1;
-}
-
 /* operation:sequence() -> number in the order of making */
 static int l_sequence(lua_State *L) {
     lua_pushnumber(L, (lua_Number)op_check(L, 1)->sequence);
-    return 1;
-}
-
-/* operation:kind() -> "lua" for those that a Lua function starts, else "native" */
-static int l_kind(lua_State *L) {
-    lua_pushstring(L, op_check(L, 1)->kind == OP_LUA ? "lua" : "native");
     return 1;
 }
 
@@ -306,9 +293,11 @@ static int l_start(lua_State *L) {
 }
 
 void op_open(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"place", l_place}, {"kind", l_kind},         {"use", l_use}, {"start", l_start},
-        {"claim", l_claim}, {"sequence", l_sequence}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"use", l_use},
+                                       {"start", l_start},
+                                       {"claim", l_claim},
+                                       {"sequence", l_sequence},
+                                       {NULL, NULL}};
     lua_newtable(L);
     lua_newtable(L);
     luaL_register(L, NULL, methods);

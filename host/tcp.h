@@ -23,7 +23,7 @@ typedef struct {
     uv_getaddrinfo_t resolving;
     uv_write_t writing;
     rt_t *rt;
-    bool queued, open, reading, closing, owned, resolver_busy, connect_busy;
+    bool queued, open, reading, closing, resolver_busy;
     int refs; /* the Lua value, and libuv until its close callback */
     int port;
     int error; /* libuv's, of the connection; UV_EOF at its end */

@@ -155,5 +155,3 @@ end
 
 --- Waits until the entity is gone. An operation.
 function Entity.despawned(e) return core.watch("despawned", entity.id_of(e), 0, {}) end
-
-return { compile = compile }

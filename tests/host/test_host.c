@@ -40,7 +40,7 @@ static void json_refuses_what_is_no_json(void) {
     static const char *const bad[][2] = {
         {"", "the text ends too early"},
         {"{\"a\":1,\"a\":2}", "\"a\" is there twice (first at line 1, column 2)"},
-        {"[1,]", "no ',' before ']'"},
+        {"[1,]", "unexpected ',' before ']'"},
         {"[01]", "not a number"},
         {"[1.]", "not a number"},
         {"[1e999]", "number is too large"},

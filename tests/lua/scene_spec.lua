@@ -35,7 +35,7 @@ describe("a broken scene", function()
 
   it("that is no JSON", function()
     told('{ "scripts": ["main.lua"],\n  "entities": [ { "name": "a", } ] }',
-      { "scene.json:2:32: scene: no ',' before '}'" })
+      { "scene.json:2:32: scene: unexpected ',' before '}'" })
     told('{ "name": "x" "tick_hz": 5 }', { "scene.json:1:15: scene: expected ',' or '}'" })
     told('{ "name": "x\n" }', { "scene.json:1:13: scene: text that began at line 1, column 11 has no closing quote" })
     told('{ // comment\n }', { "scene.json:1:3: scene: expected a name in quotes" })
