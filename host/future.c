@@ -1,6 +1,7 @@
 /* Futures: userdata that is settled once and may be awaited by many tasks. */
 #include <stdlib.h>
 
+#include "memory.h"
 #include "runtime.h"
 
 future_t *future_new(lua_State *L) {
@@ -158,7 +159,7 @@ static int l_tell(lua_State *L) {
         future->listener_capacity =
             future->listener_capacity == 0 ? 4 : future->listener_capacity * 2;
         future->listeners = realloc(future->listeners, future->listener_capacity * sizeof(int));
-        if (future->listeners == NULL) { abort(); }
+        memory_must(future->listeners);
     }
     lua_pushvalue(L, 2);
     future->listeners[future->listener_count++] = rt_ref(rt_of(L), L);

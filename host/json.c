@@ -1,4 +1,5 @@
 #include "json.h"
+#include "memory.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -51,7 +52,7 @@ static uint32_t node_new(reader_t *r, json_type_t type) {
     if (doc->count == doc->capacity) {
         doc->capacity = doc->capacity == 0 ? 64 : doc->capacity * 2;
         json_node_t *grown = realloc(doc->nodes, doc->capacity * sizeof *grown);
-        if (grown == NULL) { abort(); }
+        memory_must(grown);
         doc->nodes = grown;
     }
     doc->nodes[doc->count] = (json_node_t){.type = type, .line = r->line, .column = column(r)};
@@ -329,7 +330,7 @@ int json_parse(json_doc_t *doc, const char *text, size_t bytes, json_error_t *er
         return -1;
     }
     doc->strings = malloc(bytes + 1); /* decoded text is never longer than its source */
-    if (doc->strings == NULL) { abort(); }
+    memory_must(doc->strings);
     r.strings_at = doc->strings;
     (void)node_new(&r, JSON_NULL); /* index 0 means none */
     bool ok = value(&r) != 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host.h"
+#include "memory.h"
 
 #define VERSION "0.1.0"
 
@@ -102,7 +103,7 @@ int main(int count, char **words) {
     if (rc != 0) { return rc; }
     (void)signal(SIGPIPE, SIG_IGN); /* a peer or reader that goes is an error value */
     host_t *host = calloc(1, sizeof *host);
-    if (host == NULL) { abort(); }
+    memory_must(host);
     rc = host_init(host, &opts);
     if (rc == HOST_EXIT_OK) { rc = host_run(host); }
     host_fini(host);

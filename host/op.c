@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "runtime.h"
 
 static const char RUNTIME_PREFIX[] = "stator/";
@@ -113,7 +114,7 @@ static void start_ticks(rt_t *rt, op_t *op) {
     if (rt->tick_op_count == rt->tick_op_capacity) {
         rt->tick_op_capacity = rt->tick_op_capacity == 0 ? 64 : rt->tick_op_capacity * 2;
         rt->tick_ops = realloc(rt->tick_ops, rt->tick_op_capacity * sizeof(op_t *));
-        if (rt->tick_ops == NULL) { abort(); }
+        memory_must(rt->tick_ops);
     }
     rt->tick_ops[rt->tick_op_count++] = op;
 }

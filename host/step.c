@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "runtime.h"
 
 /* for the collector at the end of a step, when idle time does not suffice */
@@ -61,7 +62,7 @@ void rt_unref(rt_t *rt, lua_State *L, int ref) {
     if (rt->free_ref_count == rt->free_ref_capacity) {
         rt->free_ref_capacity = rt->free_ref_capacity == 0 ? 64 : rt->free_ref_capacity * 2;
         rt->free_refs = realloc(rt->free_refs, rt->free_ref_capacity * sizeof(int));
-        if (rt->free_refs == NULL) { abort(); }
+        memory_must(rt->free_refs);
     }
     rt->free_refs[rt->free_ref_count++] = ref;
 }

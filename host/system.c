@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "runtime.h"
 
 #define NS_PER_S 1e9
@@ -10,7 +11,7 @@ uint32_t system_add(rt_t *rt, const system_t *system) {
     if (rt->system_count == rt->system_capacity) {
         rt->system_capacity = rt->system_capacity == 0 ? 16 : rt->system_capacity * 2;
         rt->systems = realloc(rt->systems, rt->system_capacity * sizeof *rt->systems);
-        if (rt->systems == NULL) { abort(); }
+        memory_must(rt->systems);
     }
     rt->systems[rt->system_count] = *system;
     return rt->system_count++;

@@ -2,12 +2,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "runtime.h"
 
 static void *grow(void *array, uint32_t *capacity, size_t item_bytes) {
     uint32_t want = *capacity == 0 ? 64 : *capacity * 2;
     void *grown = realloc(array, want * item_bytes);
-    if (grown == NULL) { abort(); }
+    memory_must(grown);
     *capacity = want;
     return grown;
 }
@@ -42,7 +43,7 @@ static task_t *task_take(rt_t *rt) {
         rt->tasks = grow(rt->tasks, &rt->task_capacity, sizeof(task_t *));
     }
     task_t *task = calloc(1, sizeof *task);
-    if (task == NULL) { abort(); }
+    memory_must(task);
     task->slot = rt->task_count;
     rt->tasks[rt->task_count++] = task;
     return task;

@@ -1,13 +1,14 @@
 /* Connections and listeners: what libuv's callbacks leave behind, and what the settle stage makes
  * of it. The Lua face is api_tcp.c. */
 #include "tcp.h"
+#include "memory.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static void *allocate(size_t bytes) {
     void *memory = calloc(1, bytes);
-    if (memory == NULL) { abort(); }
+    memory_must(memory);
     return memory;
 }
 
