@@ -12,6 +12,8 @@
 #define STOP_DEFAULT_NS (2 * NS_PER_S)
 /* one Ctrl-C may come twice: to the program and to its group */
 #define SIGNAL_PAIR_NS ((uint64_t)300000000)
+/* the collector's share of one wait: I/O that arrives meanwhile waits as long */
+#define IDLE_COLLECT_NS ((uint64_t)100000)
 #define IDLE_SLACK_NS ((uint64_t)200000)
 enum { BURST_MAX_TICKS = 10 };
 
@@ -241,8 +243,10 @@ static void wait_for_work(host_t *host, uint64_t now_ns) {
         uint64_t wake = rt_next_wake_ns(host->rt);
         if (wake < deadline) { deadline = wake; }
     }
-    if (deadline > now_ns + IDLE_SLACK_NS) { vm_collect_idle(&host->vm, (deadline - now_ns) / 4); }
-    loop_wait(&host->loop, deadline);
+    if (deadline > now_ns + IDLE_SLACK_NS) { vm_collect_idle(&host->vm, IDLE_COLLECT_NS); }
+    loop_poll(&host->loop);
+    bool came = host->react_now && !blocked && rt_has_work(host->rt);
+    if (!came) { loop_wait(&host->loop, deadline); }
 }
 
 void host_turn(host_t *host) {

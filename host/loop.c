@@ -33,7 +33,8 @@ int loop_fini(loop_t *loop) {
 void loop_poll(loop_t *loop) { (void)uv_run(&loop->uv, UV_RUN_NOWAIT); }
 
 static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
-    int uv_ms = uv_backend_timeout(&loop->uv); /* timers of luv's users; -1: none */
+    /* timers of luv's users; -1: none. A loop without handles would answer 0: do not wait */
+    int uv_ms = uv_loop_alive(&loop->uv) ? uv_backend_timeout(&loop->uv) : -1;
     uint64_t uv_ns = uv_ms < 0 ? UINT64_MAX : (uint64_t)(unsigned)uv_ms * NS_PER_MS;
     if (uv_ns < wait_ns) { wait_ns = uv_ns; }
     struct timespec limit = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
@@ -42,7 +43,6 @@ static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
 }
 
 void loop_wait(loop_t *loop, uint64_t deadline_ns) {
-    loop_poll(loop);
     uint64_t now = clock_now_ns(loop->clock);
     if (loop->clock->is_virtual) {
         if (!sleep_on_backend(loop, 0)) { clock_advance_to(loop->clock, deadline_ns); }

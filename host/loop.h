@@ -2,8 +2,9 @@
  *
  * libuv's own timer is too coarse for a control tick, so the loop sleeps in ppoll on libuv's
  * backend descriptor with a deadline in nanoseconds, then lets libuv run what is ready without
- * waiting. libuv adds new watchers to its epoll set inside uv_run only, so uv_run comes before
- * every sleep as well. */
+ * waiting. libuv adds new watchers to its epoll set inside uv_run only, so loop_poll comes before
+ * every wait, and whoever calls looks between the two whether it has left work behind: a wait would
+ * sleep on it. */
 #ifndef LOOP_H
 #define LOOP_H
 
@@ -22,8 +23,8 @@ int loop_init(loop_t *loop, stator_clock_t *clock);
 int loop_fini(loop_t *loop);
 /* Runs callbacks that are ready; never waits. Host thread. */
 void loop_poll(loop_t *loop);
-/* Waits for I/O until `deadline_ns` of the clock, then runs what is ready. A virtual clock jumps
- * to the deadline when no I/O is ready. Host thread. */
+/* After loop_poll: waits for I/O until `deadline_ns` of the clock, then runs what is ready. A
+ * virtual clock jumps to the deadline when no I/O is ready. Host thread. */
 void loop_wait(loop_t *loop, uint64_t deadline_ns);
 
 #endif

@@ -269,6 +269,26 @@ describe("the Modbus server", function()
     error("mbpoll did not end")
   end
 
+  it("answers between ticks: replies do not wait for the next one", function()
+    local cell = support.cell {
+      virtual = false,
+      main = [[
+local stator = require "stator"
+local plc = stator.link "plc"
+stator.task("t", { restart = { min = 0.05, max = 1 } }, function()
+  for _ = 1, 200 do stator.await(plc:read_holding(0, 10)) end
+  print("end")
+  stator.await(stator.sleep(1e6))
+end)]],
+      links = '{ "plc": { "driver": "modbus_tcp", "simulate": "sim.lua" } }',
+      settings = '"tick_hz": 2',
+      files = { ["sim.lua"] = "return function() end" },
+    }
+    support.wait_for(cell, "end$", 20)
+    local _, _, _, _, _, ticks = cell:counts()
+    assert.is_true(ticks < 20, ticks .. " ticks for 200 requests")
+  end)
+
   it("serves mbpoll, which is libmodbus", function()
     local cell, port = server_cell [[return function(plc)
       for i = 0, 9 do plc.holding[i], plc.input[i], plc.coils[i], plc.discrete[i] = i * 11, i + 500, i % 2 == 0, i == 3 end
