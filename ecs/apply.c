@@ -318,7 +318,7 @@ static void prefetch_record(const ecs_world_t *world, ecs_id_t id) {
 static void run_batch(ecs_world_t *world, ecs__stream_t *stream, const ecs__batch_t *batch) {
     ecs_batch_result_t *result =
         ECS__PUSH(world->results, world->result_count, world->result_capacity);
-    *result = (ecs_batch_result_t){.owner = batch->owner, 0, 0};
+    *result = (ecs_batch_result_t){.owner = batch->owner};
     pass_t pass = {world, stream, result, ecs__cmd_first(stream, batch), batch->owner, 0, 0};
     ecs__pos_t pos = pass.start, ahead = pass.start;
     for (int i = 0; i < PREFETCH && ahead != batch->end; i++) {

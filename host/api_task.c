@@ -47,7 +47,8 @@ static int l_park(lua_State *L) {
                           "or another function of C calls, nor while a module loads");
     }
     if (task->cancel_ref != LUA_NOREF) {
-        if (++task->refusals >= MAX_REFUSALS) { return lua_yield(L, 0); } /* a loop that swallows */
+        task->pausing = ++task->refusals >= MAX_REFUSALS; /* a loop that swallows it */
+        if (task->pausing) { return lua_yield(L, 0); }
         lua_pushboolean(L, 0);
         rt_push_ref(rt_of(L), L, task->cancel_ref);
         return 2;
@@ -69,7 +70,7 @@ static int l_park(lua_State *L) {
 /* parking() -> whether the running task has asked to wait and is on its way out */
 static int l_parking(lua_State *L) {
     const task_t *task = rt_of(L)->current;
-    lua_pushboolean(L, task != NULL && (task->op != NULL || task->future != NULL));
+    lua_pushboolean(L, task != NULL && (task->op != NULL || task->future != NULL || task->pausing));
     return 1;
 }
 

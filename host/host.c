@@ -310,9 +310,11 @@ static void show_status(host_t *host) {
     if (boot_call(host, "status", 0, 1) != VM_OK) { return; }
     host_lateness(host, &p50, &p99);
     char text[400];
-    (void)snprintf(text, sizeof text, "tick %llu  late p50 %.0f us p99 %.0f us  tasks %u  %s",
-                   (unsigned long long)host->rt->tick, (double)p50 / 1e3, (double)p99 / 1e3,
-                   host->rt->task_alive, lua_tostring(L, -1) == NULL ? "" : lua_tostring(L, -1));
+    (void)snprintf(
+        text, sizeof text, "tick %llu (%llu skipped)  late p50 %.0f us p99 %.0f us  tasks %u  %s",
+        (unsigned long long)host->rt->tick, (unsigned long long)host->rt->stats.skipped_ticks,
+        (double)p50 / 1e3, (double)p99 / 1e3, host->rt->task_alive,
+        lua_tostring(L, -1) == NULL ? "" : lua_tostring(L, -1));
     lua_pop(L, 1);
     if (host->log.terminal) {
         log_status(&host->log, text);

@@ -117,10 +117,10 @@ struct task {
     lua_State *co;
     int co_ref;
     uint64_t order;
-    int arguments;      /* values on co's stack that the next resume passes */
-    op_t *op;           /* what it waits for: an operation, */
-    future_t *future;   /* or a future, */
-    bool wakes_at_once; /* or nothing: it is ready in the next round */
+    int arguments;    /* values on co's stack that the next resume passes */
+    op_t *op;         /* what it waits for: an operation, */
+    future_t *future; /* or a future, */
+    bool pausing;     /* or nothing: cancelled, and it asks again and again */
     task_t *next_waiter, *prev_waiter;
     int cancel_ref;    /* the error that every await raises; LUA_NOREF */
     op_t *unused;      /* operations it made and has not used */

@@ -138,9 +138,10 @@ static void after_park(rt_t *rt, task_t *task) {
     lua_State *L = rt->vm->L;
     task->state = TASK_PARKED;
     task->parked_ns = rt->now_ns;
-    if (task->wakes_at_once) {
-        task->wakes_at_once = false;
-        task_wake(rt, task, L, true, 0);
+    if (task->pausing) {
+        task->pausing = false;
+        rt_push_ref(rt, L, task->cancel_ref);
+        task_wake(rt, task, L, false, 1);
     } else if (task->future != NULL) {
         future_t *future = task->future;
         if (future->state == FUTURE_PENDING) {
@@ -153,13 +154,6 @@ static void after_park(rt_t *rt, task_t *task) {
         op_t *op = task->op;
         op->task = task;
         op_start(rt, op);
-    } else { /* cancelled, and asking again and again: the answer comes in the next round */
-        if (task->cancel_ref != LUA_NOREF) {
-            rt_push_ref(rt, L, task->cancel_ref);
-        } else {
-            lua_pushnil(L);
-        }
-        task_wake(rt, task, L, false, 1);
     }
 }
 
@@ -179,6 +173,7 @@ void task_resume(rt_t *rt, task_t *task) {
     task->state = TASK_RUNNING;
     task->slice++;
     task->refusals = 0;
+    task->pausing = false;
     task->op = NULL;
     task->future = NULL;
     (void)ecs_batch_begin(rt->world, RT_OWNER(OWNER_TASK, task_handle(task)));
@@ -186,6 +181,7 @@ void task_resume(rt_t *rt, task_t *task) {
     ecs_epoch_bump(rt->world);
     rt->current = NULL;
     if (rc == VM_E_ABANDONED) { return; }
+    if (task->pausing) { (void)ecs_batch_drop(rt->world); }
     if (rc != VM_E_LUA) { (void)ecs_batch_seal(rt->world, NULL); }
     if (rc == VM_YIELD) {
         after_park(rt, task);

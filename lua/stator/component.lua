@@ -386,8 +386,8 @@ end
 
 local CHECKED_CALLS, CHECK_EVERY = 200, 100
 
---- Whether a table has more keys than the n known ones that were found. Counting them costs 25 times
---- what recording does, so past its first calls a component checks one call in CHECK_EVERY; names
+--- Whether a table has more keys than the n known ones that were found. Counting them costs many
+--- times what recording does, so past its first calls a component checks one call in CHECK_EVERY; names
 --- written in a script's text were checked when it was loaded (stator.fieldcheck). Answers after how
 --- many calls to check again.
 local function verify(component, values, n)

@@ -26,7 +26,7 @@ int ecs_phase_set(ecs_world_t *world, int phase);
 int ecs_write_begin(ecs_world_t *world);
 void ecs_epoch_bump(ecs_world_t *world);
 ]]
--- luacheck: globals bench_scalars bench_step bench_lateness bench_echo
+-- luacheck: globals bench_task_bytes bench_scalars bench_step bench_lateness bench_echo
 local scalars, step, lateness, echo = bench_scalars, bench_step, bench_lateness, bench_echo
 local C = ffi.C
 local now = C.bench_now_ns
@@ -329,7 +329,7 @@ local function memory_row()
   end
   step(1)
   collectgarbage() collectgarbage()
-  local bytes = (collectgarbage "count" - before) * 1024 / n + 168 -- the C record of a task
+  local bytes = (collectgarbage "count" - before) * 1024 / n + bench_task_bytes
   row("bytes of a waiting task", "B", bytes, 696, 2)
   stop:settle(true)
   step(2)

@@ -238,6 +238,8 @@ int main(int count, char **words) {
     lua_setglobal(L, "bench_step");
     lua_pushcfunction(L, l_lateness);
     lua_setglobal(L, "bench_lateness");
+    lua_pushnumber(L, sizeof(task_t));
+    lua_setglobal(L, "bench_task_bytes");
     lua_pushcfunction(L, l_echo);
     lua_setglobal(L, "bench_echo");
     if (rc == HOST_EXIT_OK) {

@@ -79,6 +79,16 @@ end)]] },
     assert.matches("main.lua:3:", out)
   end)
 
+  it("is a fault with the policy `fault` when a tick comes a period late", function()
+    local path = support.scene { settings = '"late": "fault", "tick_hz": 500', scripts = { ["main.lua"] = [[
+local stator = require "stator"
+local n = 0
+stator.system("busy", { every = 0.1 }, function() for i = 1, 3e7 do n = (n + i) % 7 end end)]] } }
+    local out, code = support.shell(("timeout 20 %s run --ticks 4000 %s 2>&1"):format(support.binary, path))
+    assert.equal(1, code)
+    assert.matches("a tick was [%d.]+ ms late %(policy: fault%)\n.*stopping: late tick\n.*not in order", out)
+  end)
+
   it("happens on SIGTERM too", function()
     local path = support.scene { scripts = { ["main.lua"] = [[
 local stator = require "stator"
@@ -108,10 +118,11 @@ end)]] },
     local out = support.folder() .. "/out"
     local pid = support.folder() .. "/pid"
     os.execute(("(%s run %s & echo $! > %s; wait) 2>&1 | tee %s | head -5 > /dev/null &"):format(support.binary, path, pid, out))
+    local port
     for _ = 1, 100 do
       os.execute "sleep 0.05"
       local file = io.open(out)
-      local port = file and file:read("*a"):match("up: 127.0.0.1:(%d+)")
+      port = file and file:read("*a"):match("up: 127.0.0.1:(%d+)")
       if file then file:close() end
       if port then
         -- a client that sends many requests and leaves without reading: reset, then a broken pipe
@@ -126,6 +137,7 @@ time.sleep(0.3)
         break
       end
     end
+    assert.is_string(port, "the cell never came up")
     local process = support.read(pid):match("%d+")
     assert.equal(0, os.execute("kill -0 " .. process .. " 2>/dev/null"))
     os.execute("kill -TERM " .. process)

@@ -108,8 +108,11 @@ describe("the Modbus client", function()
       await(io:when(Io, { word = 1010, bit = true, wide = 1310742 }))
       print("inputs are there")
       cmd:set(io, Io, { out_bit = true, out_word = 77, out_f = 2.5 })
-      await(stator.sleep(0.3))
-      local c, h = await(plc:read_coils(8, 1)), await(plc:read_holding(50, 3))
+      local c, h
+      repeat
+        await(stator.sleep(0.01))
+        c, h = await(plc:read_coils(8, 1)), await(plc:read_holding(50, 3))
+      until c[8] and h[50] == 77 and h[51] == 0x4020
       print(c[8], h[50], ("%04x%04x"):format(h[51], h[52]))
       print("end")
     ]], {

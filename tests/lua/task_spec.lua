@@ -151,6 +151,48 @@ describe("coroutines in a script", function()
   end)
 end)
 
+describe("a task that swallows its cancellation", function()
+  after_each(support.finish)
+
+  it("pauses now and then, and what it records meanwhile is dropped", function()
+    local _, _, cell = with_counter("", [[
+stator.system("count", {}, function() end)]])
+    cell:eval [[
+      local task, core = require "stator.task", require "stator.core.task"
+      local N = require("stator.registry").components.N
+      local e = require("stator.entity").entity "e"
+      swallower = task.spawn({ name = "swallower", order = 0, quiet = true }, function()
+        for _ = 1, 1000 do
+          pcall(task.await, core.sleep(1000))
+          require("stator.command"):add(e, N, { writes = 1 })
+        end
+      end)]]
+    cell:advance(0.02)
+    local _, _, _, _, before = cell:counts()
+    cell:eval [[require("stator.task").cancel(swallower, "test")]]
+    cell:advance(0.05)
+    local tasks, _, _, _, after = cell:counts()
+    assert.equal(0, tasks)
+    assert.is_true(after - before >= 10) -- a pause a round, for every hundred refusals
+  end)
+end)
+
+describe("a script that ships", function()
+  after_each(support.finish)
+
+  it("heartbeat: counts in the tick, every period", function()
+    local cell = support.cell {
+      scene = [=[{ "scripts": [ { "file": "heartbeat.lua", "params": { "period_s": 0.1 } } ],
+        "entities": [ { "name": "e", "components": { "Heartbeat": { "count": 65534 } } } ] }]=],
+      scripts = {},
+    }
+    cell:advance(1.005)
+    -- 65534 and 11 beats: in the first tick, then every 0.1 s; it goes round at 65535
+    assert.equal(9, (cell:eval [[
+      return require("stator.entity").entity("e"):get(require("stator.registry").components.Heartbeat).count]]))
+  end)
+end)
+
 describe("errors", function()
   after_each(support.finish)
 

@@ -21,7 +21,13 @@ async def main():
         hr=block(lambda i: i * 2), ir=block(lambda i: i + 1000), zero_mode=True)
     server = asyncio.ensure_future(
         StartAsyncTcpServer(context=ModbusServerContext(slaves=store, single=True), address=("127.0.0.1", port)))
-    await asyncio.sleep(0.3)
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            break
+        except OSError:
+            await asyncio.sleep(0.01)
     print(port, flush=True)
     await asyncio.sleep(120)
     server.cancel()
