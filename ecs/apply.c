@@ -388,8 +388,8 @@ static void copy_row(ecs_world_t *world, const ecs__archetype_t *from, uint32_t 
     for (uint32_t i = 0; i < from->slot_count; i++) {
         const ecs__slot_t *slot = &from->slots[i], *there = ecs__slot(to, slot->component);
         if (slot->column == ECS__NONE || there == NULL) { continue; }
-        memcpy(world->memory.core + ecs__cell(target, there, to_at),
-               world->memory.core + ecs__cell(source, slot, from_at), slot->size_bytes);
+        memcpy(world->memory.maps.core + ecs__cell(target, there, to_at),
+               world->memory.maps.core + ecs__cell(source, slot, from_at), slot->size_bytes);
     }
 }
 
@@ -422,7 +422,7 @@ static void write_payloads(ecs_world_t *world, const ecs__stream_t *stream,
         if (!writes(cmd)) { continue; }
         const ecs__slot_t *slot = ecs__slot(archetype, cmd->component);
         if (slot == NULL || slot->column == ECS__NONE) { continue; }
-        write_value(world, cmd, world->memory.core + ecs__cell(chunk, slot, at));
+        write_value(world, cmd, world->memory.maps.core + ecs__cell(chunk, slot, at));
         chunk->changed[slot->column] = world->shared.tick;
     }
 }
@@ -465,7 +465,7 @@ static void prefetch_row(const ecs_world_t *world, ecs_id_t id) {
     for (uint32_t i = 0; i < archetype->slot_count && i < 4; i++) {
         const ecs__slot_t *slot = &archetype->slots[i];
         if (slot->column == ECS__NONE) { continue; }
-        __builtin_prefetch(world->memory.core + ecs__cell(chunk, slot, at), 1);
+        __builtin_prefetch(world->memory.maps.core + ecs__cell(chunk, slot, at), 1);
     }
 }
 
@@ -488,6 +488,7 @@ int ecs_apply(ecs_world_t *world) {
         int failed = fold(world, stream, &world->touched[i]);
         if (failed != ECS_OK) { rc = failed; }
     }
+    if (world->touched_count > 0) { ecs__views_stale(&world->memory.maps); }
     ecs__stream_clear(stream);
     ECS__LEAVE(world);
     return rc;

@@ -212,7 +212,7 @@ static ecs__chunk_t *chunk_new(ecs_world_t *world, const ecs__archetype_t *arche
 }
 
 static double *chunk_ids(const ecs_world_t *world, const ecs__chunk_t *chunk) {
-    return (double *)(void *)(world->memory.core + chunk->block_offset);
+    return (double *)(void *)(world->memory.maps.core + chunk->block_offset);
 }
 
 /* Replaces the first chunk by one with more rows. */
@@ -225,8 +225,8 @@ static int first_chunk_grow(ecs_world_t *world, ecs__archetype_t *archetype) {
     for (uint32_t i = 0; i < archetype->slot_count; i++) {
         const ecs__slot_t *slot = &archetype->slots[i];
         if (slot->column == ECS__NONE) { continue; }
-        memcpy(world->memory.core + ecs__cell(wide, slot, 0),
-               world->memory.core + ecs__cell(old, slot, 0), (size_t)old->count * slot->size_bytes);
+        memcpy(world->memory.maps.core + ecs__cell(wide, slot, 0),
+               world->memory.maps.core + ecs__cell(old, slot, 0), (size_t)old->count * slot->size_bytes);
         wide->changed[slot->column] = old->changed[slot->column];
         wide->added[slot->column] = old->added[slot->column];
     }
@@ -283,8 +283,8 @@ void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t r
         for (uint32_t i = 0; i < archetype->slot_count; i++) {
             const ecs__slot_t *slot = &archetype->slots[i];
             if (slot->column == ECS__NONE) { continue; }
-            memcpy(world->memory.core + ecs__cell(chunk, slot, at),
-                   world->memory.core + ecs__cell(last_chunk, slot, last_at), slot->size_bytes);
+            memcpy(world->memory.maps.core + ecs__cell(chunk, slot, at),
+                   world->memory.maps.core + ecs__cell(last_chunk, slot, last_at), slot->size_bytes);
             chunk->added[slot->column] = world->shared.tick;
             if (last_chunk->changed[slot->column] > chunk->changed[slot->column]) {
                 chunk->changed[slot->column] = last_chunk->changed[slot->column];

@@ -8,7 +8,7 @@ static int broken(ecs_world_t *world, const char *what, double where) {
 }
 
 static const double *ids_of(const ecs_world_t *world, const ecs__chunk_t *chunk) {
-    return (const double *)(const void *)(world->memory.core + chunk->block_offset);
+    return (const double *)(const void *)(world->memory.maps.core + chunk->block_offset);
 }
 
 static int check_chunk(ecs_world_t *world, const ecs__archetype_t *archetype, uint32_t chunk_at) {
@@ -137,7 +137,7 @@ static uint64_t mix_archetype(const ecs_world_t *world, const ecs__archetype_t *
         for (uint32_t i = 0; i < archetype->slot_count; i++) {
             const ecs__slot_t *slot = &archetype->slots[i];
             if (slot->column == ECS__NONE) { continue; }
-            hash = mix(hash, world->memory.core + ecs__cell(chunk, slot, 0),
+            hash = mix(hash, world->memory.maps.core + ecs__cell(chunk, slot, 0),
                        (size_t)chunk->count * slot->size_bytes);
         }
     }

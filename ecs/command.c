@@ -168,6 +168,12 @@ int ecs_batch_drop(ecs_world_t *world) {
     return rc;
 }
 
+bool ecs_batch_open(const ecs_world_t *world, uint64_t *owner) {
+    const ecs__stream_t *stream = &world->stream[world->recording];
+    *owner = stream->current.owner;
+    return stream->open;
+}
+
 uint32_t ecs_batch_count(const ecs_world_t *world) {
     return world->stream[world->recording].batch_count;
 }

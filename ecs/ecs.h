@@ -7,7 +7,7 @@
  * Storage: entities with the same components share an archetype; its rows lie in chunks of at
  * most 4096 rows or 256 KiB, one 64-byte aligned column per component. Chunks live on a memfd
  * that is mapped three times: read-write for the core, read-only for readers (the view), and once
- * more for writers. Only the first chunk of an archetype ever moves, while it grows.
+ * more for writers (the window). Only the first chunk of an archetype ever moves, while it grows.
  *
  * Thread: a world belongs to the thread that created it. Every call that changes entities or values
  * checks thread and phase, in every build, and answers ECS_E_THREAD or ECS_E_PHASE.
@@ -34,7 +34,8 @@
     X(ECS_E_CONFLICT, -8, "declared before with a different definition")                           \
     X(ECS_E_UNKNOWN, -9, "unknown name")                                                           \
     X(ECS_E_EXPECT, -10, "an expected value had changed")                                          \
-    X(ECS_E_EXISTS, -11, "name already taken")
+    X(ECS_E_EXISTS, -11, "name already taken")                                                     \
+    X(ECS_E_KERNEL, -12, "the kernel refuses what it did before")
 
 typedef enum {
 #define ECS_ERROR_ENUM(name, value, text) name = (value),
@@ -51,6 +52,7 @@ const char *ecs_error_text(int error);
 typedef struct {
     size_t reserve_bytes; /* address space and upper limit for component data; 0: 4 GiB */
     uint32_t chunk_rows;  /* most rows in a chunk, 16 to 4096; 0: 4096. Small ones are for tests */
+    uint32_t walls;       /* ECS_WALL_* to force; what the kernel cannot do is added */
 } ecs_options_t;
 
 /* What may happen now. The host moves a world through its phases; see docs/semantics.md. */
@@ -76,22 +78,65 @@ void ecs_epoch_bump(ecs_world_t *world);
 /* Not 0 while the owner thread is inside a core function that changes anything; a watchdog reads
  * it from its signal handler. */
 uint32_t ecs_in_core(const ecs_world_t *world);
-/* First and last byte of the read-only view, of the writers' window and of the core's own map. */
-typedef struct {
-    const char *view, *window, *core;
-    size_t bytes;
-} ecs_maps_t;
-ecs_maps_t ecs_maps(const ecs_world_t *world);
+/* Asks that `leave` is called once the owner thread leaves the core: at the end of the outermost
+ * function that changes anything. It is called once and need not return. NULL takes it back. For
+ * a signal handler on the owner thread. */
+void ecs_interrupt(ecs_world_t *world, void (*leave)(void *context), void *context);
 /* A hash of every entity, component value, name and parent, in iteration order. The same history
  * gives the same hash in every process. O(world). */
 uint64_t ecs_hash(const ecs_world_t *world);
 /* Walks every invariant; 0, or ECS_E_INVALID with ecs_last_error() saying which one broke. */
 int ecs_check(ecs_world_t *world);
 
+/* ---- walls -------------------------------------------------------------------------------- */
+
+/* Readers get references into the view, a read-only map; writers into the window. Both maps move
+ * to other addresses once references into them have gone stale: the window at the end of each
+ * write phase in which it was used, the view in ecs_views_expire. A stale access, a write to the
+ * view and an access past the end of the world are faults that ecs_fault_divert makes harmless. */
+
+enum {
+    ECS_WALL_NO_ROTATION = 1,   /* the maps stay: stale references are not caught */
+    ECS_WALL_PRIVATE_DIVERT = 2 /* the view is a private map: moving it costs more */
+};
+enum { ECS_POISON_BYTE = 0x7f }; /* what a stale read finds; a finite number as double or float */
+
+/* ECS_WALL_* in force: those asked for, those this kernel needs. */
+uint32_t ecs_walls(const ecs_world_t *world);
+
+/* To be called when what was handed out is stale, at the start of a round. Moves the view if
+ * references into it were handed out and something was written since it last moved. Owner thread.
+ * ECS_E_KERNEL, once: it cannot be moved any more, ecs_walls() says so from now on.
+ * Cost when it moves: 10 to 20 us, whatever the size of the world. */
+int ecs_views_expire(ecs_world_t *world);
+
+typedef enum {
+    ECS_FAULT_NONE,      /* not the world's memory */
+    ECS_FAULT_READ_ONLY, /* a write to the view */
+    ECS_FAULT_STALE,     /* a reference into the view from before it moved */
+    ECS_FAULT_CLOSED,    /* a writer's reference, used after its write phase */
+    ECS_FAULT_OUTSIDE    /* past the end of the world */
+} ecs_fault_t;
+
+/* For a handler of SIGSEGV and SIGBUS on the owner thread: puts a private page under the address, so
+ * that the access finishes there when the handler returns. The world stays as it was. */
+ecs_fault_t ecs_fault_divert(ecs_world_t *world, const void *address, bool write);
+/* Takes the private pages away. Returns how many there were. Owner thread. */
+uint32_t ecs_fault_settle(ecs_world_t *world);
+
+/* Where the maps are now, and between which addresses view and window move. */
+typedef struct {
+    const char *view, *window, *core;
+    size_t bytes;
+    const char *view_low, *view_high, *window_low, *window_high;
+    uint64_t moves; /* of the view */
+} ecs_maps_t;
+ecs_maps_t ecs_maps(const ecs_world_t *world);
+
 /* ---- schema ------------------------------------------------------------------------------- */
 
 /* Registers an enum of `count` member names with ordinals 0, 1, ...; the same declaration again
- * gives the same id. Setup phase. */
+ * gives the same id, in any phase. Setup phase. */
 int ecs_enum_register(ecs_world_t *world, const char *name, const char *const *members,
                       uint32_t count, uint32_t *out);
 /* Ordinal of a member, or ECS_E_UNKNOWN. */
@@ -102,8 +147,8 @@ const char *ecs_enum_name(const ecs_world_t *world, uint32_t enum_id);
 
 /* Registers a component from field declarations such as "double speed_rpm = 20", "bool running",
  * "char label[24]", "entity drive", "float joint[6]" or "Mode mode = auto" with Mode an enum.
- * Order is layout. No field at all makes a tag. The same declaration again gives the same id;
- * another one under the same name is ECS_E_CONFLICT. Setup phase. */
+ * Order is layout. No field at all makes a tag. The same declaration again gives the same id, in
+ * any phase; another one under the same name is ECS_E_CONFLICT. Setup phase. */
 int ecs_component_register(ecs_world_t *world, const char *name, const char *const *fields,
                            uint32_t count, uint32_t *out);
 int ecs_component_find(const ecs_world_t *world, const char *name, uint32_t *out);
@@ -132,8 +177,8 @@ typedef struct {
     uint32_t write_count, read_count, maybe_count, with_count, without_count;
 } ecs_query_desc_t;
 
-/* The query lives as long as the world. Its archetype list is kept current when archetypes
- * appear. Iteration order: archetypes by creation, rows by position. Any phase. */
+/* The query lives as long as the world; the same description again gives the same query. Its list of
+ * archetypes is kept current when such appear. Iteration order: archetypes by creation, rows by position. Any phase. */
 int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query_t **out);
 
 /* ---- batches ------------------------------------------------------------------------------- */
@@ -174,6 +219,8 @@ int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark);
 /* Forgets what the open batch holds: O(1), or one pass over it when it reserved ids; those are
  * retired one generation. */
 int ecs_batch_drop(ecs_world_t *world);
+/* Whether a batch is open; *owner is then whoever records. */
+bool ecs_batch_open(const ecs_world_t *world, uint64_t *owner);
 /* Batches that wait for an apply. */
 uint32_t ecs_batch_count(const ecs_world_t *world);
 
@@ -234,6 +281,8 @@ int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t own
 /* Stops watching; unknown ids are ignored. */
 void ecs_watch_remove(ecs_world_t *world, uint32_t watch);
 uint32_t ecs_watch_count(const ecs_world_t *world);
+/* Ends all watches and takes all cursors back: for when those who hold them are gone for good. */
+void ecs_readers_reset(ecs_world_t *world);
 /* Tests the watches whose rows may have changed since the last poll, in the order in which they
  * were added. Those that fired are gone afterwards. Results stay valid until the next poll. */
 const ecs_watch_result_t *ecs_watch_poll(ecs_world_t *world, uint32_t *count);

@@ -97,7 +97,7 @@ const ecs_shared_t *ecs_shared(const ecs_world_t *world);
 const char *ecs_last_error(const ecs_world_t *world);
 bool ecs_alive(const ecs_world_t *world, ecs_id_t id);
 bool ecs_has(const ecs_world_t *world, ecs_id_t id, uint32_t component);
-const void *ecs_view(const ecs_world_t *world, ecs_id_t id, uint32_t component);
+const void *ecs_view(ecs_world_t *world, ecs_id_t id, uint32_t component);
 ecs_id_t ecs_parent(const ecs_world_t *world, ecs_id_t id);
 ecs_id_t ecs_child_first(const ecs_world_t *world, ecs_id_t id);
 ecs_id_t ecs_child_next(const ecs_world_t *world, ecs_id_t id);

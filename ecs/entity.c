@@ -102,14 +102,15 @@ static uint64_t cell_offset(const ecs_world_t *world, ecs_id_t id, uint32_t comp
     return ecs__cell(chunk, slot, at);
 }
 
-const void *ecs_view(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
+const void *ecs_view(ecs_world_t *world, ecs_id_t id, uint32_t component) {
     uint64_t offset = cell_offset(world, id, component);
-    return offset == UINT64_MAX ? NULL : world->memory.view + offset;
+    world->memory.maps.view_out = true;
+    return offset == UINT64_MAX ? NULL : world->memory.maps.view.map + offset;
 }
 
 const char *ecs__cell_read(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
     uint64_t offset = cell_offset(world, id, component);
-    return offset == UINT64_MAX ? NULL : world->memory.core + offset;
+    return offset == UINT64_MAX ? NULL : world->memory.maps.core + offset;
 }
 
 int ecs_write_begin(ecs_world_t *world) {
@@ -130,7 +131,8 @@ void *ecs_write(ecs_world_t *world, ecs_id_t id, uint32_t component) {
     uint32_t at = 0;
     ecs__chunk_t *chunk = ecs__chunk_of(world->archetypes[record->archetype], record->row, &at);
     chunk->changed[slot->column] = world->shared.tick;
-    return world->memory.window + ecs__cell(chunk, slot, at);
+    ecs__window_open(&world->memory.maps);
+    return world->memory.maps.window.map + ecs__cell(chunk, slot, at);
 }
 
 ecs_id_t ecs_entity_next(const ecs_world_t *world, uint32_t *at) {

@@ -1,4 +1,4 @@
-/* What the files of the core share. Reading order: memory, schema, entity, archetype, hierarchy,
+/* What the files of the core share. Reading order: maps, memory, schema, entity, archetype, hierarchy,
  * query, command, apply, observe, check. */
 #ifndef ECS_INTERNAL_H
 #define ECS_INTERNAL_H
@@ -23,7 +23,53 @@ void *ecs__grow(void *array, uint32_t *capacity, size_t item_bytes);
 void *ecs__calloc(size_t count, size_t item_bytes);
 char *ecs__strdup(const char *text);
 
-/* ---- memory: the memfd, its three maps, and blocks in size classes of it ------------- */
+/* ---- maps: the memfd as the core, readers and writers see it --------------------------------- */
+
+enum { ECS__MAX_FIXES = 64 };
+
+/* Address ranges of one size, one of which holds the map. */
+typedef struct {
+    char *base, *map;
+    size_t slot_bytes;
+    uint32_t slots, at;
+    int protection;
+    bool is_private;
+    char *reserved;
+    size_t reserved_bytes;
+} ecs__ring_t;
+
+typedef struct {
+    char *page;
+    bool poison;
+} ecs__fix_t;
+
+typedef struct {
+    int fd; /* borrowed */
+    size_t bytes;
+    uint32_t walls; /* ECS_WALL_* in force */
+    int move_errno; /* why moving ended */
+    char *core;
+    ecs__ring_t view, window;
+    bool view_out;   /* readers got references since the view last moved, */
+    bool view_stale; /* and something was written after that */
+    bool window_out; /* writers got references in this write phase */
+    uint64_t moves;
+    ecs__fix_t fixes[ECS__MAX_FIXES];
+    uint32_t fix_count;
+} ecs__maps_t;
+
+int ecs__maps_init(ecs__maps_t *maps, int fd, size_t bytes, uint32_t walls);
+void ecs__maps_fini(ecs__maps_t *maps);
+/* After something was written. */
+static inline void ecs__views_stale(ecs__maps_t *maps) {
+    if (maps->view_out) { maps->view_stale = true; }
+}
+/* Before a reference into the window is handed out. */
+void ecs__window_open(ecs__maps_t *maps);
+/* At the end of a write phase. */
+void ecs__window_close(ecs_world_t *world);
+
+/* ---- memory: the memfd and blocks in size classes of it --------------------------------------- */
 
 enum { ECS__BLOCK_CLASSES = 128 };
 
@@ -37,11 +83,11 @@ typedef struct {
     size_t reserve_bytes;   /* size of each map */
     size_t committed_bytes; /* of the file */
     size_t used_bytes;      /* handed out from the front of the file */
-    char *core, *view, *window;
+    ecs__maps_t maps;
     ecs__free_list_t free[ECS__BLOCK_CLASSES];
 } ecs__memory_t;
 
-int ecs__memory_init(ecs__memory_t *memory, size_t reserve_bytes);
+int ecs__memory_init(ecs__memory_t *memory, size_t reserve_bytes, uint32_t walls);
 void ecs__memory_fini(ecs__memory_t *memory);
 /* A block of at least `bytes`, 64-byte aligned, not cleared. *got is its real size. */
 int ecs__block_alloc(ecs__memory_t *memory, size_t bytes, uint64_t *offset, size_t *got);
@@ -210,6 +256,8 @@ struct ecs_world {
     ecs_phase_t phase;
     pthread_t owner;
     volatile uint32_t in_core;
+    void (*volatile on_leave)(void *context); /* see ecs_interrupt */
+    void *volatile leave_context;
     char error[256];
     ecs__memory_t memory;
     uint32_t max_chunk_rows;
@@ -253,14 +301,20 @@ struct ecs_world {
     uint64_t poll_tick;
 };
 
+/* Around what must not be left half done: see ecs_interrupt. */
 #define ECS__ENTER(world) ((world)->in_core++)
-#define ECS__LEAVE(world) ((world)->in_core--)
+#define ECS__LEAVE(world) ecs__leave(world)
+void ecs__left(ecs_world_t *world);
 
 /* Notes the text of an error and returns its number. */
 int ecs__fail(ecs_world_t *world, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* 0, ECS_E_THREAD or ECS_E_PHASE. `phases` is a mask of 1 << ecs_phase_t. */
 int ecs__guard(ecs_world_t *world, uint32_t phases);
+
+static inline void ecs__leave(ecs_world_t *world) {
+    if (--world->in_core == 0 && world->on_leave != NULL) { ecs__left(world); }
+}
 
 static inline uint32_t ecs__index(ecs_id_t id) { return (uint32_t)(uint64_t)id; }
 static inline uint32_t ecs__generation(ecs_id_t id) { return (uint32_t)((uint64_t)id >> 32); }
@@ -320,6 +374,7 @@ static inline uint64_t ecs__cell(const ecs__chunk_t *chunk, const ecs__slot_t *s
 
 void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype);
 void ecs__query_fini(ecs_world_t *world);
+void ecs__cursors_reset(ecs_world_t *world);
 
 static inline ecs__cmd_t *ecs__cmd_at(const ecs__stream_t *stream, ecs__pos_t pos) {
     uint32_t at = pos - 1;

@@ -36,45 +36,18 @@ char *ecs__strdup(const char *text) {
     return memcpy(ecs__calloc(bytes, 1), text, bytes);
 }
 
-/* Maps the whole reserve past the end of the file, aligned to a GiB: such a map can later be moved
- * by one page table entry, whatever its size. */
-static char *map_reserve(int fd, size_t bytes, int protection) {
-    char *wide =
-        mmap(NULL, bytes + GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (wide == MAP_FAILED) { return NULL; }
-    char *at = wide + (GIB - (uintptr_t)wide % GIB) % GIB;
-    char *map = mmap(at, bytes, protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0);
-    if (map == MAP_FAILED) {
-        (void)munmap(wide, bytes + GIB);
-        return NULL;
-    }
-    if (at > wide) { (void)munmap(wide, (size_t)(at - wide)); }
-    if (at + bytes < wide + bytes + GIB) {
-        (void)munmap(at + bytes, (size_t)(wide + bytes + GIB - (at + bytes)));
-    }
-    return map;
-}
-
-int ecs__memory_init(ecs__memory_t *memory, size_t reserve_bytes) {
+int ecs__memory_init(ecs__memory_t *memory, size_t reserve_bytes, uint32_t walls) {
     *memory = (ecs__memory_t){.fd = -1};
     memory->reserve_bytes = ecs__align(reserve_bytes == 0 ? 4 * GIB : reserve_bytes, 4096);
     memory->fd = memfd_create("stator-world", MFD_CLOEXEC);
     if (memory->fd < 0) { return ECS_E_MEMORY; }
-    memory->core = map_reserve(memory->fd, memory->reserve_bytes, PROT_READ | PROT_WRITE);
-    memory->view = map_reserve(memory->fd, memory->reserve_bytes, PROT_READ);
-    memory->window = map_reserve(memory->fd, memory->reserve_bytes, PROT_READ | PROT_WRITE);
-    if (memory->core == NULL || memory->view == NULL || memory->window == NULL) {
-        ecs__memory_fini(memory);
-        return ECS_E_MEMORY;
-    }
-    return ECS_OK;
+    int rc = ecs__maps_init(&memory->maps, memory->fd, memory->reserve_bytes, walls);
+    if (rc != ECS_OK) { ecs__memory_fini(memory); }
+    return rc;
 }
 
 void ecs__memory_fini(ecs__memory_t *memory) {
-    char *maps[] = {memory->core, memory->view, memory->window};
-    for (size_t i = 0; i < 3; i++) {
-        if (maps[i] != NULL) { (void)munmap(maps[i], memory->reserve_bytes); }
-    }
+    ecs__maps_fini(&memory->maps);
     for (size_t i = 0; i < ECS__BLOCK_CLASSES; i++) {
         free(memory->free[i].offset);
     }

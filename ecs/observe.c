@@ -156,6 +156,14 @@ void ecs_watch_remove(ecs_world_t *world, uint32_t watch) {
             (world->watch_count - low) * sizeof *world->watches);
 }
 
+void ecs_readers_reset(ecs_world_t *world) {
+    for (uint32_t i = 0; i < world->watch_count; i++) {
+        free(world->watches[i].copy);
+    }
+    world->watch_count = 0;
+    ecs__cursors_reset(world);
+}
+
 uint32_t ecs_watch_count(const ecs_world_t *world) { return world->watch_count; }
 
 /* False when nothing can have changed for the watch since it was last tested. */

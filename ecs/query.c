@@ -1,5 +1,6 @@
 /* Queries keep the list of archetypes they match; cursors walk its chunks. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -42,6 +43,18 @@ static int check_terms(ecs_world_t *world, const uint32_t *components, uint32_t 
     return ECS_OK;
 }
 
+static bool same_terms(const uint32_t *a, uint32_t a_count, const uint32_t *b, uint32_t b_count) {
+    return a_count == b_count && memcmp(a, b, a_count * sizeof *a) == 0;
+}
+
+static bool same_desc(const ecs_query_desc_t *a, const ecs_query_desc_t *b) {
+    return same_terms(a->write, a->write_count, b->write, b->write_count) &&
+           same_terms(a->read, a->read_count, b->read, b->read_count) &&
+           same_terms(a->maybe, a->maybe_count, b->maybe, b->maybe_count) &&
+           same_terms(a->with, a->with_count, b->with, b->with_count) &&
+           same_terms(a->without, a->without_count, b->without, b->without_count);
+}
+
 static void add_columns(ecs_query_t *query, const uint32_t *components, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         query->columns[query->column_count++] = components[i];
@@ -61,6 +74,10 @@ int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query
     if (rc == ECS_OK) { rc = check_terms(world, desc->with, desc->with_count, false); }
     if (rc == ECS_OK) { rc = check_terms(world, desc->without, desc->without_count, false); }
     if (rc != ECS_OK) { return rc; }
+    for (uint32_t i = 0; i < world->query_count; i++) {
+        *out = world->queries[i];
+        if (same_desc(desc, &world->queries[i]->desc)) { return ECS_OK; }
+    }
     ecs_query_t *query = ecs__calloc(1, sizeof *query);
     query->world = world;
     query->desc = *desc;
@@ -73,6 +90,16 @@ int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query
     *ECS__PUSH(world->queries, world->query_count, world->query_capacity) = query;
     *out = query;
     return ECS_OK;
+}
+
+void ecs__cursors_reset(ecs_world_t *world) {
+    for (uint32_t i = 0; i < world->query_count; i++) {
+        ecs_query_t *query = world->queries[i];
+        query->free_cursor = NULL;
+        for (uint32_t j = 0; j < query->cursor_count; j++) {
+            ecs_cursor_close(query->cursors[j]);
+        }
+    }
 }
 
 void ecs__query_fini(ecs_world_t *world) {
@@ -135,7 +162,7 @@ static void fill_box(ecs_cursor_t *cursor, uint32_t k, const ecs__archetype_t *a
         return;
     }
     bool write = k < query->desc.write_count;
-    box->p = (write ? world->memory.window : world->memory.view) + ecs__cell(chunk, slot, 0);
+    box->p = (write ? world->memory.maps.window.map : world->memory.maps.view.map) + ecs__cell(chunk, slot, 0);
     box->changed = write ? &chunk->changed[slot->column] : NULL;
     if (write) {
         box->before = *box->changed;
@@ -156,7 +183,9 @@ bool ecs_cursor_next(ecs_cursor_t *cursor) {
             archetype->chunks[cursor->chunk_at]->count > 0) {
             ecs__chunk_t *chunk = archetype->chunks[cursor->chunk_at++];
             cursor->count = (int32_t)chunk->count;
-            cursor->ids = (const double *)(const void *)(world->memory.view + chunk->block_offset);
+            world->memory.maps.view_out = true;
+            if (query->desc.write_count > 0) { ecs__window_open(&world->memory.maps); }
+            cursor->ids = (const double *)(const void *)(world->memory.maps.view.map + chunk->block_offset);
             for (uint32_t k = 0; k < query->column_count; k++) {
                 fill_box(cursor, k, archetype, chunk);
             }

@@ -246,8 +246,8 @@ static bool same_component(const ecs__component_t *a, const ecs__component_t *b)
 
 int ecs_component_register(ecs_world_t *world, const char *name, const char *const *fields,
                            uint32_t count, uint32_t *out) {
-    int rc = ecs__guard(world, 1u << ECS_PHASE_SETUP);
-    if (rc != ECS_OK) { return rc; }
+    int rc = ECS_OK;
+    if (!pthread_equal(world->owner, pthread_self())) { return ECS_E_THREAD; }
     if (!is_name(name)) {
         return ecs__fail(world, ECS_E_INVALID, "\"%s\" is no component name", name);
     }
@@ -264,6 +264,7 @@ int ecs_component_register(ecs_world_t *world, const char *name, const char *con
         return same ? ECS_OK
                     : ecs__fail(world, ECS_E_CONFLICT, "declared before with other fields");
     }
+    if (rc == ECS_OK) { rc = ecs__guard(world, 1u << ECS_PHASE_SETUP); }
     if (rc == ECS_OK && world->component_count == ECS_MAX_COMPONENTS) {
         rc = ecs__fail(world, ECS_E_LIMIT, "more than %d components", (int)ECS_MAX_COMPONENTS);
     }
@@ -328,8 +329,7 @@ static bool same_enum(const ecs__enum_t *known, const char *const *members, uint
 
 int ecs_enum_register(ecs_world_t *world, const char *name, const char *const *members,
                       uint32_t count, uint32_t *out) {
-    int rc = ecs__guard(world, 1u << ECS_PHASE_SETUP);
-    if (rc != ECS_OK) { return rc; }
+    if (!pthread_equal(world->owner, pthread_self())) { return ECS_E_THREAD; }
     if (!is_name(name)) { return ecs__fail(world, ECS_E_INVALID, "\"%s\" is no enum name", name); }
     for (uint32_t i = 0; i < TYPE_COUNT; i++) {
         if (strcmp(TYPES[i].name, name) == 0) {
@@ -343,6 +343,8 @@ int ecs_enum_register(ecs_world_t *world, const char *name, const char *const *m
             return ecs__fail(world, ECS_E_CONFLICT, "declared before with other members");
         }
     }
+    int rc = ecs__guard(world, 1u << ECS_PHASE_SETUP);
+    if (rc != ECS_OK) { return rc; }
     for (uint32_t i = 0; i < count; i++) {
         if (!is_name(members[i])) {
             return ecs__fail(world, ECS_E_INVALID, "\"%s\" is no name for a member", members[i]);

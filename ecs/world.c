@@ -54,7 +54,7 @@ int ecs_world_create(ecs_world_t **out, const ecs_options_t *options) {
     world->free_head = world->free_tail = ECS__NONE;
     world->shared.epoch = 1;
     world->shared.tick = 1;
-    int rc = ecs__memory_init(&world->memory, chosen.reserve_bytes);
+    int rc = ecs__memory_init(&world->memory, chosen.reserve_bytes, chosen.walls);
     if (rc == ECS_OK) { rc = ecs__archetype_init(world); }
     if (rc != ECS_OK) {
         ecs_world_destroy(world);
@@ -83,6 +83,7 @@ int ecs_phase_set(ecs_world_t *world, ecs_phase_t phase) {
     if (phase == ECS_PHASE_SETUP && world->shared.alive > 0) {
         return ecs__fail(world, ECS_E_PHASE, "setup is over: the world has entities");
     }
+    if (phase != ECS_PHASE_WRITE) { ecs__window_close(world); }
     world->phase = phase;
     world->shared.writing = phase == ECS_PHASE_WRITE;
     return ECS_OK;
@@ -94,9 +95,15 @@ void ecs_epoch_bump(ecs_world_t *world) { world->shared.epoch++; }
 
 uint32_t ecs_in_core(const ecs_world_t *world) { return world->in_core; }
 
-ecs_maps_t ecs_maps(const ecs_world_t *world) {
-    const ecs__memory_t *memory = &world->memory;
-    return (ecs_maps_t){memory->view, memory->window, memory->core, memory->reserve_bytes};
+void ecs_interrupt(ecs_world_t *world, void (*leave)(void *context), void *context) {
+    world->leave_context = context;
+    world->on_leave = leave;
+}
+
+void ecs__left(ecs_world_t *world) {
+    void (*leave)(void *context) = world->on_leave;
+    world->on_leave = NULL;
+    leave(world->leave_context);
 }
 
 const ecs_shared_t *ecs_shared(const ecs_world_t *world) { return &world->shared; }

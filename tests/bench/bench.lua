@@ -17,7 +17,7 @@ void bench_plain(v3_t *pos, const v3_t *vel, double count, double dt);
 double bench_ecs_query(ecs_query_t *query, double dt);
 void bench_empty(double id);
 void *bench_slot(double id, double mask);
-double bench_get(const ecs_world_t *world, const double *ids, double count, double component);
+double bench_get(ecs_world_t *world, const double *ids, double count, double component);
 double bench_apply(ecs_world_t *world);
 double bench_spawn(ecs_world_t *world, const double *components, double count, double *ids);
 void bench_memcpy(char *to, const char *from, double rows, double bytes);
