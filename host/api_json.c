@@ -57,6 +57,6 @@ static int l_parse(lua_State *L) {
 int api_open_json(lua_State *L) {
     static const luaL_Reg functions[] = {{"parse", l_parse}, {NULL, NULL}};
     lua_newtable(L);
-    luaL_register(L, NULL, functions);
+    vm_register(L, functions);
     return 1;
 }

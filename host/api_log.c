@@ -17,6 +17,6 @@ static int l_event(lua_State *L) {
 int api_open_log(lua_State *L) {
     static const luaL_Reg functions[] = {{"event", l_event}, {NULL, NULL}};
     lua_newtable(L);
-    luaL_register(L, NULL, functions);
+    vm_register(L, functions);
     return 1;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "error.h"
 
 #define NS_PER_S 1e9
 
@@ -14,14 +15,21 @@ enum { MAX_REFUSALS = 100 };
 
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
-/* spawn(order_high, sequence, fn, ...) -> handle. order_high: phase << 26 | script << 14 |
- * position; it is ready in the next round. */
+/* spawn(order_high, sequence, owner or 0, fn, ...) -> handle. order_high: phase << 26 | script << 14
+ * | position; it is ready in the next round. */
 static int l_spawn(lua_State *L) {
+    rt_t *rt = rt_of(L);
     uint64_t high = (uint64_t)luaL_checknumber(L, 1), sequence = (uint64_t)luaL_checknumber(L, 2);
-    luaL_checktype(L, 3, LUA_TFUNCTION);
+    ecs_id_t owner = luaL_checknumber(L, 3);
+    luaL_checktype(L, 4, LUA_TFUNCTION);
     const task_t *task =
-        task_new(rt_of(L), L, lua_gettop(L) - 3, high << 36 | (sequence & 0xfffffffffull));
-    if (task == NULL) { return luaL_error(L, "more than %d tasks", (int)RT_MAX_TASKS); }
+        task_new(rt, L, lua_gettop(L) - 4, high << 36 | (sequence & 0xfffffffffull), owner);
+    if (task == NULL) {
+        char text[128];
+        (void)snprintf(text, sizeof text, "more than %u tasks (limits.tasks)", rt->max_tasks);
+        error_push(L, "limit", text);
+        return lua_error(L);
+    }
     lua_pushnumber(L, task_handle(task));
     return 1;
 }
@@ -347,6 +355,42 @@ static int l_share_cmd(lua_State *L) {
     return 0;
 }
 
+/* count_fault() -> how many there were, with this one */
+static int l_count_fault(lua_State *L) {
+    lua_pushnumber(L, (lua_Number)++rt_of(L)->stats.faults);
+    return 1;
+}
+
+/* faults() -> how many errors nobody handled, in all VMs */
+static int l_faults(lua_State *L) {
+    lua_pushnumber(L, (lua_Number)rt_of(L)->stats.faults);
+    return 1;
+}
+
+/* share_tasks(table): handle -> task with a name, for messages of the watchdog */
+static int l_share_tasks(lua_State *L) {
+    lua_settop(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "stator.tasks");
+    return 0;
+}
+
+/* fault_system(index): it does not run until a person has looked */
+static int l_fault_system(lua_State *L) {
+    rt_t *rt = rt_of(L);
+    uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
+    if (index < rt->system_count) { rt->systems[index].faulted = true; }
+    return 0;
+}
+
+/* skip_startup(): systems of that phase count as run; the world is not new */
+static int l_skip_startup(lua_State *L) {
+    rt_t *rt = rt_of(L);
+    for (uint32_t i = 0; i < rt->system_count; i++) {
+        if (rt->systems[i].phase == PHASE_STARTUP) { rt->systems[i].done = true; }
+    }
+    return 0;
+}
+
 /* now() -> seconds since the host started, the same all through a step */
 static int l_now(lua_State *L) {
     lua_pushnumber(L, (double)rt_of(L)->now_ns / NS_PER_S);
@@ -354,11 +398,13 @@ static int l_now(lua_State *L) {
 }
 
 int api_open_task(lua_State *L) {
+    /* hot, and nothing that they do can be left half done */
+    static const luaL_Reg leaves[] = {{"unwrap", l_unwrap}, {"parking", l_parking},
+                                      {"current", l_current}, {"is", l_is},
+                                      {"is_lua", l_is_lua},   {"now", l_now},
+                                      {NULL, NULL}};
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
                                          {"park", l_park},
-                                         {"unwrap", l_unwrap},
-                                         {"parking", l_parking},
-                                         {"current", l_current},
                                          {"set_cancel", l_set_cancel},
                                          {"interrupt", l_interrupt},
                                          {"state", l_state},
@@ -370,7 +416,6 @@ int api_open_task(lua_State *L) {
                                          {"commit", l_commit},
                                          {"watch", l_watch},
                                          {"operation", l_operation},
-                                         {"is", l_is},
                                          {"system", l_system},
                                          {"freeze_systems", l_freeze_systems},
                                          {"stop_systems", l_stop_systems},
@@ -381,12 +426,16 @@ int api_open_task(lua_State *L) {
                                          {"message_handler", l_message_handler},
                                          {"share_cmd", l_share_cmd},
                                          {"want_react", l_want_react},
-                                         {"is_lua", l_is_lua},
                                          {"error_metatable", l_error_metatable},
-                                         {"now", l_now},
+                                         {"count_fault", l_count_fault},
+                                         {"faults", l_faults},
+                                         {"share_tasks", l_share_tasks},
+                                         {"fault_system", l_fault_system},
+                                         {"skip_startup", l_skip_startup},
                                          {NULL, NULL}};
     lua_newtable(L);
-    luaL_register(L, NULL, functions);
+    luaL_register(L, NULL, leaves);
+    vm_register(L, functions);
     op_open(L);
     future_open(L);
     lua_setfield(L, -2, "future");

@@ -47,6 +47,57 @@ static int l_read(lua_State *L) {
     return 1;
 }
 
+/* connection:peek(n) -> operation -> all bytes that are there, once they are n; they stay there */
+static int l_peek(lua_State *L) {
+    tcp_conn_t *conn = check_conn(L);
+    double least = luaL_checknumber(L, 2);
+    if (!(least >= 1 && least <= TCP_BUFFER_BYTES)) {
+        return luaL_argerror(L, 2, "1 to 65536 bytes");
+    }
+    io_op(L, &TCP_PEEK, conn, least)->io.subject_ref = hold(L, 1);
+    return 1;
+}
+
+/* connection:skip(n): takes the first n of them away */
+static int l_skip(lua_State *L) {
+    tcp_conn_t *conn = check_conn(L);
+    double count = luaL_checknumber(L, 2);
+    if (!(count >= 0 && count <= TCP_BUFFER_BYTES)) {
+        return luaL_argerror(L, 2, "0 to 65536 bytes");
+    }
+    tcp_conn_skip(conn, (uint32_t)count);
+    tcp_conn_start_reading(conn);
+    return 0;
+}
+
+/* connection:keep(name): it outlives its VM; kept(name) of the next one answers it */
+static int l_keep(lua_State *L) {
+    tcp_conn_t *conn = check_conn(L);
+    (void)snprintf(conn->kept, sizeof conn->kept, "%s", luaL_checkstring(L, 2));
+    return 0;
+}
+
+/* connection:note(a, b) -> a, b: two numbers that stay with it; sets those that are given */
+static int l_note(lua_State *L) {
+    tcp_conn_t *conn = check_conn(L);
+    for (int i = 0; i < TCP_NOTES; i++) {
+        if (!lua_isnoneornil(L, 2 + i)) { conn->note[i] = luaL_checknumber(L, 2 + i); }
+        lua_pushnumber(L, conn->note[i]);
+    }
+    return TCP_NOTES;
+}
+
+/* kept(name) -> connection, or nil */
+static int l_kept(lua_State *L) {
+    tcp_conn_t *conn = tcp_conn_find(rt_of(L), luaL_checkstring(L, 1));
+    if (conn == NULL) { return 0; }
+    tcp_conn_t **box = lua_newuserdata(L, sizeof *box);
+    *box = conn;
+    luaL_getmetatable(L, TCP_CONN_CLASS);
+    lua_setmetatable(L, -2);
+    return 1;
+}
+
 /* connection:write(data) -> operation that ends when the system has taken all of it */
 static int l_write(lua_State *L) {
     tcp_conn_t *conn = check_conn(L);
@@ -78,7 +129,7 @@ static int l_send(lua_State *L) {
     }
     lua_pushnil(L);
     if (error == UV_EBUSY) {
-        tcp_push_error(L, "busy", "the connection still sends what came before");
+        error_push(L, "busy", "the connection still sends what came before");
     } else {
         tcp_push_uv_error(L, error);
     }
@@ -161,23 +212,24 @@ static int listener_gc(lua_State *L) {
 static void make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc) {
     (void)luaL_newmetatable(L, name);
     lua_newtable(L);
-    luaL_register(L, NULL, methods);
+    vm_register(L, methods);
     lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, gc);
+    vm_push_function(L, gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
 }
 
 int api_open_tcp(lua_State *L) {
     static const luaL_Reg conn[] = {
-        {"read", l_read}, {"write", l_write}, {"close", l_close}, {"send", l_send}, {NULL, NULL}};
+        {"read", l_read}, {"peek", l_peek}, {"skip", l_skip}, {"write", l_write}, {"send", l_send},
+        {"keep", l_keep}, {"note", l_note}, {"close", l_close}, {NULL, NULL}};
     static const luaL_Reg listener[] = {
         {"accept", l_accept}, {"port", l_port}, {"close", l_listener_close}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
-        {"connect", l_connect}, {"listen", l_listen}, {NULL, NULL}};
+        {"connect", l_connect}, {"listen", l_listen}, {"kept", l_kept}, {NULL, NULL}};
     make_class(L, TCP_CONN_CLASS, conn, conn_gc);
     make_class(L, TCP_LISTENER_CLASS, listener, listener_gc);
     lua_newtable(L);
-    luaL_register(L, NULL, functions);
+    vm_register(L, functions);
     return 1;
 }

@@ -147,14 +147,13 @@ static int l_begin(lua_State *L) {
 
 static int l_seal(lua_State *L) {
     bool sealed = false;
-    int rc = ecs_batch_seal(world_of(L), &sealed);
-    if (rc != ECS_OK) { return luaL_error(L, "%s", ecs_last_error(world_of(L))); }
+    rt_batch_end(rt_of(L), &sealed);
     lua_pushboolean(L, sealed);
     return 1;
 }
 
 static int l_drop(lua_State *L) {
-    (void)ecs_batch_drop(world_of(L));
+    rt_batch_drop(rt_of(L));
     return 0;
 }
 
@@ -168,8 +167,14 @@ static int l_mark(lua_State *L) {
 
 static int l_rollback(lua_State *L) {
     ecs_mark_t mark = {(uint64_t)luaL_optnumber(L, 1, 0), (uint32_t)luaL_optnumber(L, 2, 0)};
-    (void)ecs_batch_rollback(world_of(L), mark);
+    rt_batch_rollback(rt_of(L), mark);
     return 0;
+}
+
+/* tainted() -> whether the slice has made a stray access: its batch will be dropped */
+static int l_tainted(lua_State *L) {
+    lua_pushboolean(L, rt_of(L)->guard->tainted);
+    return 1;
 }
 
 /* flags("strict" | "warn" | "ignore") for the commands recorded from now on in the open batch */
@@ -256,6 +261,7 @@ int api_open_world(lua_State *L) {
                                          {"drop", l_drop},
                                          {"mark", l_mark},
                                          {"rollback", l_rollback},
+                                         {"tainted", l_tainted},
                                          {"flags", l_flags},
                                          {"phase", l_phase},
                                          {"apply_scene", l_apply_scene},
@@ -265,6 +271,6 @@ int api_open_world(lua_State *L) {
                                          {"check", l_check},
                                          {NULL, NULL}};
     lua_newtable(L);
-    luaL_register(L, NULL, functions);
+    vm_register(L, functions);
     return 1;
 }

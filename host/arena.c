@@ -6,6 +6,7 @@
 
 enum { SMALL_MAX_BYTES = 2048, SLAB_BYTES = 65536 };
 #define KEEP_MAX_BYTES ((size_t)1 << 20)
+#define GRACE_BYTES ((size_t)4 << 20) /* beyond the limit, once it was reached */
 
 int arena_init(arena_t *arena, size_t reserve_bytes) {
     *arena = (arena_t){.reserve_bytes = reserve_bytes};
@@ -52,8 +53,17 @@ static void push(void **list, void *block) {
     *list = block;
 }
 
+static bool within_limit(arena_t *arena, size_t bytes) {
+    if (!arena->strict || arena->limit_bytes == 0) { return true; }
+    size_t limit = arena->limit_bytes + (arena->refused ? GRACE_BYTES : 0);
+    if (arena->used_bytes + bytes <= limit) { return true; }
+    arena->refused = true;
+    return false;
+}
+
 static void *allocate(arena_t *arena, size_t bytes) {
     void *block = NULL;
+    if (!within_limit(arena, bytes)) { return NULL; }
     if (bytes <= SMALL_MAX_BYTES) {
         size_t rounded = (bytes + 15) & ~(size_t)15;
         block = pop(&arena->small[rounded / 16 - 1]);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 typedef struct {
     bool is_virtual;
@@ -20,5 +21,8 @@ void clock_advance_to(stator_clock_t *clock, uint64_t at_ns);
 /* Wall-clock time for the log, as "2026-01-31T23:59:59.123Z" (25 bytes with the 0). Virtual
  * clocks count from 1970. */
 void clock_wall_text(const stator_clock_t *clock, char *out, unsigned bytes);
+
+/* Reads a clock of the system in ns: for the watchdog, which goes by real time always. Any thread. */
+uint64_t clock_read_ns(clockid_t id);
 
 #endif

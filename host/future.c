@@ -209,10 +209,10 @@ void future_open(lua_State *L) {
         {"tell", l_tell},     {"abort", l_abort}, {NULL, NULL}};
     lua_newtable(L);
     lua_newtable(L);
-    luaL_register(L, NULL, methods);
+    vm_register(L, methods);
     lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, l_gc);
+    vm_push_function(L, l_gc);
     lua_setfield(L, -2, "__gc");
     rt_of(L)->future_metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushcfunction(L, l_new);
+    vm_push_function(L, l_new);
 }

@@ -16,6 +16,13 @@
 #define IDLE_COLLECT_NS ((uint64_t)100000)
 #define IDLE_SLACK_NS ((uint64_t)200000)
 enum { BURST_MAX_TICKS = 10 };
+/* VMs lost within so long of each other are lost in a row */
+#define LOSS_WINDOW_NS (10 * NS_PER_S)
+#define SLICE_SOFT_NS ((uint64_t)2000000)
+#define SLICE_HARD_NS ((uint64_t)20000000)
+enum { HEAP_DEFAULT_MB = 256, MAX_LOSSES = 3 };
+/* times the limits of a slice, for the host's own work: loading a scene, and all else */
+enum { LOAD_PATIENCE = 250, CALL_PATIENCE = 25 };
 
 /* ---- calls into stator.boot -------------------------------------------------------------------
  */
@@ -23,11 +30,16 @@ enum { BURST_MAX_TICKS = 10 };
 /* Calls boot[name] with the `arguments` on top of the stack. */
 static int boot_call(host_t *host, const char *name, int arguments, int results) {
     lua_State *L = host->vm.L;
+    if (host->vm.dead) { return VM_E_ABANDONED; }
     lua_rawgeti(L, LUA_REGISTRYINDEX, host->boot_ref);
     lua_getfield(L, -1, name);
     lua_remove(L, -2);
     lua_insert(L, -arguments - 1);
+    bool loads = strcmp(name, "load") == 0 || strcmp(name, "restore") == 0;
+    host->vm.patience = loads ? LOAD_PATIENCE : CALL_PATIENCE;
     int rc = vm_call(&host->vm, arguments, results);
+    host->vm.patience = 1;
+    if (rc == VM_E_ABANDONED) { rt_note_lost(host->rt); }
     if (rc == VM_E_LUA) {
         const char *text = lua_tostring(L, -1);
         log_printf(&host->log, LOG_ERROR, NULL, "%s: %s", name, text == NULL ? "error" : text);
@@ -40,13 +52,38 @@ static int load_boot(host_t *host) {
     lua_State *L = host->vm.L;
     lua_getglobal(L, "require");
     lua_pushliteral(L, "stator.boot");
-    if (vm_call(&host->vm, 1, 1) != VM_OK) {
+    host->vm.patience = LOAD_PATIENCE;
+    int rc = vm_call(&host->vm, 1, 1);
+    host->vm.patience = 1;
+    if (rc == VM_E_ABANDONED) { return HOST_EXIT_FAULT; }
+    if (rc != VM_OK) {
         log_printf(&host->log, LOG_ERROR, NULL, "%s", lua_tostring(L, -1));
         lua_pop(L, 1);
         return HOST_EXIT_FAULT;
     }
     host->boot_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return HOST_EXIT_OK;
+}
+
+/* ---- the VM -----------------------------------------------------------------------------------
+ */
+
+static int vm_up(host_t *host) {
+    if (vm_init(&host->vm, &host->loop.uv, &host->clock) != 0) { return HOST_EXIT_FAULT; }
+    rt_attach(host->rt, &host->vm);
+    guard_watch(&host->guard, &host->vm);
+    api_open(host->rt);
+    int rc = load_boot(host);
+    host->vm.arena.limit_bytes = host->heap_limit_bytes;
+    return rc;
+}
+
+/* Gives a dead VM back. */
+static void vm_down(host_t *host) {
+    guard_watch(&host->guard, NULL);
+    rt_detach(host->rt);
+    vm_discard(&host->vm);
+    host->boot_ref = LUA_NOREF;
 }
 
 static void push_options(host_t *host) {
@@ -79,6 +116,17 @@ static bool text_field_is(lua_State *L, const char *name, const char *text) {
     return same;
 }
 
+static void read_limits(host_t *host) {
+    lua_State *L = host->vm.L;
+    guard_set_limits(&host->guard,
+                     (uint64_t)(number_field(L, "slice_soft_ms", (double)SLICE_SOFT_NS / 1e6) * 1e6),
+                     (uint64_t)(number_field(L, "slice_ms", (double)SLICE_HARD_NS / 1e6) * 1e6));
+    host->heap_limit_bytes = (size_t)number_field(L, "heap_mb", HEAP_DEFAULT_MB) << 20;
+    host->vm.arena.limit_bytes = host->heap_limit_bytes;
+    host->rt->max_tasks = (uint32_t)number_field(L, "tasks", RT_MAX_TASKS);
+    host->max_losses = (uint32_t)number_field(L, "lost_vms", MAX_LOSSES);
+}
+
 /* boot.load answers the cell's settings, or nothing when it has told what is wrong. */
 int host_load(host_t *host) {
     lua_State *L = host->vm.L;
@@ -94,6 +142,7 @@ int host_load(host_t *host) {
                  : text_field_is(L, "late", "fault") ? LATE_FAULT
                                                      : LATE_SKIP;
     host->guard_ns = (uint64_t)(number_field(L, "guard_us", 0) * 1000);
+    read_limits(host);
     lua_pop(L, 1);
     host->next_tick_ns = clock_now_ns(&host->clock) + host->period_ns;
     return HOST_EXIT_OK;
@@ -139,33 +188,119 @@ static void close_signals(host_t *host) {
 }
 
 int host_init(host_t *host, const host_opts_t *opts) {
-    *host = (host_t){.opts = *opts, .boot_ref = LUA_NOREF};
+    ecs_options_t world = {.walls = opts->walls};
+    guard_limits_t limits = {.soft_ns = SLICE_SOFT_NS,
+                             .hard_ns = SLICE_HARD_NS,
+                             .patience = opts->patience == 0 ? 1 : opts->patience};
+    *host = (host_t){.opts = *opts, .boot_ref = LUA_NOREF, .max_losses = MAX_LOSSES};
     clock_init(&host->clock, opts->is_virtual);
     log_init(&host->log, &host->clock);
     host->log.format = opts->log_format;
     host->log.level = opts->log_level;
+    keep_init(&host->keep);
     host->rt = calloc(1, sizeof *host->rt);
     if (host->rt == NULL || loop_init(&host->loop, &host->clock) != 0) { return HOST_EXIT_FAULT; }
-    if (vm_init(&host->vm, &host->loop.uv, &host->clock) != 0) { return HOST_EXIT_FAULT; }
-    if (ecs_world_create(&host->world, NULL) != ECS_OK) { return HOST_EXIT_FAULT; }
-    rt_init(host->rt, &host->vm, host->world, &host->loop, &host->log);
-    api_open(host->rt);
-    return load_boot(host);
+    if (ecs_world_create(&host->world, &world) != ECS_OK) { return HOST_EXIT_FAULT; }
+    rt_init(host->rt, host->world, &host->loop, &host->log);
+    host->rt->keep = &host->keep;
+    host->rt->guard = &host->guard;
+    if (guard_start(&host->guard, host->world, &host->log, &limits) != 0) {
+        log_printf(&host->log, LOG_ERROR, NULL, "the watchdog's thread cannot be started");
+        return HOST_EXIT_FAULT;
+    }
+    host->guard.who = task_who;
+    host->guard.who_context = host->rt;
+    if ((ecs_walls(host->world) & ~opts->walls) != 0) {
+        log_printf(&host->log, LOG_WARN, NULL, "this kernel %s",
+                   (ecs_walls(host->world) & ECS_WALL_NO_ROTATION) != 0
+                       ? "cannot move maps: stale views are not caught"
+                       : "cannot map single pages privately: moving the view costs more");
+    }
+    return vm_up(host);
 }
 
 void host_fini(host_t *host) {
     close_signals(host);
     bool had_vm = host->vm.L != NULL;
-    if (had_vm) { rt_drain(host->rt); }
+    if (had_vm && !host->vm.dead) { rt_drain(host->rt); }
+    if (host->vm.dead) { vm_down(host); }
     vm_fini(&host->vm); /* closes what scripts had open */
+    if (host->guard.world != NULL) { guard_watch(&host->guard, NULL); }
     int left = loop_fini(&host->loop);
     if (left > 0 && had_vm && !host->opts.check_only) {
         log_printf(&host->log, LOG_DEBUG, NULL, "%d handles were open at the end", left);
     }
     log_flush(&host->log);
-    if (had_vm) { rt_fini(host->rt); }
+    if (host->rt != NULL) { rt_fini(host->rt); }
+    guard_stop(&host->guard);
     free(host->rt);
+    keep_fini(&host->keep);
     ecs_world_destroy(host->world);
+}
+
+/* ---- a lost VM ----------------------------------------------------------------------------------
+ */
+
+static void set_text(lua_State *L, const char *name, const char *text) {
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+/* What boot.restore is told. */
+static void push_lost(host_t *host, const rt_lost_t *lost) {
+    static const char *const kinds[] = {"host", "task", "system", "observer"};
+    lua_State *L = host->vm.L;
+    lua_newtable(L);
+    set_text(L, "kind", kinds[lost->kind]);
+    set_text(L, "name", lost->name);
+    set_text(L, "place", lost->place);
+    set_text(L, "why", lost->why);
+    lua_pushnumber(L, (lua_Number)lost->order);
+    lua_setfield(L, -2, "order");
+    lua_pushnumber(L, lost->owner);
+    lua_setfield(L, -2, "owner");
+}
+
+/* A fresh VM with the scripts as they were; in quarantine they are loaded and nothing of them runs. */
+static bool restore(host_t *host, const rt_lost_t *lost, bool quarantine) {
+    vm_down(host);
+    if (vm_up(host) != HOST_EXIT_OK) { return false; }
+    push_options(host);
+    push_lost(host, lost);
+    lua_pushboolean(host->vm.L, quarantine);
+    if (boot_call(host, "restore", 3, 1) != VM_OK) { return false; }
+    bool ok = lua_toboolean(host->vm.L, -1) == 1;
+    lua_pop(host->vm.L, 1);
+    return ok;
+}
+
+static void replace_vm(host_t *host) {
+    rt_lost_t lost = host->rt->lost;
+    uint64_t now = clock_now_ns(&host->clock);
+    bool in_row = host->losses > 0 && now - host->loss_ns <= LOSS_WINDOW_NS;
+    host->losses = in_row ? host->losses + 1 : 1;
+    host->loss_ns = now;
+    host->rt->stats.lost_vms++;
+    bool stopping = host->stop_deadline_ns != 0;
+    bool quarantine = stopping || host->losses >= host->max_losses;
+    log_printf(&host->log, LOG_ERROR, "watchdog",
+               "the scripts' VM is given up: %s%s%s; world and links stay, scripts start again",
+               lost.why, lost.place[0] != '\0' ? ", last seen at " : "", lost.place);
+    if (!restore(host, &lost, quarantine) && !restore(host, &lost, true)) {
+        log_printf(&host->log, LOG_ERROR, "watchdog", "no VM can be made any more: the cell ends");
+        host->stopped = host->faulted = true;
+        return;
+    }
+    if (quarantine && !stopping) {
+        log_printf(&host->log, LOG_ERROR, "watchdog",
+                   "FAULTED: %u VMs lost in a row. Links stay up, no script runs. Mend the script "
+                   "and start the cell again",
+                   host->losses);
+    }
+    if (stopping) {
+        host->stop_deadline_ns = 0;
+        host_stop(host, "signal");
+    }
 }
 
 /* ---- ticks ----------------------------------------------------------------------------------- */
@@ -243,7 +378,13 @@ static void wait_for_work(host_t *host, uint64_t now_ns) {
         uint64_t wake = rt_next_wake_ns(host->rt);
         if (wake < deadline) { deadline = wake; }
     }
-    if (deadline > now_ns + IDLE_SLACK_NS) { vm_collect_idle(&host->vm, IDLE_COLLECT_NS); }
+    if (deadline > now_ns + IDLE_SLACK_NS) {
+        vm_collect_idle(&host->vm, IDLE_COLLECT_NS);
+        if (host->vm.dead) {
+            rt_note_lost(host->rt);
+            return;
+        }
+    }
     loop_poll(&host->loop);
     bool came = host->react_now && !blocked && rt_has_work(host->rt);
     if (!came) { loop_wait(&host->loop, deadline); }
@@ -251,6 +392,10 @@ static void wait_for_work(host_t *host, uint64_t now_ns) {
 
 void host_turn(host_t *host) {
     uint64_t now_ns = clock_now_ns(&host->clock);
+    if (host->vm.dead) {
+        replace_vm(host);
+        return;
+    }
     if (now_ns >= host->next_tick_ns) {
         loop_poll(&host->loop);
         run_tick(host, clock_now_ns(&host->clock));
@@ -260,8 +405,12 @@ void host_turn(host_t *host) {
 }
 
 void host_run_until(host_t *host, uint64_t at_ns) {
-    while (!host->vm.dead && clock_now_ns(&host->clock) <= at_ns) {
+    while (!host->stopped && clock_now_ns(&host->clock) <= at_ns) {
         uint64_t wake = rt_next_wake_ns(host->rt);
+        if (host->vm.dead) {
+            host_turn(host);
+            continue;
+        }
         bool later = host->next_tick_ns > at_ns && (!host->react_now || wake > at_ns);
         if (host->clock.is_virtual && later && !rt_has_work(host->rt)) {
             loop_poll(&host->loop);
@@ -279,6 +428,7 @@ void host_run_until(host_t *host, uint64_t at_ns) {
 void host_stop(host_t *host, const char *reason) {
     if (host->stop_deadline_ns != 0) { return; }
     lua_State *L = host->vm.L;
+    if (host->vm.dead) { return; } /* the next turn brings another, and we are asked again */
     host->stop_deadline_ns = clock_now_ns(&host->clock) + STOP_DEFAULT_NS;
     (void)ecs_phase_set(host->world, ECS_PHASE_IDLE);
     lua_pushstring(L, reason);
@@ -293,6 +443,7 @@ void host_stop(host_t *host, const char *reason) {
 
 static void finish_stop(host_t *host) {
     uint64_t now = clock_now_ns(&host->clock);
+    if (host->vm.dead) { return; }
     if (host->rt->task_alive == 0) {
         host->stopped = true;
     } else if (now >= host->stop_deadline_ns || host->signals > 1) {
@@ -304,7 +455,7 @@ static void finish_stop(host_t *host) {
 
 static void show_status(host_t *host) {
     uint64_t now = clock_now_ns(&host->clock), p50 = 0, p99 = 0;
-    if (now < host->next_status_ns) { return; }
+    if (now < host->next_status_ns || host->vm.dead) { return; }
     lua_State *L = host->vm.L;
     host->next_status_ns = now + (host->log.terminal ? STATUS_TERMINAL_NS : STATUS_LOG_NS);
     if (boot_call(host, "status", 0, 1) != VM_OK) { return; }
@@ -330,7 +481,6 @@ int host_run(host_t *host) {
     host->next_status_ns = clock_now_ns(&host->clock) + (host->log.terminal ? 0 : STATUS_LOG_NS);
     while (!host->stopped) {
         host_turn(host);
-        if (host->vm.dead) { return HOST_EXIT_FAULT; }
         if (host->signals > 0) { host_stop(host, "signal"); }
         if (host->opts.max_ticks > 0 && host->rt->tick >= host->opts.max_ticks) {
             host_stop(host, "tick limit");
@@ -339,6 +489,7 @@ int host_run(host_t *host) {
         show_status(host);
     }
     if (host->log.terminal) { (void)fputc('\n', stdout); }
+    if (host->vm.dead) { return HOST_EXIT_FAULT; }
     lua_State *L = host->vm.L;
     lua_pushboolean(L, host->faulted);
     if (boot_call(host, "summary", 1, 1) == VM_OK) {

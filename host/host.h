@@ -1,5 +1,5 @@
-/* The composition root: owns clock, log, loop, world, VM and runtime; brings them up and takes them
- * down in order; runs the ticks. */
+/* The composition root: owns clock, log, loop, world, guard, VM and runtime; brings them up and takes
+ * them down in order; runs the ticks; replaces a VM that was lost. */
 #ifndef HOST_H
 #define HOST_H
 
@@ -17,6 +17,8 @@ typedef struct {
     log_level_t log_level;
     const char *sets[HOST_MAX_SETS]; /* "key=value", override the scene's params */
     int set_count;
+    uint32_t walls;    /* ECS_WALL_* to force */
+    uint32_t patience; /* times the watchdog's limits; 0: 1 */
 } host_opts_t;
 
 typedef enum { LATE_SKIP, LATE_BURST, LATE_FAULT } late_policy_t;
@@ -29,7 +31,12 @@ typedef struct {
     vm_t vm;
     ecs_world_t *world;
     rt_t *rt;
+    guard_t guard;
+    keep_t keep;
     int boot_ref; /* the module stator.boot */
+    size_t heap_limit_bytes;
+    uint32_t losses, max_losses; /* VMs lost in a row; at so many the scripts stay stopped */
+    uint64_t loss_ns;            /* when the last one was */
     uint64_t period_ns, next_tick_ns;
     bool react_now; /* react = "immediate" */
     late_policy_t late;

@@ -21,6 +21,8 @@ typedef struct {
 /* Receives each finished line without its newline. */
 typedef void (*log_sink_t)(void *context, const char *line);
 
+enum { LOG_KEPT_LINES = 12, LOG_KEPT_BYTES = 256 };
+
 typedef struct {
     const stator_clock_t *clock;
     log_format_t format;
@@ -33,6 +35,8 @@ typedef struct {
     uint64_t last_ns;
     bool status_shown; /* a status line stands on the terminal */
     bool terminal;
+    char kept[LOG_KEPT_LINES][LOG_KEPT_BYTES]; /* ring of the last lines, for a crash report */
+    unsigned kept_count;
 } log_t;
 
 /* Writes to standard output; another `sink` may replace it. */

@@ -23,6 +23,7 @@ static const char USAGE[] =
     "  --log text|json       how events are written (default: text)\n"
     "  --log-level LEVEL     debug, info, warn or error (default: info)\n"
     "  --virtual             virtual time: no waiting; without links the same run every time\n"
+    "  --walls LIST          force what a kernel may need: no-rotation, private-divert\n"
     "\n"
     "exit codes: 0 ended in order, 1 fault, 2 wrong usage, 3 scene or script invalid\n"
     "stator is not a safety function: emergency stops and gates belong to the safety controller.\n";
@@ -32,6 +33,25 @@ static int usage_error(const char *what, const char *value) {
                   value != NULL ? value : "");
     (void)fprintf(stderr, "try: stator --help\n");
     return HOST_EXIT_USAGE;
+}
+
+static int take_walls(host_opts_t *opts, const char *list) {
+    static const char *const names[] = {"no-rotation", "private-divert"};
+    static const uint32_t walls[] = {ECS_WALL_NO_ROTATION, ECS_WALL_PRIVATE_DIVERT};
+    while (*list != '\0') {
+        size_t length = strcspn(list, ",");
+        uint32_t found = 0;
+        for (size_t i = 0; i < 2; i++) {
+            bool same = strlen(names[i]) == length && strncmp(list, names[i], length) == 0;
+            found |= same ? walls[i] : 0;
+        }
+        if (found == 0) {
+            return usage_error("--walls expects no-rotation or private-divert, got", list);
+        }
+        opts->walls |= found;
+        list += length + (list[length] == ',');
+    }
+    return 0;
 }
 
 /* Reads one option that takes a value. Returns 0 or an exit code. */
@@ -55,6 +75,7 @@ static int take_option(host_opts_t *opts, const char *name, const char *value) {
         bool ok = strcmp(value, "json") == 0 || strcmp(value, "text") == 0;
         return ok ? 0 : usage_error("--log expects text or json, got", value);
     }
+    if (strcmp(name, "--walls") == 0) { return take_walls(opts, value); }
     if (strcmp(name, "--log-level") == 0) {
         bool ok = log_level_parse(value, &opts->log_level) == 0;
         return ok ? 0 : usage_error("--log-level expects debug, info, warn or error, got", value);

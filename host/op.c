@@ -3,25 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "error.h"
 #include "memory.h"
 #include "runtime.h"
 
-static const char RUNTIME_PREFIX[] = "stator/";
-
 /* ---- making ---------------------------------------------------------------------------------- */
-
-/* Where the script that made it stands: the innermost frame that is no part of lua/stator. */
-static void note_place(lua_State *L, op_t *op) {
-    lua_Debug frame;
-    for (int level = 1; level < 12 && lua_getstack(L, level, &frame); level++) {
-        if (lua_getinfo(L, "Sl", &frame) == 0 || frame.currentline < 0) { continue; }
-        const char *source = frame.source[0] == '@' ? frame.source + 1 : frame.source;
-        if (strncmp(source, RUNTIME_PREFIX, sizeof RUNTIME_PREFIX - 1) == 0) { continue; }
-        op->line = (uint32_t)frame.currentline;
-        strncpy(op->source, source, sizeof op->source - 1); /* the rest is zero */
-        return;
-    }
-}
 
 const char *op_place(const op_t *op, char *out) {
     (void)snprintf(out, OP_PLACE_BYTES, "%s:%u", op->source, op->line);
@@ -72,7 +58,7 @@ op_t *op_new(lua_State *L, op_kind_t kind) {
     if (kind == OP_IO) { op->io.subject_ref = op->io.ref = LUA_NOREF; }
     lua_rawgeti(L, LUA_REGISTRYINDEX, rt->op_metatable_ref);
     lua_setmetatable(L, -2);
-    note_place(L, op);
+    op->line = (uint32_t)error_line(L, 1, op->source, sizeof op->source);
     if (op->line != 0) { list_unused(L, op, rt->current); }
     return op;
 }
@@ -232,6 +218,7 @@ void op_settle_watches(rt_t *rt) {
     for (uint32_t i = 0; i < count; i++) {
         op_t *op = (op_t *)(uintptr_t)results[i].owner;
         bool ok = results[i].error == ECS_OK;
+        if (rt->vm->dead) { return; }
         if (!ok && rt_hook(rt, HOOK_GONE, 0, 1) != VM_OK) { lua_pushnil(rt->vm->L); }
         op_finish(rt, op, rt->vm->L, ok, ok ? 0 : 1);
     }
@@ -301,9 +288,9 @@ void op_open(lua_State *L) {
                                        {NULL, NULL}};
     lua_newtable(L);
     lua_newtable(L);
-    luaL_register(L, NULL, methods);
+    vm_register(L, methods);
     lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, l_gc);
+    vm_push_function(L, l_gc);
     lua_setfield(L, -2, "__gc");
     rt_of(L)->op_metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -13,6 +13,8 @@
 #define RUNTIME_H
 
 #include "../ecs/ecs.h"
+#include "guard.h"
+#include "keep.h"
 #include "log.h"
 #include "loop.h"
 #include "vm.h"
@@ -127,6 +129,7 @@ struct task {
     uint32_t slice;    /* how often it was resumed */
     uint32_t refusals; /* awaits of this slice that were refused because it is cancelled */
     uint64_t parked_ns;
+    ecs_id_t owner; /* entity that it belongs to; 0: none */
 };
 
 typedef struct {
@@ -162,8 +165,21 @@ typedef struct rt_event {
 typedef struct {
     uint64_t ticks, rounds, skipped_ticks, carried, rejected;
     uint64_t pressed;                          /* steps that had to collect garbage */
+    uint64_t collected;                        /* whole collections near the heap's limit */
+    uint64_t faults;                           /* errors that nobody handled */
+    uint64_t lost_vms;
     uint64_t lateness_ns[RT_LATENESS_SAMPLES]; /* ring of the last ticks */
 } rt_stats_t;
+
+/* Who ran when a VM was lost, so that the next one does not start it at once. */
+typedef struct {
+    owner_kind_t kind;
+    uint64_t order; /* TASK: its key of T2; OBSERVER: its index */
+    ecs_id_t owner; /* TASK: the entity it belongs to */
+    char name[128]; /* SYSTEM */
+    char place[GUARD_PLACE_BYTES];
+    const char *why;
+} rt_lost_t;
 
 /* Functions of lua/stator that the runtime calls. */
 typedef enum {
@@ -182,7 +198,11 @@ struct rt {
     loop_t *loop;
     log_t *log;
     stator_clock_t *clock;
+    guard_t *guard; /* the host's, as is */
+    keep_t *keep;
+    rt_lost_t lost; /* of the VM that is dead */
     wheel_t wheel;
+    uint32_t max_tasks;
 
     task_t **tasks;
     uint32_t task_count, task_capacity; /* slots */
@@ -210,12 +230,29 @@ struct rt {
     bool wants_react; /* call HOOK_REACT without events as well */
     uint64_t tick;
     uint32_t live_handles; /* sockets and the like that scripts own */
+    struct tcp_conn *conns;
+    struct tcp_listener *listeners;
     int hooks[HOOK_COUNT];
     rt_stats_t stats;
 };
 
-void rt_init(rt_t *rt, vm_t *vm, ecs_world_t *world, loop_t *loop, log_t *log);
+/* The parts that outlive a VM; rt_attach gives it one. */
+void rt_init(rt_t *rt, ecs_world_t *world, loop_t *loop, log_t *log);
 void rt_fini(rt_t *rt);
+/* From now on `vm`, a fresh one. */
+void rt_attach(rt_t *rt, vm_t *vm);
+/* Forgets everything that lived in the VM, which is dead: tasks, operations, systems, references,
+ * watches, connections that nobody keeps. World, links' connections, kept values and statistics
+ * stay. */
+void rt_detach(rt_t *rt);
+/* After VM_E_ABANDONED: notes who ran, and drops the open batch. */
+void rt_note_lost(rt_t *rt);
+/* Ends the open batch: seals it, or drops it when the slice has written where it must not.
+ * *sealed says whether it holds anything; may be NULL. */
+void rt_batch_end(rt_t *rt, bool *sealed);
+void rt_batch_drop(rt_t *rt);
+/* Forgets what was recorded after the mark; all of it, and the stray access, with {0}. */
+void rt_batch_rollback(rt_t *rt, ecs_mark_t mark);
 /* Calls a hook with the `arguments` on top of the stack. VM_OK, else the error was logged. */
 int rt_hook(rt_t *rt, hook_t hook, int arguments, int results);
 /* Settles what callbacks have left behind, outside of a step: for the end. */
@@ -223,11 +260,7 @@ void rt_drain(rt_t *rt);
 /* From a libuv callback: leaves a result for the next settle stage. O(1), never fails. */
 void rt_enqueue(rt_t *rt, rt_event_t *event);
 /* The runtime of a state: its allocator's arena is the first part of the VM. */
-static inline rt_t *rt_of(lua_State *L) {
-    void *vm = NULL;
-    (void)lua_getallocf(L, &vm);
-    return ((vm_t *)vm)->owner;
-}
+static inline rt_t *rt_of(lua_State *L) { return vm_of(L)->owner; }
 
 /* References to Lua values for futures, tasks and operations. luaL_ref searches the registry's end
  * when its free list is empty; this keeps count. [-1 +0 m], [-0 +1 -] */
@@ -248,6 +281,8 @@ uint64_t rt_next_wake_ns(const rt_t *rt);
 /* system.c */
 /* Registers a system; its references are the runtime's from now on. Returns its index. */
 uint32_t system_add(rt_t *rt, const system_t *system);
+/* Forgets all systems: their VM is gone. Those that are faulted stay so, by name. */
+void systems_reset(rt_t *rt);
 /* Orders the systems by phase, script and position. Once, after the last one was added. */
 void systems_freeze(rt_t *rt);
 /* Marks what this tick runs, and starts the tasks of asynchronous systems. */
@@ -260,11 +295,15 @@ void system_run(rt_t *rt, system_t *system);
 
 /* task.c */
 /* A task around the function on top of L's stack with `arguments` above it; all are popped. NULL
- * when there are RT_MAX_TASKS. It is ready in the next round. */
-task_t *task_new(rt_t *rt, lua_State *L, int arguments, uint64_t order);
+ * when there are rt->max_tasks. It is ready in the next round. */
+task_t *task_new(rt_t *rt, lua_State *L, int arguments, uint64_t order, ecs_id_t owner);
+/* Frees every task: their VM is gone. */
+void tasks_reset(rt_t *rt);
 task_t *task_find(const rt_t *rt, double handle);
 double task_handle(const task_t *task);
 void task_resume(rt_t *rt, task_t *task);
+/* A guard_who_t with the runtime as its context: the running task's or system's name. */
+void task_who(void *context, lua_State *L, char *out, size_t bytes);
 /* Makes a parked task ready. `values` values on top of L's stack become what its await returns or,
  * when not ok, the error it raises; they are popped. */
 void task_wake(rt_t *rt, task_t *task, lua_State *L, bool ok, int values);

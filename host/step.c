@@ -4,17 +4,22 @@
 
 #include "memory.h"
 #include "runtime.h"
+#include "tcp.h"
 
 /* for the collector at the end of a step, when idle time does not suffice */
 #define COLLECT_NS ((uint64_t)500000)
 
-void rt_init(rt_t *rt, vm_t *vm, ecs_world_t *world, loop_t *loop, log_t *log) {
+void rt_init(rt_t *rt, ecs_world_t *world, loop_t *loop, log_t *log) {
     memset(rt, 0, sizeof *rt);
-    rt->vm = vm;
     rt->world = world;
     rt->loop = loop;
     rt->log = log;
     rt->clock = loop->clock;
+    rt->max_tasks = RT_MAX_TASKS;
+}
+
+void rt_attach(rt_t *rt, vm_t *vm) {
+    rt->vm = vm;
     wheel_init(&rt->wheel);
     for (size_t i = 0; i < HOOK_COUNT; i++) {
         rt->hooks[i] = LUA_NOREF;
@@ -22,6 +27,71 @@ void rt_init(rt_t *rt, vm_t *vm, ecs_world_t *world, loop_t *loop, log_t *log) {
     vm->owner = rt;
     lua_newtable(vm->L);
     rt->refs_ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+}
+
+void rt_detach(rt_t *rt) {
+    tcp_detach(rt);
+    systems_reset(rt);
+    tasks_reset(rt);
+    ecs_readers_reset(rt->world);
+    keep_drop(rt->keep, rt->world, (ecs_mark_t){0});
+    rt->tick_op_count = 0;
+    rt->ref_count = 0;
+    rt->free_ref_count = 0;
+    rt->wants_react = false;
+    rt->vm = NULL;
+}
+
+void rt_note_lost(rt_t *rt) {
+    uint64_t owner = 0;
+    bool open = ecs_batch_open(rt->world, &owner);
+    uint64_t index = owner & ~((uint64_t)0xf << 60);
+    const guard_t *guard = rt->guard;
+    const task_t *task = NULL;
+    rt->lost = (rt_lost_t){.kind = open ? (owner_kind_t)(owner >> 60) : OWNER_HOST,
+                           .order = index,
+                           .why = "it did not come back"};
+    switch (rt->lost.kind) {
+    case OWNER_TASK:
+        task = task_find(rt, (double)index);
+        rt->lost.order = task != NULL ? task->order >> 36 : 0;
+        rt->lost.owner = task != NULL ? task->owner : 0;
+        break;
+    case OWNER_SYSTEM:
+        (void)snprintf(rt->lost.name, sizeof rt->lost.name, "%s", rt->systems[index].name);
+        break;
+    case OWNER_OBSERVER:
+    case OWNER_HOST: break;
+    }
+    rt->guard->stats.abandoned++;
+    (void)snprintf(rt->lost.place, sizeof rt->lost.place, "%s", guard->place);
+    rt->current = NULL;
+    rt_batch_drop(rt);
+}
+
+void rt_batch_end(rt_t *rt, bool *sealed) {
+    bool any = false;
+    if (guard_take_taint(rt->guard)) {
+        rt_batch_drop(rt);
+        log_printf(rt->log, LOG_WARN, "watchdog",
+                   "a script caught the error of its stray access: what it had recorded since it "
+                   "last waited is dropped");
+    } else {
+        keep_seal(rt->keep, ecs_batch_count(rt->world));
+        (void)ecs_batch_seal(rt->world, &any);
+    }
+    if (sealed != NULL) { *sealed = any; }
+}
+
+void rt_batch_rollback(rt_t *rt, ecs_mark_t mark) {
+    if (mark.batch == 0) { (void)guard_take_taint(rt->guard); }
+    keep_drop(rt->keep, rt->world, mark);
+    (void)ecs_batch_rollback(rt->world, mark);
+}
+
+void rt_batch_drop(rt_t *rt) {
+    rt_batch_rollback(rt, (ecs_mark_t){0});
+    (void)ecs_batch_drop(rt->world);
 }
 
 void rt_fini(rt_t *rt) {
@@ -69,6 +139,7 @@ void rt_unref(rt_t *rt, lua_State *L, int ref) {
 
 int rt_hook(rt_t *rt, hook_t hook, int arguments, int results) {
     lua_State *L = rt->vm->L;
+    if (rt->vm->dead) { return VM_E_ABANDONED; }
     if (rt->hooks[hook] == LUA_NOREF) {
         lua_pop(L, arguments);
         return VM_E_LUA;
@@ -76,6 +147,7 @@ int rt_hook(rt_t *rt, hook_t hook, int arguments, int results) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, rt->hooks[hook]);
     lua_insert(L, -arguments - 1);
     int rc = vm_call(rt->vm, arguments, results);
+    if (rc == VM_E_ABANDONED) { rt_note_lost(rt); }
     if (rc == VM_E_LUA) {
         const char *text = lua_tostring(L, -1);
         log_printf(rt->log, LOG_ERROR, "runtime", "%s",
@@ -124,13 +196,17 @@ static void settle(rt_t *rt, bool is_tick) {
 
 static void run_readers(rt_t *rt, uint64_t below) {
     system_t *system = NULL;
-    while ((system = systems_next_reader(rt, below)) != NULL) {
+    while (!rt->vm->dead && (system = systems_next_reader(rt, below)) != NULL) {
         system_run(rt, system);
     }
 }
 
 static void run(rt_t *rt, bool with_systems) {
     (void)ecs_phase_set(rt->world, ECS_PHASE_RUN);
+    if (ecs_views_expire(rt->world) != ECS_OK) {
+        log_printf(rt->log, LOG_WARN, NULL, "%s; stale views are not caught from now on",
+                   ecs_last_error(rt->world));
+    }
     task_list_t swap = rt->running;
     rt->running = rt->ready;
     rt->ready = swap;
@@ -139,6 +215,7 @@ static void run(rt_t *rt, bool with_systems) {
     for (uint32_t i = 0; i < rt->running.count; i++) {
         task_t *task = rt->running.items[i];
         if (with_systems) { run_readers(rt, task->order); }
+        if (rt->vm->dead) { return; }
         if (task->state == TASK_READY) { task_resume(rt, task); }
     }
     if (with_systems) { run_readers(rt, UINT64_MAX); }
@@ -154,6 +231,7 @@ static void push_refusal(lua_State *L, const ecs_batch_result_t *result) {
 static void tell_rejected(rt_t *rt, const ecs_batch_result_t *result) {
     lua_State *L = rt->vm->L;
     rt->stats.rejected++;
+    if (rt->vm->dead) { return; }
     push_refusal(L, result);
     double owner = lua_tonumber(L, -1);
     lua_pushstring(L, ecs_error_text(result->error));
@@ -171,6 +249,7 @@ static void tell_rejected(rt_t *rt, const ecs_batch_result_t *result) {
 
 static void tell_skipped(rt_t *rt, const ecs_batch_result_t *result) {
     lua_State *L = rt->vm->L;
+    if (rt->vm->dead) { return; }
     push_refusal(L, result);
     lua_pushinteger(L, (lua_Integer)result->skipped);
     lua_pushinteger(L, (lua_Integer)result->skipped_op);
@@ -181,7 +260,10 @@ static void tell_skipped(rt_t *rt, const ecs_batch_result_t *result) {
 
 /* Returns whether anything was applied. */
 static bool apply(rt_t *rt) {
-    if (ecs_batch_count(rt->world) == 0) { return false; }
+    if (ecs_batch_count(rt->world) == 0) {
+        keep_commit(rt->keep, NULL, 0);
+        return false;
+    }
     (void)ecs_phase_set(rt->world, ECS_PHASE_APPLY);
     int rc = ecs_apply(rt->world);
     if (rc != ECS_OK) {
@@ -189,6 +271,7 @@ static bool apply(rt_t *rt) {
     }
     uint32_t count = 0;
     const ecs_batch_result_t *results = ecs_apply_results(rt->world, &count);
+    keep_commit(rt->keep, results, count);
     for (uint32_t i = 0; i < count; i++) {
         if (results[i].error != ECS_OK) { tell_rejected(rt, &results[i]); }
         if (results[i].skipped > 0) { tell_skipped(rt, &results[i]); }
@@ -210,29 +293,48 @@ static void react(rt_t *rt, bool applied) {
     op_settle_watches(rt);
 }
 
+/* Runs rounds until nothing is ready any more, or the VM is lost: what was sealed before that is
+ * applied all the same. */
+static void run_rounds(rt_t *rt, bool is_tick) {
+    for (uint32_t round = 0; round < RT_MAX_ROUNDS && !rt->vm->dead; round++) {
+        bool first_of_tick = is_tick && round == 0;
+        bool idle = rt->ready.count == 0 && ecs_batch_count(rt->world) == 0 && !rt->wants_react;
+        if (idle && !first_of_tick) { return; }
+        rt->stats.rounds++;
+        run(rt, first_of_tick);
+        bool applied = apply(rt);
+        if (rt->vm->dead) { return; }
+        if (first_of_tick) {
+            (void)ecs_phase_set(rt->world, ECS_PHASE_WRITE);
+            systems_run_writers(rt);
+            if (rt->vm->dead) { return; }
+        }
+        react(rt, applied);
+    }
+}
+
+/* When idle time does not suffice: some steps; near the heap's limit all of it. A heap that stays
+ * full is given up with its VM. */
+static void collect(rt_t *rt) {
+    bool full = false;
+    if (vm_heap_presses(rt->vm)) {
+        rt->stats.pressed++;
+        vm_collect_idle(rt->vm, COLLECT_NS);
+    }
+    if (!rt->vm->dead && vm_collect_all(rt->vm, &full)) { rt->stats.collected++; }
+    if (rt->vm->dead) { rt_note_lost(rt); } /* in a finalizer */
+    if (!full || rt->vm->dead) { return; }
+    rt->lost = (rt_lost_t){.kind = OWNER_HOST, .why = "its heap is full (limits.heap_mb)"};
+    rt->vm->dead = true;
+}
+
 void rt_step(rt_t *rt, bool is_tick) {
     rt->now_ns = clock_now_ns(rt->clock);
     if (is_tick) { rt->tick++; }
     settle(rt, is_tick);
     if (is_tick) { systems_begin_tick(rt); }
-    for (uint32_t round = 0; round < RT_MAX_ROUNDS; round++) {
-        bool first_of_tick = is_tick && round == 0;
-        bool idle = rt->ready.count == 0 && ecs_batch_count(rt->world) == 0 && !rt->wants_react;
-        if (idle && !first_of_tick) { break; }
-        rt->stats.rounds++;
-        run(rt, first_of_tick);
-        if (rt->vm->dead) { return; }
-        bool applied = apply(rt);
-        if (first_of_tick) {
-            (void)ecs_phase_set(rt->world, ECS_PHASE_WRITE);
-            systems_run_writers(rt);
-        }
-        react(rt, applied);
-    }
-    if (vm_heap_presses(rt->vm)) {
-        rt->stats.pressed++;
-        vm_collect_idle(rt->vm, COLLECT_NS);
-    }
-    rt->stats.carried += rt->ready.count;
+    run_rounds(rt, is_tick);
+    if (!rt->vm->dead) { collect(rt); }
+    rt->stats.carried += rt->vm->dead ? 0 : rt->ready.count;
     (void)ecs_phase_set(rt->world, ECS_PHASE_IDLE);
 }

@@ -6,6 +6,7 @@
 #include "runtime.h"
 
 #define NS_PER_S 1e9
+#define FAULTED_PREFIX "faulted:" /* of a name in the keep, see lua/stator/system.lua */
 
 uint32_t system_add(rt_t *rt, const system_t *system) {
     if (rt->system_count == rt->system_capacity) {
@@ -14,7 +15,20 @@ uint32_t system_add(rt_t *rt, const system_t *system) {
         memory_must(rt->systems);
     }
     rt->systems[rt->system_count] = *system;
+    char name[KEEP_NAME_BYTES];
+    (void)snprintf(name, sizeof name, FAULTED_PREFIX "%s", system->name);
+    rt->systems[rt->system_count].faulted = keep_find(rt->keep, name) != NULL;
     return rt->system_count++;
+}
+
+void systems_reset(rt_t *rt) {
+    for (uint32_t i = 0; i < rt->system_count; i++) {
+        char name[KEEP_NAME_BYTES];
+        (void)snprintf(name, sizeof name, FAULTED_PREFIX "%s", rt->systems[i].name);
+        if (rt->systems[i].faulted) { (void)keep_put(rt->keep, name, "", 0); }
+    }
+    rt->system_count = 0;
+    rt->current_system = NULL;
 }
 
 static int by_order(const void *a, const void *b) {
@@ -49,6 +63,7 @@ void systems_begin_tick(rt_t *rt) {
         system->due = take_turn(rt, system);
         if (system->due && system->kind == SYSTEM_ASYNC) {
             system->due = false;
+            if (rt->vm->dead) { continue; }
             lua_pushinteger(rt->vm->L, (lua_Integer)i);
             (void)rt_hook(rt, HOOK_ASYNC, 1, 0);
         }
@@ -95,11 +110,14 @@ void system_run(rt_t *rt, system_t *system) {
     rt->current_system = NULL;
     ecs_epoch_bump(rt->world);
     if (rc == VM_OK) {
-        (void)ecs_batch_seal(rt->world, NULL);
+        rt_batch_end(rt, NULL);
         return;
     }
-    (void)ecs_batch_drop(rt->world);
-    if (rc == VM_E_ABANDONED) { return; }
+    if (rc == VM_E_ABANDONED) {
+        rt_note_lost(rt);
+        return;
+    }
+    rt_batch_drop(rt);
     system->faulted = true;
     lua_pushstring(L, system->name);
     lua_insert(L, -2);
@@ -107,7 +125,7 @@ void system_run(rt_t *rt, system_t *system) {
 }
 
 void systems_run_writers(rt_t *rt) {
-    for (uint32_t i = 0; i < rt->system_count; i++) {
+    for (uint32_t i = 0; i < rt->system_count && !rt->vm->dead; i++) {
         system_t *system = &rt->systems[i];
         if (!system->due || system->kind != SYSTEM_WRITE) { continue; }
         (void)ecs_write_begin(rt->world);

@@ -37,6 +37,7 @@ void task_list_sort(task_list_t *list) {
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static task_t *task_take(rt_t *rt) {
+    if (rt->task_alive >= rt->max_tasks) { return NULL; }
     if (rt->free_count > 0) { return rt->tasks[rt->free_tasks[--rt->free_count]]; }
     if (rt->task_count == RT_MAX_TASKS) { return NULL; }
     if (rt->task_count == rt->task_capacity) {
@@ -62,12 +63,15 @@ task_t *task_find(const rt_t *rt, double handle) {
     return task->state != TASK_FREE && task->generation == (uint32_t)(bits >> 24) ? task : NULL;
 }
 
-task_t *task_new(rt_t *rt, lua_State *L, int arguments, uint64_t order) {
+task_t *task_new(rt_t *rt, lua_State *L, int arguments, uint64_t order, ecs_id_t owner) {
     task_t *task = task_take(rt);
     if (task == NULL) { return NULL; }
     uint32_t slot = task->slot, generation = (task->generation + 1) & 0xfffffff;
-    *task =
-        (task_t){.slot = slot, .generation = generation, .order = order, .cancel_ref = LUA_NOREF};
+    *task = (task_t){.slot = slot,
+                     .generation = generation,
+                     .order = order,
+                     .owner = owner,
+                     .cancel_ref = LUA_NOREF};
     task->co = lua_newthread(L);
     task->co_ref = rt_ref(rt, L);
     (void)lua_checkstack(task->co, arguments + 8);
@@ -78,17 +82,31 @@ task_t *task_new(rt_t *rt, lua_State *L, int arguments, uint64_t order) {
     return task;
 }
 
-static void task_free(rt_t *rt, task_t *task) {
-    op_release_unused(task);
-    rt_unref(rt, rt->vm->L, task->co_ref);
-    rt_unref(rt, rt->vm->L, task->cancel_ref);
+static void slot_free(rt_t *rt, task_t *task) {
     task->state = TASK_FREE;
     task->co = NULL;
-    rt->task_alive--;
     if (rt->free_count == rt->free_capacity) {
         rt->free_tasks = grow(rt->free_tasks, &rt->free_capacity, sizeof(uint32_t));
     }
     rt->free_tasks[rt->free_count++] = task->slot;
+}
+
+static void task_free(rt_t *rt, task_t *task) {
+    op_release_unused(task);
+    rt_unref(rt, rt->vm->L, task->co_ref);
+    rt_unref(rt, rt->vm->L, task->cancel_ref);
+    rt->task_alive--;
+    slot_free(rt, task);
+}
+
+void tasks_reset(rt_t *rt) {
+    rt->free_count = 0;
+    for (uint32_t i = rt->task_count; i-- > 0;) {
+        slot_free(rt, rt->tasks[i]); /* the first slot is taken first again */
+    }
+    rt->task_alive = 0;
+    rt->ready.count = rt->running.count = 0;
+    rt->current = NULL;
 }
 
 /* ---- waking ---------------------------------------------------------------------------------- */
@@ -160,7 +178,7 @@ static void after_park(rt_t *rt, task_t *task) {
 static void task_ended(rt_t *rt, task_t *task, int rc) {
     lua_State *L = rt->vm->L;
     if (rc == VM_E_LUA) { /* the body in lua/stator catches all: this is a fault of the runtime */
-        (void)ecs_batch_drop(rt->world);
+        rt_batch_drop(rt);
         lua_pushliteral(L, "runtime");
         lua_xmove(task->co, L, 1);
         (void)rt_hook(rt, HOOK_FAULT, 2, 0);
@@ -179,13 +197,38 @@ void task_resume(rt_t *rt, task_t *task) {
     (void)ecs_batch_begin(rt->world, RT_OWNER(OWNER_TASK, task_handle(task)));
     int rc = vm_resume(rt->vm, task->co, task->arguments);
     ecs_epoch_bump(rt->world);
+    if (rc == VM_E_ABANDONED) {
+        rt_note_lost(rt);
+        return;
+    }
     rt->current = NULL;
-    if (rc == VM_E_ABANDONED) { return; }
-    if (task->pausing) { (void)ecs_batch_drop(rt->world); }
-    if (rc != VM_E_LUA) { (void)ecs_batch_seal(rt->world, NULL); }
+    if (task->pausing) { rt_batch_drop(rt); }
+    if (rc != VM_E_LUA) { rt_batch_end(rt, NULL); }
     if (rc == VM_YIELD) {
         after_park(rt, task);
     } else {
         task_ended(rt, task, rc);
     }
+}
+
+void task_who(void *context, lua_State *L, char *out, size_t bytes) {
+    const rt_t *rt = context;
+    if (rt->current_system != NULL) {
+        (void)snprintf(out, bytes, "%s", rt->current_system->name);
+        return;
+    }
+    if (rt->current == NULL) { return; }
+    int top = lua_gettop(L);
+    lua_getfield(L, LUA_REGISTRYINDEX, "stator.tasks");
+    if (lua_istable(L, -1)) {
+        lua_pushnumber(L, task_handle(rt->current));
+        lua_rawget(L, -2);
+    }
+    if (lua_istable(L, -1)) {
+        lua_pushliteral(L, "name");
+        lua_rawget(L, -2);
+        const char *name = lua_tostring(L, -1);
+        if (name != NULL) { (void)snprintf(out, bytes, "%s", name); }
+    }
+    lua_settop(L, top);
 }

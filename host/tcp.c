@@ -12,43 +12,50 @@ static void *allocate(size_t bytes) {
     return memory;
 }
 
-/* Pushes an error value { code, message }; stator.err gives it its metatable. */
-void tcp_push_error(lua_State *L, const char *code, const char *message) {
-    lua_createtable(L, 0, 2);
-    lua_pushstring(L, code);
-    lua_setfield(L, -2, "code");
-    lua_pushstring(L, message);
-    lua_setfield(L, -2, "message");
-    lua_getfield(L, LUA_REGISTRYINDEX, "stator.err");
-    if (lua_istable(L, -1)) {
-        lua_setmetatable(L, -2);
-    } else {
-        lua_pop(L, 1);
-    }
-}
-
 void tcp_push_uv_error(lua_State *L, int error) {
     switch (error) {
-    case UV_EOF: tcp_push_error(L, "closed", "the other side closed the connection"); break;
-    case UV_ECANCELED: tcp_push_error(L, "closed", "the connection was closed"); break;
-    case UV_ECONNREFUSED: tcp_push_error(L, "refused", "connection refused"); break;
-    default: tcp_push_error(L, "io", uv_strerror(error)); break;
+    case UV_EOF: error_push(L, "closed", "the other side closed the connection"); break;
+    case UV_ECANCELED: error_push(L, "closed", "the connection was closed"); break;
+    case UV_ECONNREFUSED: error_push(L, "refused", "connection refused"); break;
+    default: error_push(L, "io", uv_strerror(error)); break;
     }
 }
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
-void tcp_conn_release(tcp_conn_t *conn) {
+#define LIST_ADD(head, item)                                                                       \
+    do {                                                                                           \
+        (item)->next = (head);                                                                     \
+        if ((head) != NULL) { (head)->prev = (item); }                                             \
+        (head) = (item);                                                                           \
+    } while (0)
+#define LIST_REMOVE(head, item)                                                                    \
+    do {                                                                                           \
+        if ((item)->next != NULL) { (item)->next->prev = (item)->prev; }                           \
+        if ((item)->prev != NULL) {                                                                \
+            (item)->prev->next = (item)->next;                                                     \
+        } else {                                                                                   \
+            (head) = (item)->next;                                                                 \
+        }                                                                                          \
+    } while (0)
+
+static void conn_unref(tcp_conn_t *conn) {
     if (--conn->refs > 0) { return; }
+    LIST_REMOVE(conn->rt->conns, conn);
     free(conn->in);
     free(conn->out);
     free(conn);
 }
 
+void tcp_conn_release(tcp_conn_t *conn) {
+    conn->held = false;
+    conn_unref(conn);
+}
+
 static void on_closed(uv_handle_t *handle) {
     tcp_conn_t *conn = handle->data;
     conn->rt->live_handles--;
-    tcp_conn_release(conn);
+    conn_unref(conn);
 }
 
 void tcp_conn_close(tcp_conn_t *conn) {
@@ -61,9 +68,8 @@ void tcp_conn_close(tcp_conn_t *conn) {
 
 static uint32_t received(const tcp_conn_t *conn) { return conn->in_end - conn->in_at; }
 
-static void push_received(lua_State *L, tcp_conn_t *conn, uint32_t bytes) {
-    lua_pushlstring(L, conn->in + conn->in_at, bytes);
-    conn->in_at += bytes;
+void tcp_conn_skip(tcp_conn_t *conn, uint32_t bytes) {
+    conn->in_at += bytes < received(conn) ? bytes : received(conn);
     if (conn->in_at == conn->in_end) { conn->in_at = conn->in_end = 0; }
 }
 
@@ -73,9 +79,11 @@ static void settle_read(rt_t *rt, tcp_conn_t *conn) {
     lua_State *L = rt->vm->L;
     if (op == NULL) { return; }
     uint32_t want = (uint32_t)op->io.number, have = received(conn);
+    bool peek = op->io.type == &TCP_PEEK;
     if (have >= (want == 0 ? 1 : want)) {
         conn->read_op = NULL;
-        push_received(L, conn, want == 0 ? have : want);
+        lua_pushlstring(L, conn->in + conn->in_at, want == 0 || peek ? have : want);
+        if (!peek) { tcp_conn_skip(conn, want == 0 ? have : want); }
         op_finish(rt, op, L, true, 1);
         tcp_conn_start_reading(conn);
     } else if (conn->error != 0 || conn->closing) {
@@ -127,7 +135,7 @@ static void conn_settle(rt_t *rt, rt_event_t *event) {
     settle_connect(rt, conn);
     settle_write(rt, conn);
     settle_read(rt, conn);
-    tcp_conn_release(conn);
+    conn_unref(conn);
 }
 
 void tcp_conn_enqueue(tcp_conn_t *conn) {
@@ -142,6 +150,8 @@ static tcp_conn_t *conn_new(rt_t *rt) {
     tcp_conn_t *conn = allocate(sizeof *conn);
     conn->rt = rt;
     conn->refs = 2;
+    conn->held = true;
+    LIST_ADD(rt->conns, conn);
     conn->in = allocate(TCP_BUFFER_BYTES);
     (void)uv_tcp_init(&rt->loop->uv, &conn->handle);
     conn->handle.data = conn;
@@ -221,7 +231,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
         tcp_conn_enqueue(conn);
     }
     uv_freeaddrinfo(found);
-    tcp_conn_release(conn);
+    conn_unref(conn);
 }
 
 /* ---- operations ------------------------------------------------------------------------------ */
@@ -265,7 +275,7 @@ const op_io_t TCP_CONNECT = {"tcp connect", connect_start, connect_abort};
 static void read_start(rt_t *rt, op_t *op) {
     tcp_conn_t *conn = op->io.subject;
     if (conn->read_op != NULL) {
-        tcp_push_error(rt->vm->L, "busy", "another read waits on this connection");
+        error_push(rt->vm->L, "busy", "another read waits on this connection");
         op_finish(rt, op, rt->vm->L, false, 1);
         return;
     }
@@ -280,6 +290,7 @@ static void read_abort(rt_t *rt, op_t *op) {
 }
 
 const op_io_t TCP_READ = {"tcp read", read_start, read_abort};
+const op_io_t TCP_PEEK = {"tcp read", read_start, read_abort};
 
 static void write_fail(rt_t *rt, op_t *op, int error) {
     tcp_push_uv_error(rt->vm->L, error);
@@ -345,14 +356,21 @@ const op_io_t TCP_WRITE = {"tcp write", write_start, write_abort};
 
 /* ---- listeners ------------------------------------------------------------------------------- */
 
+static void listener_unref(tcp_listener_t *listener) {
+    if (--listener->refs > 0) { return; }
+    LIST_REMOVE(listener->rt->listeners, listener);
+    free(listener);
+}
+
 void tcp_listener_release(tcp_listener_t *listener) {
-    if (--listener->refs == 0) { free(listener); }
+    listener->held = false;
+    listener_unref(listener);
 }
 
 static void on_listener_closed(uv_handle_t *handle) {
     tcp_listener_t *listener = handle->data;
     listener->rt->live_handles--;
-    tcp_listener_release(listener);
+    listener_unref(listener);
 }
 
 static void accept_into_queue(tcp_listener_t *listener) {
@@ -394,7 +412,7 @@ static void listener_settle(rt_t *rt, rt_event_t *event) {
     tcp_listener_t *listener = (tcp_listener_t *)(void *)event;
     listener->queued = false;
     settle_accept(rt, listener);
-    tcp_listener_release(listener);
+    listener_unref(listener);
 }
 
 void tcp_listener_enqueue(tcp_listener_t *listener) {
@@ -419,7 +437,7 @@ static void on_connection(uv_stream_t *stream, int status) {
 static void accept_start(rt_t *rt, op_t *op) {
     tcp_listener_t *listener = op->io.subject;
     if (listener->accept_op != NULL) {
-        tcp_push_error(rt->vm->L, "busy", "another accept waits on this listener");
+        error_push(rt->vm->L, "busy", "another accept waits on this listener");
         op_finish(rt, op, rt->vm->L, false, 1);
         return;
     }
@@ -450,6 +468,8 @@ int tcp_listener_open(rt_t *rt, const struct sockaddr *where, tcp_listener_t **o
     tcp_listener_t *listener = allocate(sizeof *listener);
     listener->rt = rt;
     listener->refs = 2;
+    listener->held = true;
+    LIST_ADD(rt->listeners, listener);
     (void)uv_tcp_init(&rt->loop->uv, &listener->handle);
     listener->handle.data = listener;
     rt->live_handles++;
@@ -462,4 +482,33 @@ int tcp_listener_open(rt_t *rt, const struct sockaddr *where, tcp_listener_t **o
     }
     *out = listener;
     return 0;
+}
+
+/* ---- outliving a VM ---------------------------------------------------------------------------- */
+
+static bool is_kept(const tcp_conn_t *conn) {
+    return conn->kept[0] != '\0' && conn->open && !conn->closing && conn->error == 0;
+}
+
+tcp_conn_t *tcp_conn_find(const rt_t *rt, const char *name) {
+    for (tcp_conn_t *conn = rt->conns; conn != NULL; conn = conn->next) {
+        if (is_kept(conn) && strcmp(conn->kept, name) == 0) { return conn; }
+    }
+    return NULL;
+}
+
+void tcp_detach(rt_t *rt) {
+    for (tcp_listener_t *listener = rt->listeners, *next = NULL; listener != NULL; listener = next) {
+        next = listener->next;
+        listener->accept_op = NULL;
+        tcp_listener_close(listener);
+        if (listener->held) { tcp_listener_release(listener); }
+    }
+    for (tcp_conn_t *conn = rt->conns, *next = NULL; conn != NULL; conn = next) {
+        next = conn->next;
+        conn->connect_op = conn->read_op = conn->write_op = NULL;
+        if (is_kept(conn)) { continue; }
+        tcp_conn_close(conn);
+        if (conn->held) { tcp_conn_release(conn); }
+    }
 }

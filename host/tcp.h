@@ -7,17 +7,24 @@
 #ifndef TCP_H
 #define TCP_H
 
+#include "error.h"
 #include "runtime.h"
 
 enum {
     TCP_BUFFER_BYTES = 65536,
     TCP_BACKLOG = 128,
     TCP_ACCEPT_QUEUE = 16,
-    TCP_MAX_WRITE_BYTES = 1 << 20
+    TCP_MAX_WRITE_BYTES = 1 << 20,
+    TCP_NAME_BYTES = 64,
+    TCP_NOTES = 2
 };
 
-typedef struct {
+typedef struct tcp_conn {
     rt_event_t event; /* queued while `queued` */
+    struct tcp_conn *prev, *next; /* of the runtime */
+    char kept[TCP_NAME_BYTES]; /* outlives its VM under this name; "": closed with it */
+    double note[TCP_NOTES];    /* what its user left for the next VM */
+    bool held;                 /* a Lua value, an operation or the keeper has a reference */
     uv_tcp_t handle;
     uv_connect_t connecting;
     uv_getaddrinfo_t resolving;
@@ -35,8 +42,10 @@ typedef struct {
     uint32_t in_at, in_end;
 } tcp_conn_t;
 
-typedef struct {
+typedef struct tcp_listener {
     rt_event_t event;
+    struct tcp_listener *prev, *next;
+    bool held;
     uv_tcp_t handle;
     rt_t *rt;
     bool queued, closing;
@@ -52,9 +61,16 @@ typedef struct {
 
 /* Operations; `subject` is the connection or listener. CONNECT makes its own: `data` is the host's
  * name, kept alive by the caller, `number` the port. READ: `number` is the exact count, 0 for what
- * there is. WRITE: `ref` refers to the text. */
-extern const op_io_t TCP_CONNECT, TCP_READ, TCP_WRITE, TCP_ACCEPT;
+ * there is. PEEK: `number` is the least count; all that there is, and it stays there. WRITE: `ref`
+ * refers to the text. */
+extern const op_io_t TCP_CONNECT, TCP_READ, TCP_PEEK, TCP_WRITE, TCP_ACCEPT;
 
+/* Takes the first bytes of what was received away. */
+void tcp_conn_skip(tcp_conn_t *conn, uint32_t bytes);
+/* The open connection that is kept under a name, or NULL. */
+tcp_conn_t *tcp_conn_find(const rt_t *rt, const char *name);
+/* The VM is gone: connections that are kept go on without their operations, all else closes. */
+void tcp_detach(rt_t *rt);
 /* Closes; what waits fails with code "closed" in the next settle stage. Twice is fine. */
 void tcp_conn_close(tcp_conn_t *conn);
 /* Gives up one reference. */
@@ -72,8 +88,7 @@ void tcp_listener_close(tcp_listener_t *listener);
 void tcp_listener_release(tcp_listener_t *listener);
 void tcp_listener_enqueue(tcp_listener_t *listener);
 
-/* Push an error value { code, message }; stator.err gives it its metatable. [-0 +1 m] */
-void tcp_push_error(lua_State *L, const char *code, const char *message);
+/* Pushes the error value of a libuv error. [-0 +1 m] */
 void tcp_push_uv_error(lua_State *L, int error);
 
 #endif

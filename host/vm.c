@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "builtin.h"
+#include "code.h"
+#include "crash.h"
 
-#define HEAP_RESERVE_BYTES ((size_t)2 << 30)
-enum { GC_STEP_KIB = 1, GC_MIN_BYTES = 512 * 1024, GC_PRESS_BYTES = 8 << 20 };
+enum { GC_STEP_KIB = 1, GC_MIN_BYTES = 512 * 1024, GC_PRESS_BYTES = 8 << 20, GC_PATIENCE = 50 };
 
 /* ---- built-in modules ----------------------------------------------------------------------- */
 
@@ -116,9 +118,18 @@ static int plain_traceback(lua_State *L) {
     return 1;
 }
 
+/* One step of the collector: inside a door, because finalizers run. [-1 +1 -] */
+static int collect_step(lua_State *L) {
+    int what = lua_toboolean(L, 1) ? LUA_GCCOLLECT : LUA_GCSTEP;
+    vm_of(L)->arena.strict = false; /* tables of the collector's own grow and shrink */
+    lua_pushboolean(L, lua_gc(L, what, what == LUA_GCSTEP ? GC_STEP_KIB : 0));
+    return 1;
+}
+
 int vm_init(vm_t *vm, uv_loop_t *loop, const stator_clock_t *clock) {
-    *vm = (vm_t){.clock = clock, .traceback_ref = LUA_NOREF};
-    if (arena_init(&vm->arena, HEAP_RESERVE_BYTES) != 0) { return -1; }
+    *vm = (vm_t){.clock = clock, .traceback_ref = LUA_NOREF, .patience = 1};
+    if (arena_init(&vm->arena, VM_HEAP_RESERVE_BYTES) != 0) { return -1; }
+    (void)pthread_sigmask(SIG_SETMASK, NULL, &vm->signals);
     vm->L = lua_newstate(arena_realloc, &vm->arena);
     if (vm->L == NULL) {
         arena_fini(&vm->arena);
@@ -132,55 +143,173 @@ int vm_init(vm_t *vm, uv_loop_t *loop, const stator_clock_t *clock) {
     }
     lua_pushcfunction(vm->L, plain_traceback);
     vm->traceback_ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(vm->L, collect_step);
+    vm->collect_ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
     (void)lua_gc(vm->L, LUA_GCCOLLECT, 0);
     (void)lua_gc(vm->L, LUA_GCSTOP, 0);
     vm->heap_after_bytes = vm_heap_bytes(vm);
+    vm_trace_checks(vm, true);
     return 0;
 }
 
 void vm_fini(vm_t *vm) {
-    if (vm->L != NULL && !vm->dead) { lua_close(vm->L); }
+    if (vm->L != NULL && !vm->dead) {
+        vm_trace_checks(vm, false);
+        lua_close(vm->L);
+    }
     vm_discard(vm);
 }
 
 void vm_discard(vm_t *vm) {
+    if (vm->dead) {
+        vm_trace_checks(vm, false);
+        code_release(vm);
+    }
     arena_fini(&vm->arena);
     *vm = (vm_t){0};
 }
 
+/* ---- checks in traces ------------------------------------------------------------------------- */
+
+/* LuaJIT's profiler compiles checks into traces; its timer is not used. Its state is the process's. */
+static const vm_t *checked_vm;
+static void (*request_exit)(int);
+
+static void no_sample(void *data, lua_State *L, int samples, int state) {
+    (void)data;
+    (void)L;
+    (void)samples;
+    (void)state;
+}
+
+void vm_trace_checks(vm_t *vm, bool on) {
+    if (on && checked_vm == NULL) {
+        struct sigaction before, installed;
+        struct itimerval never = {{0, 0}, {0, 0}};
+        (void)sigaction(SIGPROF, NULL, &before);
+        luaJIT_profile_start(vm->L, "li1000000", no_sample, NULL);
+        (void)setitimer(ITIMER_PROF, &never, NULL);
+        (void)sigaction(SIGPROF, &before, &installed);
+        request_exit = installed.sa_handler;
+        checked_vm = vm;
+    } else if (!on && checked_vm == vm) {
+        checked_vm = NULL;
+        luaJIT_profile_stop(vm->L);
+    }
+}
+
+bool vm_stop_traces(const vm_t *vm) {
+    if (checked_vm != vm) { return false; }
+    request_exit(SIGPROF);
+    return true;
+}
+
 /* ---- doors ---------------------------------------------------------------------------------- */
 
-int vm_call(vm_t *vm, int arguments, int results) {
+static void enter(vm_t *vm, lua_State *L) {
+    code_owner = vm;
+    crash_lua = L;
+    vm->arena.strict = vm->arena.limit_bytes > 0;
+    vm->slice++;
+}
+
+static void leave(vm_t *vm) {
+    vm->slice++;
+    vm->arena.strict = vm->arena.refused = false;
+    code_owner = NULL;
+    crash_lua = NULL;
+    if (vm->alarmed) {
+        vm->alarmed = false;
+        vm->on_slice_end(vm->context);
+    }
+}
+
+/* Where a jump lands. The handler that jumped had its signal blocked. */
+static int abandoned(vm_t *vm) {
+    (void)pthread_sigmask(SIG_SETMASK, &vm->signals, NULL);
+    vm->dead = true;
+    vm->leave = false;
+    vm->in_host = 0;
+    leave(vm);
+    return VM_E_ABANDONED;
+}
+
+static int call(vm_t *vm, int arguments, int results) {
     lua_State *L = vm->L;
     int function = lua_gettop(L) - arguments;
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->traceback_ref);
     lua_insert(L, function);
-    bool outer = !vm->inside; /* a nested call keeps the outer jump point */
-    if (outer && sigsetjmp(vm->jump, 0) != 0) {
-        vm->inside = false;
-        vm->dead = true;
-        return VM_E_ABANDONED;
-    }
-    vm->inside = true;
     int rc = lua_pcall(L, arguments, results, function);
-    if (outer) { vm->inside = false; }
     lua_remove(L, function);
     return rc == 0 ? VM_OK : VM_E_LUA;
 }
 
-int vm_resume(vm_t *vm, lua_State *co, int arguments) {
-    if (sigsetjmp(vm->jump, 0) != 0) {
-        vm->inside = false;
-        vm->dead = true;
-        return VM_E_ABANDONED;
-    }
-    vm->inside = true;
+int vm_call(vm_t *vm, int arguments, int results) {
+    if (vm_inside(vm)) { return call(vm, arguments, results); } /* a part of the slice */
+    if (sigsetjmp(vm->jump, 0) != 0) { return abandoned(vm); }
+    enter(vm, vm->L);
+    int rc = call(vm, arguments, results);
+    leave(vm);
+    return rc;
+}
+
+static int resume(lua_State *co, int arguments) {
     int rc = lua_resume(co, arguments);
-    vm->inside = false;
     return rc == 0 ? VM_OK : rc == LUA_YIELD ? VM_YIELD : VM_E_LUA;
 }
 
+int vm_resume(vm_t *vm, lua_State *co, int arguments) {
+    if (vm_inside(vm)) { return resume(co, arguments); }
+    if (sigsetjmp(vm->jump, 0) != 0) { return abandoned(vm); }
+    enter(vm, co);
+    int rc = resume(co, arguments);
+    leave(vm);
+    return rc;
+}
+
 void vm_abandon(vm_t *vm) { siglongjmp(vm->jump, 1); }
+
+/* ---- C functions of the host ------------------------------------------------------------------ */
+
+static void set_strict(vm_t *vm) {
+    vm->arena.strict = vm->in_host == 0 && vm->arena.limit_bytes > 0 && vm_inside(vm);
+}
+
+static void host_left(vm_t **vm) {
+    (*vm)->in_host--;
+    set_strict(*vm);
+}
+
+/* Calls the function in its upvalue. An error that it raises unwinds through the cleanup. */
+static int host_function(lua_State *L) {
+    vm_t *vm = vm_of(L);
+    int results = 0;
+    {
+        vm_t *held __attribute__((cleanup(host_left))) = vm;
+        vm->in_host++;
+        set_strict(vm);
+        lua_CFunction function = NULL;
+        void *address = lua_touserdata(L, lua_upvalueindex(1));
+        memcpy(&function, &address, sizeof function);
+        results = function(L);
+    }
+    if (vm->leave && vm->in_host == 0) { vm_abandon(vm); }
+    return results;
+}
+
+void vm_push_function(lua_State *L, lua_CFunction function) {
+    void *address = NULL;
+    memcpy(&address, &function, sizeof function);
+    lua_pushlightuserdata(L, address);
+    lua_pushcclosure(L, host_function, 1);
+}
+
+void vm_register(lua_State *L, const luaL_Reg *functions) {
+    for (; functions->name != NULL; functions++) {
+        vm_push_function(L, functions->func);
+        lua_setfield(L, -2, functions->name);
+    }
+}
 
 /* ---- collector ------------------------------------------------------------------------------ */
 
@@ -193,6 +322,21 @@ bool vm_heap_presses(const vm_t *vm) {
     return vm_heap_bytes(vm) > (limit < GC_PRESS_BYTES ? GC_PRESS_BYTES : limit);
 }
 
+/* Answers whether the cycle has ended. */
+static bool collect(vm_t *vm, bool all) {
+    lua_State *L = vm->L;
+    uint32_t patience = vm->patience;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->collect_ref);
+    lua_pushboolean(L, all);
+    vm->patience = GC_PATIENCE;
+    int rc = vm_call(vm, 1, 1);
+    if (vm->dead) { return true; }
+    vm->patience = patience;
+    bool ended = rc != VM_OK || all || lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return ended;
+}
+
 void vm_collect_idle(vm_t *vm, uint64_t budget_ns) {
     size_t heap = vm_heap_bytes(vm);
     size_t limit = vm->heap_after_bytes + vm->heap_after_bytes / 2;
@@ -201,10 +345,24 @@ void vm_collect_idle(vm_t *vm, uint64_t budget_ns) {
     uint64_t start = clock_now_ns(vm->clock);
     do {
         for (int i = 0; i < 8 && vm->collecting; i++) {
-            vm->collecting = lua_gc(vm->L, LUA_GCSTEP, GC_STEP_KIB) == 0;
+            vm->collecting = !collect(vm, false);
         }
     } while (vm->collecting && !vm->clock->is_virtual &&
              clock_now_ns(vm->clock) - start < budget_ns);
+    if (vm->dead) { return; }
     if (!vm->collecting) { vm->heap_after_bytes = vm_heap_bytes(vm); }
     (void)lua_gc(vm->L, LUA_GCSTOP, 0);
+}
+
+bool vm_collect_all(vm_t *vm, bool *full) {
+    size_t limit = vm->arena.limit_bytes;
+    *full = false;
+    if (limit == 0 || vm->arena.used_bytes < limit / 4 * 3) { return false; }
+    (void)collect(vm, true);
+    if (vm->dead) { return true; }
+    (void)lua_gc(vm->L, LUA_GCSTOP, 0);
+    vm->collecting = false;
+    vm->heap_after_bytes = vm_heap_bytes(vm);
+    *full = vm->arena.used_bytes >= limit / 4 * 3;
+    return true;
 }

@@ -1,14 +1,16 @@
 /* The Lua VM: its heap in an arena of ours, and vm_call and vm_resume as the only doors into Lua.
  *
- * Both doors set a jump point, inside whatever callback they were called from: a slice that does
- * not come back can be left by vm_abandon, after which the state is dead and vm_discard gives its
- * whole heap back. Thread: the host's. Lua errors never leave a door; they come out as values. */
+ * A slice is what happens between entering a door and leaving it. Each door sets a jump point, inside
+ * whatever callback it was called from: a slice that does not come back can be left by vm_abandon,
+ * after which the state is dead and vm_discard gives its heap and machine code back.
+ * Thread: the host's. Lua errors never leave a door; they come out as values. */
 #ifndef VM_H
 #define VM_H
 
 #include <lauxlib.h>
 #include <lua.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -18,18 +20,35 @@
 
 enum { VM_OK = 0, VM_YIELD = 1, VM_E_LUA = -1, VM_E_ABANDONED = -2 };
 
+#define VM_HEAP_RESERVE_BYTES ((size_t)2 << 30)
+
 typedef struct {
     arena_t arena; /* first: the allocator's argument leads back to the VM */
     void *owner;   /* the runtime, see rt_of */
     lua_State *L;
     const stator_clock_t *clock;
+    sigset_t signals; /* blocked outside of handlers */
     sigjmp_buf jump;
-    volatile bool inside;    /* a slice runs: the jump point is good */
+    volatile uint64_t slice;   /* odd while one runs: the jump point is good */
+    volatile uint32_t in_host; /* C functions of the host that the slice is in */
+    volatile bool leave;       /* vm_abandon once in_host is 0 */
+    uint32_t patience;         /* times the watchdog's limits, for the host's own long work */
+    volatile bool alarmed;     /* on_slice_end has something to do */
+    void (*on_slice_end)(void *context);
+    void *context;           /* of on_slice_end: the guard */
     bool dead;               /* abandoned: only vm_discard is allowed */
     int traceback_ref;       /* message handler: error -> error value with its stack */
+    int collect_ref;         /* one step of the collector */
     bool collecting;         /* a collector cycle is under way */
     size_t heap_after_bytes; /* after the last cycle */
 } vm_t;
+
+static inline bool vm_inside(const vm_t *vm) { return (vm->slice & 1) != 0; }
+static inline vm_t *vm_of(lua_State *L) {
+    void *vm = NULL;
+    (void)lua_getallocf(L, &vm);
+    return vm;
+}
 
 /* A fresh state with the standard libraries, LuaJIT's options, luv on `loop` and the modules that
  * are built in. 0, or -1 when there is no memory for it. */
@@ -45,14 +64,27 @@ int vm_call(vm_t *vm, int arguments, int results);
 /* Resumes a coroutine. VM_OK when it has ended, VM_YIELD, VM_E_LUA (its error on its own stack)
  * or VM_E_ABANDONED. */
 int vm_resume(vm_t *vm, lua_State *co, int arguments);
-/* Leaves the slice that is running. Only from a signal handler on the host thread, and only while
- * vm->inside; the state is dead afterwards. */
+/* Leaves the slice that is running; the state is dead afterwards. Host thread, inside a slice, where
+ * nothing is half done: see guard.h. */
 void vm_abandon(vm_t *vm) __attribute__((noreturn));
+/* Makes compiled code go back to the interpreter soon. From a signal handler, inside a slice. False
+ * when traces have no checks for it: one VM of a process has them. */
+bool vm_stop_traces(const vm_t *vm);
+/* Switches those checks on or off; traces are compiled anew. Outside of a slice. */
+void vm_trace_checks(vm_t *vm, bool on);
+
+/* Registers functions in the table on top of the stack as luaL_register does, each so that the slice
+ * is not left in the middle of it and that the limit of the heap does not hold for it. */
+void vm_register(lua_State *L, const luaL_Reg *functions);
+void vm_push_function(lua_State *L, lua_CFunction function);
 
 /* Runs the collector, which is stopped otherwise, for at most about `budget_ns`. */
 void vm_collect_idle(vm_t *vm, uint64_t budget_ns);
 /* True when the heap has grown to twice what the last cycle left: idle time did not suffice. */
 bool vm_heap_presses(const vm_t *vm);
+/* A whole collection, when scripts have used three quarters of their limit. Answers whether it was
+ * needed; *full says that it did not help: the live values are near the limit. */
+bool vm_collect_all(vm_t *vm, bool *full);
 /* Bytes of live Lua values. */
 size_t vm_heap_bytes(const vm_t *vm);
 #endif

@@ -24,12 +24,16 @@ local function tell_problems(file, lines)
   io.stderr:write(("%s: %d problem%s; nothing was started\n"):format(file, #lines, #lines == 1 and "" or "s"))
 end
 
-local function start_cell(loaded)
-  system.freeze()
+local function start_links()
   for i, l in ipairs(link.list) do
     if l.run_simulator then link.start_simulator(l, l.run_simulator, i * 2 - 1) end
     link.start(l, i * 2)
   end
+end
+
+local function start_cell(loaded)
+  system.freeze()
+  start_links()
   system.start()
   local s = loaded.settings
   log.event("info", "host", ("%s: %d entities, %d scripts, %d links, %g Hz"):format(s.name, #loaded.entities,
@@ -55,6 +59,27 @@ function M.load(options)
     start_cell(loaded)
   end
   return loaded.settings
+end
+
+--- In a VM that takes the place of one that was lost: the same scene and scripts on the world as it is.
+--- What ran when the VM was lost does not run again at once.
+---@param options { scene: string, sets: string[] }
+---@param lost { kind: string, name: string, order: number, owner: number, place: string, why: string }
+---@param quarantine boolean load the scripts, but run nothing of them
+---@return boolean whether the cell goes on
+function M.restore(options, lost, quarantine)
+  system.install()
+  local loaded = scene.load(options.scene, options.sets, declare_host, true)
+  local lines = loaded:report()
+  M.settings = loaded.settings
+  for _, line in ipairs(lines) do log.event("error", "host", line) end
+  if #lines > 0 and not quarantine then return false end
+  loaded:apply()
+  system.freeze()
+  core.skip_startup()
+  start_links()
+  system.resume(lost, quarantine)
+  return true
 end
 
 -- ---- stopping -------------------------------------------------------------------------------
@@ -124,14 +149,15 @@ function M.status() return link.status() end
 --- Last words. Answers whether there were faults.
 ---@param faulted boolean the host itself has one: a late tick, tasks that did not end
 function M.summary(faulted)
-  if fault.count > 0 then
-    log.event("warn", "host", ("ended with %d fault%s"):format(fault.count, fault.count == 1 and "" or "s"))
+  local faults = core.faults()
+  if faults > 0 then
+    log.event("warn", "host", ("ended with %d fault%s"):format(faults, faults == 1 and "" or "s"))
   elseif faulted then
     log.event("warn", "host", "ended, but not in order")
   else
     log.event("info", "host", "ended in order")
   end
-  return fault.count > 0
+  return faults > 0
 end
 
 return M

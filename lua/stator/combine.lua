@@ -64,7 +64,7 @@ function M.try(fn, ...)
   local batch, place = world.mark()
   local function pass(ok, ...)
     if not ok then world.rollback(batch, place) end
-    if not ok and err.is_cancelled((...)) then error((...), 0) end
+    if not ok and err.must_pass((...)) then error((...), 0) end
     return ok, ...
   end
   return pass(xpcall(fn, err.handler, ...))

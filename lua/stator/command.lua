@@ -5,6 +5,7 @@ local component = require "stator.component"
 local core = require "stator.core.world"
 local entity = require "stator.entity"
 local err = require "stator.err"
+local persist = require "stator.persist"
 local task_core = require "stator.core.task"
 
 local C, world = abi.C, abi.world
@@ -103,13 +104,16 @@ end
 ---@param policy "warn"|"strict"|"ignore"
 function cmd.on_dead_target(_, policy) core.flags(policy) end
 
+--- Keeps a plain value beyond the life of the VM, under a name of the whole cell; see stator.persist.
+cmd.persist = persist.record
+
 --- Waits until what was recorded has been applied. Raises `batch_rejected`.
 ---@return userdata operation
 function cmd.commit() return task_core.commit() end
 
 setmetatable(cmd, {
   __index = function(_, key)
-    local names = { "spawn", "despawn", "insert", "set", "add", "remove", "expect", "commit", "on_dead_target" }
+    local names = { "spawn", "despawn", "insert", "set", "add", "remove", "expect", "persist", "commit", "on_dead_target" }
     err.raise(('cmd has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
   end,
   __newindex = function() error("cmd cannot be changed", 2) end,

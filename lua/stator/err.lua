@@ -8,6 +8,7 @@ local task_core = require "stator.core.task"
 ---@field trace string? stack where it was raised, then where it was awaited and spawned
 ---@field task string? name of the task it came from
 ---@field scope table? of a cancellation: the scope that was cancelled
+---@field passes boolean? the watchdog raised it: nothing in its slice may catch it
 local Error = {}
 Error.__index = Error
 Error.__tostring = function(e) return e.message end
@@ -31,6 +32,14 @@ function M.is_cancelled(value)
   return getmetatable(value) == Error and rawget(value, "scope") ~= nil
 end
 
+--- Whether pcall, try and the like have to let it through: a cancellation, or a stop by the watchdog.
+---@return boolean
+function M.must_pass(value)
+  return getmetatable(value) == Error and (rawget(value, "scope") ~= nil or rawget(value, "passes") == true)
+end
+
+local NO_MEMORY = "not enough memory"
+
 --- Turns whatever was raised into an error value. A message handler for xpcall: keeps the stack.
 function M.handler(raised)
   local e = raised
@@ -40,7 +49,11 @@ function M.handler(raised)
     if is_table then message = raised.message or "a table without a message was raised" end
     if raised == nil then message = "nil was raised" end
     message = tostring(message):gsub("^stator/[%w_/]+%.lua:%d+: ", "") -- the script's line is in the trace
-    e = M.new(tostring(is_table and raised.code or "error"), message, is_table and raised or nil)
+    if raised == NO_MEMORY then
+      e = M.new("memory", "not enough memory: the scripts' heap is at its limit (limits.heap_mb)")
+    else
+      e = M.new(tostring(is_table and raised.code or "error"), message, is_table and raised or nil)
+    end
   end
   if not e.trace and not e.scope then e.trace = debug.traceback("", 2):gsub("^%s+", "") end
   return e
@@ -63,6 +76,7 @@ function M.raise(message)
     local frame = debug.getinfo(level, "S")
     if not frame then error(message, 0) end
     local internal = frame.what == "C" or frame.source:find("^@stator/") or frame.source:find("^=record")
+      or frame.source:find("^=query")
     if not internal then error(message, level) end -- no tail call: it would shift the level
     level = level + 1
   end

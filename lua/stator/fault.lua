@@ -11,7 +11,7 @@ local world = require "stator.core.world"
 local OWNER_HOST = 0
 local PENDING_MAX = 256
 
-local M = { count = 0, pending = {}, owner_of = {} }
+local M = { pending = {}, owner_of = {} }
 
 --- Declares the component; called while the registry records for the host.
 function M.declare()
@@ -51,7 +51,7 @@ end
 ---@param owner number? entity; nil: the one registered for the name
 function M.raise(name, e, owner)
   if not err.is(e) then e = err.handler(e) end
-  M.count = M.count + 1
+  core.count_fault()
   local place = err.place(e)
   local message = tostring(e.message)
   if place and message:sub(1, #place + 2) == place .. ": " then message = message:sub(#place + 3) end

@@ -5,6 +5,7 @@ local component = require "stator.component"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local link = require "stator.link"
+local persist = require "stator.persist"
 local log = require "stator.log"
 local query = require "stator.query"
 local script = require "stator.script"
@@ -28,7 +29,7 @@ local stator = {
   defer = combine.defer, on_failure = combine.on_failure, cancel_when = combine.cancel_when,
   spawn = combine.spawn, start = combine.start, async = combine.async,
   -- the rest
-  cmd = command, log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },
+  cmd = command, persist = persist.persist, log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },
   world = entity.entity("world"),
 }
 

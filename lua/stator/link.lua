@@ -121,6 +121,16 @@ local function remove(list, item)
   end
 end
 
+--- What the next VM has to know, should this one be lost.
+local function keep_notes(l) l.conn:note(l.session.transaction, l.writes_sent) end
+
+--- Takes a request that was sent off the list.
+local function forget_sent(l, request)
+  if not remove(l.pending, request) then return end
+  if request.writes then l.writes_sent = l.writes_sent - 1 end
+  if l.session then keep_notes(l) end
+end
+
 --- Sends what the window has room for. Never waits.
 local function pump(l)
   while l.session and #l.queue > 0 and #l.pending < (l.settings.window or 1) do
@@ -133,6 +143,8 @@ local function pump(l)
       return
     end
     table.insert(l.pending, request)
+    if request.writes then l.writes_sent = l.writes_sent + 1 end
+    keep_notes(l)
     if not ok then
       l.conn:close() -- its reader tells the rest
       return
@@ -204,8 +216,8 @@ local function on_reply(l, reply)
   for _, r in ipairs(l.pending) do
     if r.key == reply.key then request = r break end
   end
-  if not request then return end -- late: its request has timed out
-  remove(l.pending, request)
+  if not request then return end -- late: its request has timed out, or was made by a VM that is lost
+  forget_sent(l, request)
   l.timeouts, l.last_reply_s = 0, core.now()
   l.rtt_s = core.now() - request.sent_s
   local value, e = l.session:decode(request, reply.body)
@@ -230,8 +242,12 @@ local function expire(l)
     for i = #list, 1, -1 do
       local r = list[i]
       if r.deadline_s <= now then
-        table.remove(list, i)
-        if list == l.pending then l.timeouts = l.timeouts + 1 end
+        if list == l.pending then
+          l.timeouts = l.timeouts + 1
+          forget_sent(l, r)
+        else
+          table.remove(list, i)
+        end
         settle(l, r, false, err.new("timeout", ("no reply within %g s"):format(r.timeout_s or l.settings.timeout_s)))
       end
     end
@@ -265,23 +281,46 @@ local function serve(l)
   end)
   task.child(watch_deadlines, { name = l.task_name }, l)
   if l.points then task.child(l.driver.points.run, { name = l.task_name }, l) end
+  local least = 1
   while true do
-    local ok, bytes = core.park(l.conn:read())
+    local ok, bytes = core.park(l.conn:peek(least))
     if not ok then
       if not err.is_cancelled(bytes) then fail_all(l, "link_down", "the connection was lost: " .. bytes.message) end
       error(bytes, 0)
     end
-    for _, reply in ipairs(l.session:feed(bytes)) do on_reply(l, reply) end
+    local replies, used = l.session:feed(bytes)
+    l.conn:skip(used) -- a frame that is not whole stays with the connection, whatever becomes of this VM
+    least = #bytes - used + 1
+    for _, reply in ipairs(replies) do on_reply(l, reply) end
+  end
+end
+
+--- Goes on with the connection of a VM that was lost.
+local function adopt(l, conn)
+  local transaction, writes = conn:note()
+  l.conn = conn
+  l.session = l.driver.session(l.settings, transaction)
+  if writes > 0 then
+    log.event("warn", "link " .. l.name, ("%d write%s had no answer when the VM was lost; whether the device did it "
+      .. "is unknown"):format(writes, writes == 1 and "" or "s"))
   end
 end
 
 local function connect(l)
   local s = l.settings
-  set_state(l, "connecting")
-  l.conn = combine.within(s.connect_s, function() return task.await(tcp.connect(s.host, s.port)) end)
-  l.session = l.driver.session(s)
-  l.timeouts, l.queue, l.pending = 0, {}, {}
-  set_state(l, "up", ("up: %s:%d"):format(s.host, s.port))
+  local kept = tcp.kept(l.name)
+  l.timeouts, l.queue, l.pending, l.writes_sent = 0, {}, {}, 0
+  if kept then
+    adopt(l, kept)
+    set_state(l, "up", "goes on with its connection")
+  else
+    set_state(l, "connecting")
+    l.conn = combine.within(s.connect_s, function() return task.await(tcp.connect(s.host, s.port)) end)
+    l.conn:keep(l.name)
+    l.session = l.driver.session(s, 0)
+    set_state(l, "up", ("up: %s:%d"):format(s.host, s.port))
+  end
+  keep_notes(l)
 end
 
 local function reason_of(e) return tostring(e.message) end
@@ -322,7 +361,7 @@ function M.create(name, settings, points)
   local l = {
     name = name, settings = settings, driver = require("stator.driver." .. settings.driver),
     points = points and #points > 0 and points or nil, state = "down", errors = 0, reconnects = 0,
-    rtt_s = 0, told_s = 0, timeouts = 0, queue = {}, pending = {}, task_name = "link " .. name,
+    rtt_s = 0, told_s = 0, timeouts = 0, writes_sent = 0, queue = {}, pending = {}, task_name = "link " .. name,
   }
   M.by_name[name] = l
   table.insert(M.list, l)

@@ -6,6 +6,7 @@ local component = require "stator.component"
 local err = require "stator.err"
 local fieldcheck = require "stator.fieldcheck"
 local json = require "stator.core.json"
+local keep = require "stator.core.keep"
 local link = require "stator.link"
 local registry = require "stator.registry"
 local script = require "stator.script"
@@ -201,7 +202,7 @@ end
 --- Where a script lies: beside the scene, else among those that ship with stator.
 local function find_script(scene, file)
   local beside = scene.folder .. "/" .. file
-  if script.read_file(beside) then return beside end
+  if scene.restoring or script.read_file(beside) then return beside end
   local shipped = builtin("scripts." .. file:gsub("%.lua$", ""):gsub("/", "."))
   return beside, shipped
 end
@@ -475,6 +476,7 @@ function Scene:resolve_point(l, node, path)
   local names = {}
   for _, e in ipairs(self.entities) do names[#names + 1] = e.path end
   local id = self.by_path[entity_path]
+  if not id and self.restoring then return end
   if not id then
     self:problem(node, path, ('there is no entity "%s"%s'):format(entity_path, err.nearest(entity_path, names)), true)
     return
@@ -496,6 +498,7 @@ function Scene:resolve_point(l, node, path)
   for _, e in ipairs(self.entities) do
     local has = false
     for _, pair in ipairs(e.components or {}) do has = has or pair[1] == c end
+    if self.restoring then has = true end
     if e.path == entity_path and not has then
       self:problem(node, path, ("%s has no %s in this scene"):format(entity_path, c.name), true)
       return
@@ -541,13 +544,29 @@ end
 -- ---- loading --------------------------------------------------------------------------------
 
 local TOP_KEYS = {
-  "name", "tick_hz", "react", "late", "guard_us", "stop_within_s", "scripts", "links", "world", "entities", "params",
+  "name", "tick_hz", "react", "late", "guard_us", "stop_within_s", "limits", "scripts", "links", "world", "entities",
+  "params",
+}
+
+--- What scripts may use: { name, lowest, highest, default }.
+local LIMITS = {
+  { "slice_soft_ms", 0.1, 60000, 2 }, { "slice_ms", 1, 60000, 20 }, { "heap_mb", 8, 1536, 256 },
+  { "tasks", 16, 1048576, 1048576 }, { "lost_vms", 1, 1000000, 3 },
 }
 
 local function read_file(scene)
-  local text, message = script.read_file(scene.file)
+  local text, message
+  if scene.restoring then
+    text = keep.get("scene:" .. scene.file)
+  else
+    text, message = script.read_file(scene.file)
+  end
   if not text then
     scene:problem_text(message)
+    return
+  end
+  if not keep.put("scene:" .. scene.file, text) then
+    scene:problem_text(scene.shown .. ": the host's memory for files is full")
     return
   end
   local root, problem, line, col = json.parse(text)
@@ -556,6 +575,20 @@ local function read_file(scene)
     return
   end
   return root
+end
+
+local function read_limits(scene, node)
+  local names, s = {}, scene.settings
+  for i, limit in ipairs(LIMITS) do names[i] = limit[1] end
+  if node and not scene:expect_object(node, "limits", names) then node = nil end
+  for _, limit in ipairs(LIMITS) do
+    local name = limit[1]
+    s[name] = scene:number(node and member(node, name), "limits." .. name, limit[2], limit[3], limit[4])
+  end
+  if s.slice_soft_ms > s.slice_ms then
+    scene:problem(member(node, "slice_soft_ms") or node, "limits.slice_soft_ms",
+      ("expected at most slice_ms (%g), got %g"):format(s.slice_ms, s.slice_soft_ms))
+  end
 end
 
 local function read_settings(scene, root)
@@ -569,6 +602,7 @@ local function read_settings(scene, root)
   }
   local name = member(root, "name")
   if name and scene:expect(name, "name", "string") then scene.settings.name = name.value end
+  read_limits(scene, member(root, "limits"))
 end
 
 local function for_each(scene, root, key, type_name, fn)
@@ -617,14 +651,31 @@ local function record_components(scene)
   end
 end
 
+--- The entities of a world that is there already; those that are gone have no id.
+local function find_entities(scene)
+  local function find(path)
+    local id = abi.C.ecs_lookup(abi.world, path)
+    return id ~= 0 and id or nil
+  end
+  scene.world_id = find("world")
+  for _, s in ipairs(scene.scripts) do s.entity = find("scripts/" .. s.name:gsub("[/%.]", "_")) end
+  for _, l in ipairs(scene.links) do l.entity = find("links/" .. l.name:gsub("[/%.]", "_")) end
+  for _, e in ipairs(scene.entities) do
+    e.id = find(e.path)
+    scene.by_path[e.path] = e.id
+  end
+end
+
 --- Reads the scene and runs the bodies of its scripts. Answers the scene; its problems may be empty.
 ---@param file string path of the scene
 ---@param sets string[] "key=value"
 ---@param declare_host fun(): table declares the host's own components
+---@param restoring boolean? a VM was lost: the world is there, files are taken as they were read
 ---@return stator.Scene
-function M.load(file, sets, declare_host)
+function M.load(file, sets, declare_host, restoring)
+  script.restoring = restoring == true
   local scene = setmetatable({
-    file = file, shown = file, folder = file:match("^(.*)/[^/]*$") or ".", sets = sets,
+    file = file, restoring = restoring, shown = file, folder = file:match("^(.*)/[^/]*$") or ".", sets = sets,
     problems = {}, scripts = {}, links = {}, link_names = {}, scripts_named = 0,
     entities = {}, by_path = {}, world_components = {},
   }, Scene)
@@ -644,8 +695,25 @@ function M.load(file, sets, declare_host)
   end
   for_each(scene, root, "links", "object", function(node, path) scene:read_link(node, path) end)
   for_each(scene, root, "entities", "array", function(node, path) scene:read_entity(node, path, nil) end)
-  if laid_out then scene:build(root, host) end -- without its scripts a scene's components mean nothing
+  if laid_out then -- without its scripts a scene's components mean nothing
+    scene:build_queries()
+    if restoring then scene:rebuild() else scene:build(root, host) end
+  end
   return scene
+end
+
+function Scene:build_queries()
+  for _, q in ipairs(registry.queries) do
+    local problem = require("stator.query").build(q)
+    if problem then self:problem_text(problem) end
+  end
+end
+
+--- In place of build when the world is there. Points whose entity is gone are left out.
+function Scene:rebuild()
+  find_entities(self)
+  self:read_points()
+  self:load_simulators()
 end
 
 function Scene:load_simulators()
@@ -661,10 +729,6 @@ end
 
 --- Second half: everything that needs the components' layout.
 function Scene:build(root, host)
-  for _, q in ipairs(registry.queries) do
-    local problem = require("stator.query").build(q)
-    if problem then self:problem_text(problem) end
-  end
   check_references(self)
   world.phase "run"
   world.begin(OWNER_HOST, 0)
@@ -685,8 +749,10 @@ end
 
 --- Applies what was recorded and makes the links. Answers nil or a problem.
 function Scene:apply()
-  local ok, message = world.apply_scene()
-  if not ok then return message end
+  if not self.restoring then
+    local ok, message = world.apply_scene()
+    if not ok then return message end
+  end
   for _, l in ipairs(self.links) do
     local made = link.create(l.name, l.settings, l.points)
     made.entity, made.run_simulator = l.entity, l.run_simulator

@@ -4,11 +4,14 @@
 local core = require "stator.core.task"
 local err = require "stator.err"
 local fieldcheck = require "stator.fieldcheck"
+local keep = require "stator.core.keep"
 local log = require "stator.log"
 local registry = require "stator.registry"
 local task = require "stator.task"
 
-local M = {}
+local M = {
+  restoring = false, -- a VM was lost: files are taken as they were read, not as they are now
+}
 
 -- ---- environment ----------------------------------------------------------------------------
 
@@ -52,9 +55,9 @@ local function forbidden(name, instead)
   })
 end
 
---- pcall that lets a cancellation through: cleanup must run.
+--- pcall that lets a cancellation through, for cleanup must run, and a stop by the watchdog.
 local function pass_cancel(ok, ...)
-  if not ok and err.is_cancelled((...)) then error((...), 0) end
+  if not ok and err.must_pass((...)) then error((...), 0) end
   return ok, ...
 end
 
@@ -62,7 +65,7 @@ local function script_pcall(f, ...) return pass_cancel(pcall(f, ...)) end
 
 local function script_xpcall(f, handler, ...)
   return pass_cancel(xpcall(f, function(e)
-    if err.is_cancelled(e) then return e end
+    if err.must_pass(e) then return e end
     return handler(e)
   end, ...))
 end
@@ -160,9 +163,15 @@ local function read_file(path)
 end
 M.read_file = read_file
 
---- Compiles a file, or `text` in its place. Bytecode is refused.
+--- Compiles a file, or `text` in its place. Bytecode is refused; what was compiled is kept as such, so
+--- that a VM that takes this one's place runs the same.
 local function compile(path, shown, env, text)
   local message
+  if M.restoring then
+    local kept = keep.get("file:" .. path)
+    if not kept then return nil, shown .. ": was not read before the VM was lost" end
+    return setfenv(assert(loadstring(kept)), env)
+  end
   if not text then
     text, message = read_file(path)
     if not text then return nil, shown .. message:sub(#path + 1) end
@@ -172,6 +181,7 @@ local function compile(path, shown, env, text)
   chunk, message = loadstring(text:gsub("^#[^\n]*", ""), "@" .. shown)
   if not chunk then return nil, message end
   fieldcheck.add(shown, text)
+  if not keep.put("file:" .. path, string.dump(chunk)) then return nil, shown .. ": the host's memory for files is full" end
   return setfenv(chunk, env)
 end
 
@@ -238,7 +248,7 @@ end
 function M.load(script)
   local env = environment(script)
   local chunk, message = compile(script.path, script.file, env, script.text)
-  if not chunk then return message, not script.text and not read_file(script.path) end
+  if not chunk then return message, not script.text and not M.restoring and not read_file(script.path) end
   script.position = 0
   registry.script = script
   local ok, e = xpcall(chunk, err.handler)

@@ -6,6 +6,7 @@ local core = require "stator.core.task"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local fault = require "stator.fault"
+local keep = require "stator.core.keep"
 local log = require "stator.log"
 local query = require "stator.query"
 local registry = require "stator.registry"
@@ -95,6 +96,7 @@ end
 
 local function check_restart(d)
   local restart = d.options.restart
+  d.never_again = restart == "never"
   if restart == nil or restart == "never" then return end
   if type(restart) ~= "table" then
     error(('%s: restart is "never" or { min = seconds, max = seconds }'):format(d.what), 3)
@@ -210,16 +212,33 @@ local function supervised(d, fn, ...)
   end
 end
 
-local function start_task(d)
-  task.spawn({ name = d.name, order = order_of(d), owner = d.script.entity, script = d.script },
-    function() return supervised(d, d.fn, command) end)
+--- A task that was running when its VM was lost waits as after a failure.
+local function pause_first(d, fn, ...)
+  log.event("warn", d.name, ("starts again in %g s"):format(d.restart.min))
+  task.await(core.sleep(d.restart.min))
+  return supervised(d, fn, ...)
 end
 
-local function start_for(d, e)
+--- What has ended is remembered beyond the life of its VM: it does not start again in the next.
+local function ended_key(d, e) return ("ended:%s:%.0f"):format(d.name, e or 0) end
+local function note_ended(d, e) keep.put(ended_key(d, e), "") end
+
+local function start_task(d, run)
+  task.spawn({
+    name = d.name, order = order_of(d), owner = d.script.entity, script = d.script,
+    on_end = function() note_ended(d) end,
+  }, function() return (run or supervised)(d, d.fn, command) end)
+end
+
+local function start_for(d, e, run)
   d.tasks[e] = task.spawn({
     name = ("%s[%s]"):format(d.name, entity.path(e) or "?"), order = order_of(d), owner = e, script = d.script,
-    on_end = function(t) if d.tasks[e] == t then d.tasks[e] = nil end end,
-  }, function() return supervised(d, d.fn, command, e) end)
+    on_end = function(t)
+      if d.tasks[e] ~= t then return end
+      d.tasks[e] = nil
+      note_ended(d, e)
+    end,
+  }, function() return (run or supervised)(d, d.fn, command, e) end)
 end
 
 --- Starts the tasks of the scripts, and those of the entities that are there already.
@@ -230,8 +249,84 @@ function M.start()
   end
 end
 
+--- Names what ran when a VM was lost; answers a function that says whether a declaration (and entity) is
+--- it, and the entity that shows the fault.
+local function culprit_of(lost)
+  local function is(d, e)
+    return lost.kind == "task" and order_of(d, d.phase) == lost.order and (e == nil or e == lost.owner)
+  end
+  if lost.kind == "system" then
+    for _, d in ipairs(registry.systems) do
+      if d.name == lost.name then return is, d.name, d.script.entity end
+    end
+  elseif lost.kind == "observer" then
+    local d = registry.observers[lost.order]
+    if d then return is, d.name, d.script.entity end
+  elseif lost.kind == "task" then
+    for _, list in ipairs { registry.tasks, registry.per_entity, registry.systems } do
+      for _, d in ipairs(list) do
+        if is(d) then return is, d.name, lost.owner ~= 0 and lost.owner or d.script.entity end
+      end
+    end
+  end
+  return is, "host", nil
+end
+
+--- What runs again and again stays away until a person has looked: in this VM and the ones after it.
+local function mark_faulted(lost)
+  local function mark(d)
+    d.faulted = true
+    keep.put("faulted:" .. d.name, "")
+  end
+  if lost.kind == "observer" and registry.observers[lost.order] then mark(registry.observers[lost.order]) end
+  for _, d in ipairs(registry.systems) do
+    if lost.kind == "task" and d.mode == "async" and order_of(d, d.phase) == lost.order then mark(d) end
+    if lost.kind == "system" and d.name == lost.name then mark(d) end
+  end
+  for _, list in ipairs { registry.systems, registry.observers } do
+    for _, d in ipairs(list) do d.faulted = keep.get("faulted:" .. d.name) ~= nil end
+  end
+  for i, d in pairs(M.by_index) do
+    if d.faulted then core.fault_system(i) end
+  end
+end
+
+--- How a declared task (for an entity) goes on in the next VM: "start", "pause" or "stay".
+local function how_to_resume(d, is_culprit, e)
+  if keep.get(ended_key(d, e)) or d.never_again then return "stay" end
+  if not is_culprit then return "start" end
+  return d.restart and "pause" or "stay"
+end
+
+--- Starts what start() starts, in a VM that takes the place of a lost one. What ran when that was lost
+--- starts again after its pause, or not at all when it has no restart policy.
+---@param lost table see boot.restore
+---@param quarantine boolean start nothing
+function M.resume(lost, quarantine)
+  local is, name, owner = culprit_of(lost)
+  fault.raise(name, err.new("lost", ("%s; its VM was given up%s"):format(lost.why,
+    lost.place ~= "" and ", last seen at " .. lost.place or "")), owner)
+  if quarantine then
+    core.stop_systems()
+    M.quarantined = true
+    return
+  end
+  mark_faulted(lost)
+  for _, d in ipairs(registry.tasks) do
+    local how = how_to_resume(d, is(d))
+    if how ~= "stay" then start_task(d, how == "pause" and pause_first or nil) end
+  end
+  for _, d in ipairs(registry.per_entity) do
+    for _, e in ipairs(d.query:ids()) do
+      local how = how_to_resume(d, is(d, e), e)
+      if how ~= "stay" then start_for(d, e, how == "pause" and pause_first or nil) end
+    end
+  end
+end
+
 local function run_async(index)
   local d = M.by_index[index]
+  if d.faulted then return end
   if d.running then
     core.system_skipped(index)
     if d.options.overrun == "fault" then
@@ -263,6 +358,7 @@ local function matches(d, e)
 end
 
 local function update_per_entity(events)
+  if M.quarantined then return end
   for _, d in ipairs(registry.per_entity) do
     for i = 1, #events, 4 do
       local e = events[i + 1]
@@ -272,6 +368,8 @@ local function update_per_entity(events)
         task.cancel(running, entity.Entity.alive(e) and "no longer matches" or "despawned")
       elseif match and not running then
         start_for(d, e)
+      elseif not match then
+        keep.remove(ended_key(d, e))
       end
     end
   end
@@ -292,11 +390,11 @@ end
 --- Runs the observers. Answers the names of those that recorded something because of an observer.
 local function run_observers(events)
   local names = {}
-  for index, d in ipairs(registry.observers) do
+  for index, d in ipairs(M.quarantined and {} or registry.observers) do
     local kind, id = EVENT[d.event], d.component ~= true and d.component.id or -1
     for i = 1, #events, 4 do
       local by_observer = events[i + 3]
-      local wanted = events[i] == kind and events[i + 2] == id and not (by_observer and M.muted)
+      local wanted = not d.faulted and events[i] == kind and events[i + 2] == id and not (by_observer and M.muted)
       if wanted and run_observer(d, index, events[i + 1]) then
         core.want_react() -- so that the chain ends when this round's commands set nobody off
         if by_observer and names[#names] ~= d.name then names[#names + 1] = d.name end

@@ -67,8 +67,10 @@ local function scope_new(task, parent)
   return setmetatable({ task = task, parent = parent, children = {} }, Scope)
 end
 
---- Forgets what the scope has recorded and what is not sealed yet.
+--- Forgets what the scope has recorded and what is not sealed yet; after a stray access, the whole
+--- batch. Cleanup then records anew.
 local function forget_commands(scope)
+  if world.tainted() then return world.rollback() end
   world.rollback(scope.batch, scope.place)
 end
 
@@ -333,6 +335,7 @@ local function body(task, fn, ...)
     if not ok then
       local e = (...)
       if err.is(e) then
+        e.passes = nil -- its slice is over: whoever awaits the task may handle it
         e.task = e.task or task.name
         if task.spawned_at and e.trace then e.trace = e.trace .. "\nspawned at " .. task.spawned_at end
       end
@@ -363,7 +366,7 @@ function M.spawn(options, fn, ...)
   }
   task.root = scope_new(task, options.parent)
   task.scope = task.root
-  task.handle = core.spawn(options.order, sequence, body, task, fn, ...)
+  task.handle = core.spawn(options.order, sequence, options.owner or 0, body, task, fn, ...)
   M.by_handle[task.handle] = task
   if options.parent then table.insert(options.parent.children, task) end
   refresh(task)
@@ -475,6 +478,8 @@ function M.start(x)
   end
   err.raise("expected an operation, a future or a function, got " .. type(x))
 end
+
+core.share_tasks(M.by_handle)
 
 M.enter, M.block, M.shielded = enter, block, shielded
 M.CLEANUP_WITHIN_S = CLEANUP_WITHIN_S

@@ -229,6 +229,7 @@ end)]] },
     local waits, calls, slow, blocked = 0, 0, 0, {}
     for line in text:gmatch("[^\n]+") do
       local pid, call, took = line:match("^(%d+)%s+([%w_]+)%(.*<([%d%.]+)>$")
+      if not pid then pid, call, took = line:match("^(%d+)%s+<%.%.%. ([%w_]+) resumed>.*<([%d%.]+)>$") end
       if pid == loop and call == "ppoll" then waits = waits + 1 end
       if pid == loop and waits > 0 and call ~= "ppoll" then -- past the start
         calls = calls + 1

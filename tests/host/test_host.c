@@ -173,7 +173,7 @@ static stator_clock_t test_clock;
 
 static void on_alarm(int number) {
     (void)number;
-    if (test_vm.inside) { vm_abandon(&test_vm); }
+    if (vm_inside(&test_vm)) { vm_abandon(&test_vm); }
 }
 
 static void open_vm(void) {

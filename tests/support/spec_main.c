@@ -12,7 +12,8 @@
 #include "host.h"
 
 static const char CELL[] = "harness.cell";
-enum { MAX_RESULTS = 16 };
+/* times the watchdog's limits: sanitizers and busy machines are slow */
+enum { MAX_RESULTS = 16, DEFAULT_PATIENCE = 50 };
 
 typedef struct {
     host_t *host;
@@ -43,6 +44,13 @@ static bool flag(lua_State *L, const char *name) {
     return value;
 }
 
+static double number(lua_State *L, const char *name, double otherwise) {
+    lua_getfield(L, 1, name);
+    double value = luaL_optnumber(L, -1, otherwise);
+    lua_pop(L, 1);
+    return value;
+}
+
 static void read_sets(lua_State *L, host_opts_t *opts) {
     lua_getfield(L, 1, "sets");
     for (int i = 1; lua_istable(L, -1) && i <= (int)lua_objlen(L, -1) && i <= HOST_MAX_SETS; i++) {
@@ -66,7 +74,9 @@ static int l_open(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_getfield(L, 1, "scene");
     host_opts_t opts = {.is_virtual = flag(L, "virtual"),
-                        .log_level = flag(L, "debug") ? LOG_DEBUG : LOG_INFO};
+                        .log_level = flag(L, "debug") ? LOG_DEBUG : LOG_INFO,
+                        .patience = (uint32_t)number(L, "patience", DEFAULT_PATIENCE),
+                        .walls = (uint32_t)number(L, "walls", 0)};
     read_sets(L, &opts);
     cell_t *cell = lua_newuserdata(L, sizeof *cell);
     *cell = (cell_t){
@@ -145,6 +155,7 @@ static int l_eval(lua_State *L) {
         }
         rc = vm_call(&cell->host->vm, arguments, LUA_MULTRET);
     }
+    if (rc == VM_E_ABANDONED) { return luaL_error(L, "eval: the VM was lost"); }
     if (rc != 0) {
         copy_error(inner, L);
         lua_settop(inner, top);
@@ -200,6 +211,24 @@ static int l_counts(lua_State *L) {
     return (int)(sizeof counts / sizeof counts[0]);
 }
 
+/* cell:guard() -> faults, warned, stopped, abandoned, refused, VMs lost, moves of the view, walls */
+static int l_guard(lua_State *L) {
+    const host_t *host = check_cell(L)->host;
+    const guard_stats_t *stats = &host->guard.stats;
+    uint64_t counts[] = {stats->faults,
+                         stats->warned,
+                         stats->stopped,
+                         stats->abandoned,
+                         stats->refused,
+                         host->rt->stats.lost_vms,
+                         ecs_maps(host->world).moves,
+                         ecs_walls(host->world)};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        lua_pushnumber(L, (lua_Number)counts[i]);
+    }
+    return (int)(sizeof counts / sizeof counts[0]);
+}
+
 /* cell:stop(reason): begins the orderly end; cell:stopped() -> no task is left */
 static int l_stop(lua_State *L) {
     host_stop(check_cell(L)->host, luaL_optstring(L, 2, "test"));
@@ -223,7 +252,7 @@ static int l_close(lua_State *L) {
 
 static int open_harness(lua_State *L) {
     static const luaL_Reg methods[] = {{"advance", l_advance}, {"turn", l_turn}, {"eval", l_eval},
-                                       {"logs", l_logs},       {"hash", l_hash}, {"check", l_check},
+                                       {"logs", l_logs},       {"hash", l_hash}, {"check", l_check}, {"guard", l_guard},
                                        {"counts", l_counts},   {"stop", l_stop}, {"maps", l_maps},
                                        {"close", l_close},     {NULL, NULL}};
     static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};

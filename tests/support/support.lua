@@ -60,7 +60,10 @@ function M.cell(options)
   if type(options) == "string" then options = { scripts = { ["main.lua"] = options } } end
   if options.main then options.scripts = { ["main.lua"] = options.main } end
   local path = options.path or M.scene(options)
-  local cell, code = harness.open { scene = path, virtual = options.virtual ~= false, debug = options.debug, sets = options.sets }
+  local cell, code = harness.open {
+    scene = path, virtual = options.virtual ~= false, debug = options.debug, sets = options.sets,
+    patience = options.patience, walls = options.walls,
+  }
   if not cell then error("the scene was refused with exit code " .. code, 2) end
   M.cells[#M.cells + 1] = cell
   return cell
@@ -99,7 +102,7 @@ local await, cmd = stator.await, stator.cmd
 stator.task("t", {}, function(cmd)
 %s
 end)]]):format(options.before or "", body),
-    entities = options.entities, settings = options.settings,
+    entities = options.entities, settings = options.settings, patience = options.patience, walls = options.walls,
   }
   cell:advance(options.seconds or 10)
   return M.said(cell), M.faults(cell), cell
@@ -130,6 +133,7 @@ function M.assert_clean(cell)
   local tasks, watches, timers = cell:counts()
   assert.same({ 0, 0, 0 }, { tasks, watches, timers })
   assert.is_nil(cell:check())
+  cell:eval "require('jit').flush()" -- compiled code holds what it was compiled with
   cell:eval "collectgarbage() collectgarbage()"
   cell:advance(0.05)
   cell:eval "collectgarbage() collectgarbage()"

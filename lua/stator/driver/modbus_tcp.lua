@@ -47,8 +47,9 @@ local Session = {}
 Session.__index = Session
 
 --- Called by stator.link for each connection.
-function M.session(settings)
-  return setmetatable({ settings = settings, transaction = 0, buffer = "" }, Session)
+---@param transaction integer the last id that was used on it
+function M.session(settings, transaction)
+  return setmetatable({ settings = settings, transaction = transaction }, Session)
 end
 
 --- Bytes of a request and the key under which its reply will come.
@@ -57,17 +58,17 @@ function Session:encode(request)
   return M.encode(self.transaction, self.settings.unit, request.pdu), self.transaction
 end
 
---- Takes received bytes. Answers a list of { key, bytes of the reply }; raises on garbage.
+--- Takes the whole frames of received bytes. Answers a list of { key, bytes of the reply } and how many
+--- bytes they were; raises on garbage.
 function Session:feed(bytes)
-  local replies = {}
-  self.buffer = self.buffer .. bytes
+  local replies, rest = {}, bytes
   while true do
-    local transaction, unit, body, rest = M.decode(self.buffer)
+    local transaction, unit, body, after = M.decode(rest)
     if not transaction then
       if unit then error(err.new("modbus.malformed", "not Modbus TCP: " .. unit), 0) end
-      return replies
+      return replies, #bytes - #rest
     end
-    self.buffer = rest
+    rest = after
     if unit == self.settings.unit then replies[#replies + 1] = { key = transaction, body = body } end
   end
 end
