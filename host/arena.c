@@ -6,7 +6,7 @@
 
 enum { SMALL_MAX_BYTES = 2048, SLAB_BYTES = 65536 };
 #define KEEP_MAX_BYTES ((size_t)1 << 20)
-#define GRACE_BYTES ((size_t)4 << 20) /* beyond the limit, once it was reached */
+#define ALARM_STEP_BYTES ((size_t)4 << 20)
 
 int arena_init(arena_t *arena, size_t reserve_bytes) {
     *arena = (arena_t){.reserve_bytes = reserve_bytes};
@@ -53,17 +53,27 @@ static void push(void **list, void *block) {
     *list = block;
 }
 
-static bool within_limit(arena_t *arena, size_t bytes) {
-    if (!arena->strict || arena->limit_bytes == 0) { return true; }
-    size_t limit = arena->limit_bytes + (arena->refused ? GRACE_BYTES : 0);
-    if (arena->used_bytes + bytes <= limit) { return true; }
-    arena->refused = true;
-    return false;
+void arena_rearm(arena_t *arena) {
+    arena->reached = false;
+    arena->alarm_bytes = arena->limit_bytes == 0 ? SIZE_MAX : arena->limit_bytes;
+}
+
+void arena_set_limit(arena_t *arena, size_t limit_bytes) {
+    arena->limit_bytes = limit_bytes;
+    arena_rearm(arena);
+}
+
+static void alarm_limit(arena_t *arena, size_t bytes) {
+    arena->reached = true;
+    arena->alarm_bytes = arena->used_bytes + bytes + ALARM_STEP_BYTES;
+    if (arena->on_limit != NULL) { arena->on_limit(arena->context); }
 }
 
 static void *allocate(arena_t *arena, size_t bytes) {
     void *block = NULL;
-    if (!within_limit(arena, bytes)) { return NULL; }
+    if (arena->strict && arena->used_bytes + bytes > arena->alarm_bytes) {
+        alarm_limit(arena, bytes);
+    }
     if (bytes <= SMALL_MAX_BYTES) {
         size_t rounded = (bytes + 15) & ~(size_t)15;
         block = pop(&arena->small[rounded / 16 - 1]);

@@ -5,8 +5,9 @@
  * from 64 KiB slabs into classes of 16 bytes; larger ones come in classes of powers of two with
  * three steps between, straight from the range. Free blocks are kept per class.
  *
- * The range is the last limit; a lower one may hold for scripts, so that the host's own code always
- * finds memory. */
+ * A limit below the range is only told: LuaJIT of 2022 cannot raise an error for a NULL inside compiled
+ * code, so the block is given all the same and somebody stops the script. It is told again for every
+ * 4 MiB more. At the end of the range the answer is NULL. */
 #ifndef ARENA_H
 #define ARENA_H
 
@@ -19,9 +20,12 @@ typedef struct {
     char *base;
     size_t reserve_bytes, top_bytes;  /* top: first byte never handed out */
     size_t used_bytes;                /* in live blocks */
-    size_t limit_bytes;               /* of used_bytes while `strict`: NULL beyond it. 0: none */
-    bool strict;
-    bool refused; /* it was reached; there is a little more then, for the error to be handled */
+    size_t limit_bytes;               /* of used_bytes; 0: none */
+    size_t alarm_bytes;               /* of used_bytes, for the next alarm; at first the limit */
+    bool strict;                      /* the limit holds now */
+    bool reached;                     /* it was reached */
+    void (*on_limit)(void *context);  /* inside the allocator: may only take note */
+    void *context;
     void *small[ARENA_SMALL_CLASSES]; /* free blocks, linked through their first word */
     void *large[ARENA_LARGE_CLASSES];
     char *slab;
@@ -31,7 +35,11 @@ typedef struct {
 /* 0, or -1 when the address space is not to be had. */
 int arena_init(arena_t *arena, size_t reserve_bytes);
 void arena_fini(arena_t *arena);
-/* A lua_Alloc; `arena` is its ud. Answers NULL when the range is full or the limit is reached. */
+/* A lua_Alloc; `arena` is its ud. */
 void *arena_realloc(void *arena, void *block, size_t old_bytes, size_t new_bytes);
+/* 0: none. */
+void arena_set_limit(arena_t *arena, size_t limit_bytes);
+/* Forgets that the limit was reached. */
+void arena_rearm(arena_t *arena);
 
 #endif

@@ -9,6 +9,7 @@
 #include "code.h"
 #include "crash.h"
 #include "error.h"
+#include "stack.h"
 
 #define NS_PER_S ((uint64_t)1000000000)
 #define WATCH_IDLE_NS ((uint64_t)4000000)  /* between two looks while nothing runs, */
@@ -18,7 +19,6 @@
 #define KICK_SIGNAL SIGVTALRM
 
 enum { LEVEL_NONE, LEVEL_WARN, LEVEL_STOP, LEVEL_LEAVE };
-enum { RUNTIME_STEPS = 50 }; /* instructions until the hook looks again */
 enum { WATCH_STACK_BYTES = 128 * 1024, ALT_STACK_BYTES = 64 * 1024 };
 
 static guard_t *guards; /* changed by the host thread only, with the signals blocked */
@@ -29,6 +29,13 @@ static void on_count(lua_State *L, lua_Debug *frame);
 
 /* Ours, in the context of a VM that has it as its context. */
 static guard_t *guard_of(lua_State *L) { return vm_of(L)->context; }
+
+/* The hook runs at the next instruction; compiled code is left for it. Also from handlers. */
+static void arm(const guard_t *guard) {
+    guard->vm->alarmed = true;
+    (void)lua_sethook(guard->vm->L, on_count, LUA_MASKCOUNT, 1);
+    (void)vm_stop_traces(guard->vm);
+}
 
 static void who_runs(const guard_t *guard, lua_State *L, char *out) {
     (void)snprintf(out, GUARD_NAME_BYTES, "a script");
@@ -77,6 +84,7 @@ static void raise_error(lua_State *L, const char *code, const char *place, const
 static void raise_fault(guard_t *guard, lua_State *L) {
     ecs_fault_t fault = guard->fault;
     guard->fault = ECS_FAULT_NONE;
+    (void)ecs_fault_settle(guard->world); /* the next access is caught anew */
     raise_error(L, fault_code(fault), guard->place, fault_text(fault));
     (void)lua_error(L);
 }
@@ -95,33 +103,54 @@ static void raise_stop(guard_t *guard, lua_State *L) {
     (void)lua_error(L);
 }
 
+static void raise_full(guard_t *guard, lua_State *L) {
+    char text[128];
+    guard->full = false;
+    (void)snprintf(text, sizeof text, "the scripts' heap is at its limit of %zu MB (limits.heap_mb)",
+                   guard->vm->arena.limit_bytes >> 20);
+    raise_error(L, "memory", guard->place, text);
+    (void)lua_error(L);
+}
+
+/* Raised again and again until the stack is shorter. */
+static void raise_deep(guard_t *guard, lua_State *L) {
+    raise_error(L, "stack", guard->place,
+                "stack overflow: functions that C calls (gsub, sort, coroutine.resume) are nested too "
+                "deep");
+    (void)lua_error(L);
+}
+
 static void on_count(lua_State *L, lua_Debug *frame) {
     guard_t *guard = guard_of(L);
-    vm_t *vm = guard->vm;
     (void)frame;
-    vm->arena.strict = false; /* an error about the limit needs memory too */
     bool in_script = error_place(L, 0, guard->place, sizeof guard->place);
-    guard->place_slice = vm->slice;
+    guard->place_slice = guard->vm->slice;
     if (guard->warn) {
         guard->warn = false;
         tell_slow(guard, L);
     }
-    vm->arena.strict = vm->arena.limit_bytes > 0 && vm->in_host == 0;
-    bool raise = guard->fault != ECS_FAULT_NONE || guard->stop;
-    if (raise && !in_script) { /* lua/stator is not interrupted half way */
-        (void)lua_sethook(L, on_count, LUA_MASKCOUNT, RUNTIME_STEPS);
+    bool raise = guard->fault != ECS_FAULT_NONE || guard->stop || guard->full;
+    if (raise && !in_script && !guard->deep) { /* lua/stator is not interrupted half way */
+        (void)lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
         return;
     }
     (void)lua_sethook(L, NULL, 0, 0);
+    if (guard->deep && stack_is_short()) {
+        arm(guard); /* functions that are compiled call each other without the interpreter */
+        raise_deep(guard, L);
+    }
+    guard->deep = false;
+    stack_restore();
     if (guard->fault != ECS_FAULT_NONE) { raise_fault(guard, L); }
+    if (guard->full) { raise_full(guard, L); }
     if (guard->stop) { raise_stop(guard, L); }
 }
 
-/* From a handler: the hook runs at the next instruction. */
-static void arm(const guard_t *guard) {
-    guard->vm->alarmed = true;
-    (void)lua_sethook(guard->vm->L, on_count, LUA_MASKCOUNT, 1);
-    (void)vm_stop_traces(guard->vm);
+/* From the allocator. */
+static void on_limit(void *context) {
+    guard_t *guard = context;
+    guard->full = true;
+    arm(guard);
 }
 
 /* After a slice, lost or not: nothing of it may reach the next one. */
@@ -130,6 +159,8 @@ static void slice_ended(void *context) {
     ecs_fault_t late = guard->fault;
     guard->fault = ECS_FAULT_NONE;
     guard->warn = guard->stop = guard->stop_raised = false;
+    guard->full = guard->deep = false;
+    stack_restore();
     (void)ecs_fault_settle(guard->world);
     ecs_interrupt(guard->world, NULL, NULL);
     guard->vm->leave = false;
@@ -165,6 +196,12 @@ static void leave_now(void *context) {
     vm_abandon(guard->vm);
 }
 
+static void out_of_stack(guard_t *guard, stack_fault_t where, uintptr_t pc) {
+    guard->deep = true;
+    arm(guard);
+    if (where == STACK_LAST && may_leave(guard, pc)) { vm_abandon(guard->vm); }
+}
+
 static void on_fault(int number, siginfo_t *info, void *context) {
     int saved = errno;
     const ucontext_t *at = context;
@@ -173,6 +210,12 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     for (guard_t *guard = guards; ours && guard != NULL; guard = guard->next) {
         if (guard->vm == NULL || !vm_inside(guard->vm)) { continue; }
         if (!pthread_equal(guard->owner, pthread_self())) { continue; }
+        stack_fault_t stack = stack_fault(info->si_addr);
+        if (stack != STACK_ELSEWHERE) {
+            out_of_stack(guard, stack, pc_of(context));
+            errno = saved;
+            return;
+        }
         ecs_fault_t fault = ecs_fault_divert(guard->world, info->si_addr, write);
         if (fault == ECS_FAULT_NONE) { continue; }
         if (guard->fault == ECS_FAULT_NONE) { guard->fault = fault; }
@@ -225,6 +268,7 @@ static void install_handlers(void) {
     if (installed) { return; }
     installed = true;
     crash_prepare();
+    stack_prepare();
     stack_t stack = {.ss_sp = alt_stack, .ss_size = sizeof alt_stack};
     (void)sigaltstack(&stack, NULL);
     install(SIGSEGV, on_fault, 0);
@@ -357,6 +401,8 @@ void guard_watch(guard_t *guard, vm_t *vm) {
     if (vm == NULL) { return; }
     vm->on_slice_end = slice_ended;
     vm->context = guard;
+    vm->arena.on_limit = on_limit;
+    vm->arena.context = guard;
 }
 
 void guard_set_limits(guard_t *guard, uint64_t soft_ns, uint64_t hard_ns) {

@@ -1,5 +1,7 @@
 /* The guard: what stops a script that writes where it must not, or that does not come back.
  *
+ *   full C stack   SIGSEGV in the red zone ─▶ count hook ─▶ Lua error at its line
+ *   full heap      the allocator ─▶ count hook ─▶ Lua error at its line
  *   stray access   SIGSEGV, SIGBUS ─▶ the core diverts the page ─▶ count hook ─▶ Lua error at its line
  *   long slice     watchdog thread ─▶ signal ─▶ count hook:  soft limit, a warning with its line
  *                                               hard limit, a Lua error "stopped" at its line
@@ -66,7 +68,7 @@ typedef struct guard {
     /* of the running slice */
     volatile ecs_fault_t fault; /* first one that has not been raised yet */
     volatile bool tainted;      /* what it records is not to be trusted */
-    volatile bool warn, stop, stop_raised;
+    volatile bool warn, stop, stop_raised, full, deep;
     char place[GUARD_PLACE_BYTES]; /* where the slice was seen last, "" when it was not */
     uint64_t place_slice;
     uint64_t next_warning_ns;

@@ -74,7 +74,7 @@ static int vm_up(host_t *host) {
     guard_watch(&host->guard, &host->vm);
     api_open(host->rt);
     int rc = load_boot(host);
-    host->vm.arena.limit_bytes = host->heap_limit_bytes;
+    arena_set_limit(&host->vm.arena, host->heap_limit_bytes);
     return rc;
 }
 
@@ -122,7 +122,7 @@ static void read_limits(host_t *host) {
                      (uint64_t)(number_field(L, "slice_soft_ms", (double)SLICE_SOFT_NS / 1e6) * 1e6),
                      (uint64_t)(number_field(L, "slice_ms", (double)SLICE_HARD_NS / 1e6) * 1e6));
     host->heap_limit_bytes = (size_t)number_field(L, "heap_mb", HEAP_DEFAULT_MB) << 20;
-    host->vm.arena.limit_bytes = host->heap_limit_bytes;
+    arena_set_limit(&host->vm.arena, host->heap_limit_bytes);
     host->rt->max_tasks = (uint32_t)number_field(L, "tasks", RT_MAX_TASKS);
     host->max_losses = (uint32_t)number_field(L, "lost_vms", MAX_LOSSES);
 }

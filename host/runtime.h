@@ -283,6 +283,8 @@ uint64_t rt_next_wake_ns(const rt_t *rt);
 uint32_t system_add(rt_t *rt, const system_t *system);
 /* Forgets all systems: their VM is gone. Those that are faulted stay so, by name. */
 void systems_reset(rt_t *rt);
+/* A person has looked: the system runs again, in this VM and the next. */
+void system_reset(rt_t *rt, system_t *system);
 /* Orders the systems by phase, script and position. Once, after the last one was added. */
 void systems_freeze(rt_t *rt);
 /* Marks what this tick runs, and starts the tasks of asynchronous systems. */

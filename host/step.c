@@ -50,7 +50,7 @@ void rt_note_lost(rt_t *rt) {
     const task_t *task = NULL;
     rt->lost = (rt_lost_t){.kind = open ? (owner_kind_t)(owner >> 60) : OWNER_HOST,
                            .order = index,
-                           .why = "it did not come back"};
+                           .why = rt->vm->why};
     switch (rt->lost.kind) {
     case OWNER_TASK:
         task = task_find(rt, (double)index);
@@ -313,19 +313,14 @@ static void run_rounds(rt_t *rt, bool is_tick) {
     }
 }
 
-/* When idle time does not suffice: some steps; near the heap's limit all of it. A heap that stays
- * full is given up with its VM. */
+/* When idle time does not suffice: some steps; near the heap's limit all of it. */
 static void collect(rt_t *rt) {
-    bool full = false;
     if (vm_heap_presses(rt->vm)) {
         rt->stats.pressed++;
         vm_collect_idle(rt->vm, COLLECT_NS);
     }
-    if (!rt->vm->dead && vm_collect_all(rt->vm, &full)) { rt->stats.collected++; }
+    if (!rt->vm->dead && vm_collect_all(rt->vm)) { rt->stats.collected++; }
     if (rt->vm->dead) { rt_note_lost(rt); } /* in a finalizer */
-    if (!full || rt->vm->dead) { return; }
-    rt->lost = (rt_lost_t){.kind = OWNER_HOST, .why = "its heap is full (limits.heap_mb)"};
-    rt->vm->dead = true;
 }
 
 void rt_step(rt_t *rt, bool is_tick) {

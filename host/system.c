@@ -8,24 +8,35 @@
 #define NS_PER_S 1e9
 #define FAULTED_PREFIX "faulted:" /* of a name in the keep, see lua/stator/system.lua */
 
+static const char *faulted_name(const system_t *system, char *out) {
+    (void)snprintf(out, KEEP_NAME_BYTES, FAULTED_PREFIX "%s", system->name);
+    return out;
+}
+
 uint32_t system_add(rt_t *rt, const system_t *system) {
     if (rt->system_count == rt->system_capacity) {
         rt->system_capacity = rt->system_capacity == 0 ? 16 : rt->system_capacity * 2;
         rt->systems = realloc(rt->systems, rt->system_capacity * sizeof *rt->systems);
         memory_must(rt->systems);
     }
-    rt->systems[rt->system_count] = *system;
     char name[KEEP_NAME_BYTES];
-    (void)snprintf(name, sizeof name, FAULTED_PREFIX "%s", system->name);
-    rt->systems[rt->system_count].faulted = keep_find(rt->keep, name) != NULL;
+    rt->systems[rt->system_count] = *system;
+    rt->systems[rt->system_count].faulted =
+        keep_find(rt->keep, faulted_name(system, name)) != NULL;
     return rt->system_count++;
+}
+
+void system_reset(rt_t *rt, system_t *system) {
+    char name[KEEP_NAME_BYTES];
+    system->faulted = false;
+    keep_remove(rt->keep, faulted_name(system, name));
 }
 
 void systems_reset(rt_t *rt) {
     for (uint32_t i = 0; i < rt->system_count; i++) {
         char name[KEEP_NAME_BYTES];
-        (void)snprintf(name, sizeof name, FAULTED_PREFIX "%s", rt->systems[i].name);
-        if (rt->systems[i].faulted) { (void)keep_put(rt->keep, name, "", 0); }
+        if (!rt->systems[i].faulted) { continue; }
+        (void)keep_put(rt->keep, faulted_name(&rt->systems[i], name), "", 0);
     }
     rt->system_count = 0;
     rt->current_system = NULL;

@@ -129,6 +129,7 @@ static int collect_step(lua_State *L) {
 int vm_init(vm_t *vm, uv_loop_t *loop, const stator_clock_t *clock) {
     *vm = (vm_t){.clock = clock, .traceback_ref = LUA_NOREF, .patience = 1};
     if (arena_init(&vm->arena, VM_HEAP_RESERVE_BYTES) != 0) { return -1; }
+    arena_set_limit(&vm->arena, 0);
     (void)pthread_sigmask(SIG_SETMASK, NULL, &vm->signals);
     vm->L = lua_newstate(arena_realloc, &vm->arena);
     if (vm->L == NULL) {
@@ -204,18 +205,20 @@ bool vm_stop_traces(const vm_t *vm) {
     return true;
 }
 
+static bool collect(vm_t *vm, bool all);
+
 /* ---- doors ---------------------------------------------------------------------------------- */
 
 static void enter(vm_t *vm, lua_State *L) {
     code_owner = vm;
     crash_lua = L;
-    vm->arena.strict = vm->arena.limit_bytes > 0;
+    vm->arena.strict = true;
     vm->slice++;
 }
 
 static void leave(vm_t *vm) {
     vm->slice++;
-    vm->arena.strict = vm->arena.refused = false;
+    vm->arena.strict = false;
     code_owner = NULL;
     crash_lua = NULL;
     if (vm->alarmed) {
@@ -228,10 +231,26 @@ static void leave(vm_t *vm) {
 static int abandoned(vm_t *vm) {
     (void)pthread_sigmask(SIG_SETMASK, &vm->signals, NULL);
     vm->dead = true;
+    vm->why = "it did not come back";
     vm->leave = false;
     vm->in_host = 0;
     leave(vm);
     return VM_E_ABANDONED;
+}
+
+/* Ends a slice. One that has reached the heap's limit is followed by a whole collection; when that
+ * does not help, nobody else could work in this state. */
+static int leave_with(vm_t *vm, int rc) {
+    leave(vm);
+    if (!vm->arena.reached) { return rc; }
+    arena_rearm(&vm->arena);
+    (void)collect(vm, true);
+    size_t limit = vm->arena.limit_bytes;
+    if (!vm->dead && vm->arena.used_bytes > limit / 4 * 3) {
+        vm->dead = true;
+        vm->why = "its heap is full (limits.heap_mb)";
+    }
+    return vm->dead ? VM_E_ABANDONED : rc;
 }
 
 static int call(vm_t *vm, int arguments, int results) {
@@ -248,9 +267,7 @@ int vm_call(vm_t *vm, int arguments, int results) {
     if (vm_inside(vm)) { return call(vm, arguments, results); } /* a part of the slice */
     if (sigsetjmp(vm->jump, 0) != 0) { return abandoned(vm); }
     enter(vm, vm->L);
-    int rc = call(vm, arguments, results);
-    leave(vm);
-    return rc;
+    return leave_with(vm, call(vm, arguments, results));
 }
 
 static int resume(lua_State *co, int arguments) {
@@ -262,9 +279,7 @@ int vm_resume(vm_t *vm, lua_State *co, int arguments) {
     if (vm_inside(vm)) { return resume(co, arguments); }
     if (sigsetjmp(vm->jump, 0) != 0) { return abandoned(vm); }
     enter(vm, co);
-    int rc = resume(co, arguments);
-    leave(vm);
-    return rc;
+    return leave_with(vm, resume(co, arguments));
 }
 
 void vm_abandon(vm_t *vm) { siglongjmp(vm->jump, 1); }
@@ -272,7 +287,7 @@ void vm_abandon(vm_t *vm) { siglongjmp(vm->jump, 1); }
 /* ---- C functions of the host ------------------------------------------------------------------ */
 
 static void set_strict(vm_t *vm) {
-    vm->arena.strict = vm->in_host == 0 && vm->arena.limit_bytes > 0 && vm_inside(vm);
+    vm->arena.strict = vm->in_host == 0 && vm_inside(vm);
 }
 
 static void host_left(vm_t **vm) {
@@ -334,6 +349,11 @@ static bool collect(vm_t *vm, bool all) {
     vm->patience = patience;
     bool ended = rc != VM_OK || all || lua_toboolean(L, -1);
     lua_pop(L, 1);
+    if (ended) {
+        (void)lua_gc(L, LUA_GCSTOP, 0);
+        vm->collecting = false;
+        vm->heap_after_bytes = vm_heap_bytes(vm);
+    }
     return ended;
 }
 
@@ -349,20 +369,12 @@ void vm_collect_idle(vm_t *vm, uint64_t budget_ns) {
         }
     } while (vm->collecting && !vm->clock->is_virtual &&
              clock_now_ns(vm->clock) - start < budget_ns);
-    if (vm->dead) { return; }
-    if (!vm->collecting) { vm->heap_after_bytes = vm_heap_bytes(vm); }
-    (void)lua_gc(vm->L, LUA_GCSTOP, 0);
+    if (!vm->dead) { (void)lua_gc(vm->L, LUA_GCSTOP, 0); }
 }
 
-bool vm_collect_all(vm_t *vm, bool *full) {
-    size_t limit = vm->arena.limit_bytes;
-    *full = false;
-    if (limit == 0 || vm->arena.used_bytes < limit / 4 * 3) { return false; }
+bool vm_collect_all(vm_t *vm) {
+    size_t limit = vm->arena.limit_bytes, after = vm->heap_after_bytes;
+    if (limit == 0 || vm->arena.used_bytes <= after + (limit - after) / 4 * 3) { return false; }
     (void)collect(vm, true);
-    if (vm->dead) { return true; }
-    (void)lua_gc(vm->L, LUA_GCSTOP, 0);
-    vm->collecting = false;
-    vm->heap_after_bytes = vm_heap_bytes(vm);
-    *full = vm->arena.used_bytes >= limit / 4 * 3;
     return true;
 }

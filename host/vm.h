@@ -2,7 +2,8 @@
  *
  * A slice is what happens between entering a door and leaving it. Each door sets a jump point, inside
  * whatever callback it was called from: a slice that does not come back can be left by vm_abandon,
- * after which the state is dead and vm_discard gives its heap and machine code back.
+ * after which the state is dead and vm_discard gives its heap and machine code back. A slice that
+ * leaves the heap full of live values ends the same way.
  * Thread: the host's. Lua errors never leave a door; they come out as values. */
 #ifndef VM_H
 #define VM_H
@@ -20,7 +21,7 @@
 
 enum { VM_OK = 0, VM_YIELD = 1, VM_E_LUA = -1, VM_E_ABANDONED = -2 };
 
-#define VM_HEAP_RESERVE_BYTES ((size_t)2 << 30)
+#define VM_HEAP_RESERVE_BYTES ((size_t)4 << 30)
 
 typedef struct {
     arena_t arena; /* first: the allocator's argument leads back to the VM */
@@ -36,7 +37,8 @@ typedef struct {
     volatile bool alarmed;     /* on_slice_end has something to do */
     void (*on_slice_end)(void *context);
     void *context;           /* of on_slice_end: the guard */
-    bool dead;               /* abandoned: only vm_discard is allowed */
+    bool dead;               /* given up: only vm_discard is allowed */
+    const char *why;         /* it is dead */
     int traceback_ref;       /* message handler: error -> error value with its stack */
     int collect_ref;         /* one step of the collector */
     bool collecting;         /* a collector cycle is under way */
@@ -59,7 +61,7 @@ void vm_fini(vm_t *vm);
 void vm_discard(vm_t *vm);
 
 /* Calls the function under its `arguments` on the state's stack. VM_OK with `results` values, or
- * VM_E_LUA with one error value, or VM_E_ABANDONED with nothing. `results` may be LUA_MULTRET. */
+ * VM_E_LUA with one error value, or VM_E_ABANDONED with nothing: the state is dead. `results` may be LUA_MULTRET. */
 int vm_call(vm_t *vm, int arguments, int results);
 /* Resumes a coroutine. VM_OK when it has ended, VM_YIELD, VM_E_LUA (its error on its own stack)
  * or VM_E_ABANDONED. */
@@ -74,7 +76,7 @@ bool vm_stop_traces(const vm_t *vm);
 void vm_trace_checks(vm_t *vm, bool on);
 
 /* Registers functions in the table on top of the stack as luaL_register does, each so that the slice
- * is not left in the middle of it and that the limit of the heap does not hold for it. */
+ * is not left in the middle of it and that the limit of the heap does not count in it. */
 void vm_register(lua_State *L, const luaL_Reg *functions);
 void vm_push_function(lua_State *L, lua_CFunction function);
 
@@ -82,9 +84,8 @@ void vm_push_function(lua_State *L, lua_CFunction function);
 void vm_collect_idle(vm_t *vm, uint64_t budget_ns);
 /* True when the heap has grown to twice what the last cycle left: idle time did not suffice. */
 bool vm_heap_presses(const vm_t *vm);
-/* A whole collection, when scripts have used three quarters of their limit. Answers whether it was
- * needed; *full says that it did not help: the live values are near the limit. */
-bool vm_collect_all(vm_t *vm, bool *full);
+/* A whole collection, when garbage has used most of what the limit leaves. Whether it was needed. */
+bool vm_collect_all(vm_t *vm);
 /* Bytes of live Lua values. */
 size_t vm_heap_bytes(const vm_t *vm);
 #endif

@@ -50,7 +50,7 @@ function M.handler(raised)
     if raised == nil then message = "nil was raised" end
     message = tostring(message):gsub("^stator/[%w_/]+%.lua:%d+: ", "") -- the script's line is in the trace
     if raised == NO_MEMORY then
-      e = M.new("memory", "not enough memory: the scripts' heap is at its limit (limits.heap_mb)")
+      e = M.new("memory", "not enough memory")
     else
       e = M.new(tostring(is_table and raised.code or "error"), message, is_table and raised or nil)
     end

@@ -4,12 +4,14 @@
  *   cell = harness.open { scene = path, virtual = true, sets = {}, log_level = "debug" }
  *   cell:advance(seconds)   cell:eval(code, ...) -> scalars   cell:logs() -> lines   cell:close()
  */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <lualib.h>
 
 #include "host.h"
+#include "tcp.h"
 
 static const char CELL[] = "harness.cell";
 /* times the watchdog's limits: sanitizers and busy machines are slow */
@@ -155,7 +157,10 @@ static int l_eval(lua_State *L) {
         }
         rc = vm_call(&cell->host->vm, arguments, LUA_MULTRET);
     }
-    if (rc == VM_E_ABANDONED) { return luaL_error(L, "eval: the VM was lost"); }
+    if (rc == VM_E_ABANDONED) {
+        rt_note_lost(cell->host->rt);
+        return luaL_error(L, "eval: the VM was lost");
+    }
     if (rc != 0) {
         copy_error(inner, L);
         lua_settop(inner, top);
@@ -229,6 +234,32 @@ static int l_guard(lua_State *L) {
     return (int)(sizeof counts / sizeof counts[0]);
 }
 
+/* cell:memory() -> bytes of the C heap in use, bytes of the scripts' heap, mappings of the process */
+static int l_memory(lua_State *L) {
+    const host_t *host = check_cell(L)->host;
+    FILE *file = fopen("/proc/self/maps", "r");
+    int lines = 0;
+    for (int c = 0; file != NULL && (c = fgetc(file)) != EOF;) {
+        lines += c == '\n';
+    }
+    if (file != NULL) { (void)fclose(file); }
+    lua_pushnumber(L, (lua_Number)mallinfo2().uordblks);
+    lua_pushnumber(L, (lua_Number)host->vm.arena.used_bytes);
+    lua_pushinteger(L, lines);
+    return 3;
+}
+
+/* cell:port(link) -> local port of the link's connection, or nil */
+static int l_port(lua_State *L) {
+    const tcp_conn_t *conn = tcp_conn_find(check_cell(L)->host->rt, luaL_checkstring(L, 2));
+    struct sockaddr_storage where;
+    int bytes = sizeof where;
+    if (conn == NULL) { return 0; }
+    (void)uv_tcp_getsockname(&conn->handle, (struct sockaddr *)&where, &bytes);
+    lua_pushinteger(L, ntohs(((const struct sockaddr_in *)&where)->sin_port));
+    return 1;
+}
+
 /* cell:stop(reason): begins the orderly end; cell:stopped() -> no task is left */
 static int l_stop(lua_State *L) {
     host_stop(check_cell(L)->host, luaL_optstring(L, 2, "test"));
@@ -254,7 +285,8 @@ static int open_harness(lua_State *L) {
     static const luaL_Reg methods[] = {{"advance", l_advance}, {"turn", l_turn}, {"eval", l_eval},
                                        {"logs", l_logs},       {"hash", l_hash}, {"check", l_check}, {"guard", l_guard},
                                        {"counts", l_counts},   {"stop", l_stop}, {"maps", l_maps},
-                                       {"close", l_close},     {NULL, NULL}};
+                                       {"close", l_close},     {"memory", l_memory},
+                                       {"port", l_port},       {NULL, NULL}};
     static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
     (void)luaL_newmetatable(L, CELL);
     lua_newtable(L);
