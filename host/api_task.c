@@ -72,7 +72,8 @@ static int l_park(lua_State *L) {
     }
     task->future = future;
     task->op = op;
-    return lua_yield(L, 0);
+    lua_settop(L, 1);
+    return lua_yield(L, 1); /* on the task's stack it is not collected */
 }
 
 /* parking() -> whether the running task has asked to wait and is on its way out */

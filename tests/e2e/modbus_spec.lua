@@ -2,30 +2,7 @@
 -- and devices that misbehave.
 local support = require "support"
 
-local processes = {}
-
---- Starts a peer that prints its port; peers end by themselves after two minutes.
-local function start(command)
-  local folder = support.folder()
-  os.execute(("%s > %s/out 2> %s/err < /dev/null & echo $! > %s/pid"):format(command, folder, folder, folder))
-  for _ = 1, 100 do
-    local file = io.open(folder .. "/out")
-    local port = file and file:read("*n")
-    if file then file:close() end
-    if port then
-      local peer = { port = port, pid = tonumber(support.read(folder .. "/pid")) }
-      processes[#processes + 1] = peer
-      return peer
-    end
-    os.execute("sleep 0.05")
-  end
-  error("the peer did not start: " .. command .. "\n" .. support.read(folder .. "/err"))
-end
-
-local function stop_all()
-  for _, peer in ipairs(processes) do os.execute(("kill -9 %d 2>/dev/null"):format(peer.pid)) end
-  processes = {}
-end
+local start, stop_all = support.start_peer, support.stop_peers
 
 local function cell_for(port, body, options)
   options = options or {}

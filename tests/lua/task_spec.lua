@@ -221,3 +221,24 @@ describe("thousands of things", function()
     assert.same({ "false\t0.1" }, said)
   end)
 end)
+
+describe("the collector", function()
+  after_each(support.finish)
+
+  it("leaves an operation alone while a task waits for it", function()
+    local cell = support.cell [[
+local stator = require "stator"
+for i = 1, 20 do
+  stator.task("t" .. i, {}, function()
+    for tick in stator.every(0.01) do if i == 1 then print("turn " .. tick.n) end end
+  end)
+end]]
+    for _ = 1, 20 do
+      cell:advance(0.01)
+      cell:eval [[collectgarbage() collectgarbage()
+        kept = {} -- what was freed is written over
+        for size = 60, 240 do for i = 1, 20 do kept[#kept + 1] = ("%05d"):format(i):rep(math.floor(size / 5)) end end]]
+    end
+    assert.equal("turn 21", support.said(cell)[21])
+  end)
+end)

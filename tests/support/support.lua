@@ -142,6 +142,32 @@ function M.assert_clean(cell)
   cell:close()
 end
 
+local peers = {}
+
+--- Starts a peer that prints its port; peers end by themselves after some minutes.
+---@return { port: integer, pid: integer }
+function M.start_peer(command)
+  local folder = M.folder()
+  os.execute(("%s > %s/out 2> %s/err < /dev/null & echo $! > %s/pid"):format(command, folder, folder, folder))
+  for _ = 1, 100 do
+    local file = io.open(folder .. "/out")
+    local port = file and file:read("*n")
+    if file then file:close() end
+    if port then
+      local peer = { port = port, pid = tonumber(M.read(folder .. "/pid")) }
+      peers[#peers + 1] = peer
+      return peer
+    end
+    os.execute("sleep 0.05")
+  end
+  error("the peer did not start: " .. command .. "\n" .. M.read(folder .. "/err"))
+end
+
+function M.stop_peers()
+  for _, peer in ipairs(peers) do os.execute(("kill -9 %d 2>/dev/null"):format(peer.pid)) end
+  peers = {}
+end
+
 --- For after_each: every cell of the test ends clean.
 function M.finish()
   local cells = M.cells

@@ -1,15 +1,16 @@
 /* A Modbus TCP server that was not written here: libmodbus answers, this only feeds it. The same
- * values as pymodbus_server.py. Prints its port; serves one client after the other; ends after two
- * minutes. */
+ * values as pymodbus_server.py. Prints its port; serves one client after the other; ends by itself.
+ * usage: libmodbus_server [seconds], 120 when left out. */
 #include <modbus.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-int main(void) {
+int main(int count, char **words) {
     enum { COUNT = 1000 };
-    (void)alarm(120);
+    (void)alarm(count > 1 ? (unsigned)atoi(words[1]) : 120);
     modbus_t *bus = modbus_new_tcp("127.0.0.1", 0);
     modbus_mapping_t *map = modbus_mapping_new(COUNT, COUNT, COUNT, COUNT);
     if (bus == NULL || map == NULL) { return 1; }
