@@ -77,7 +77,17 @@ static ecs__pos_t stream_pos(const ecs__stream_t *stream) {
     return pos_of(stream->at_chunk, stream->at_bytes);
 }
 
+/* A peak is given back, a quarter an apply; what stays is twice what was used last. */
+static void stream_shrink(ecs__stream_t *stream) {
+    uint32_t keep = 2 * (stream->at_chunk + 1);
+    if (stream->chunk_count <= keep) { return; }
+    for (uint32_t left = (stream->chunk_count - keep + 3) / 4; left > 0; left--) {
+        free(stream->chunks[--stream->chunk_count]);
+    }
+}
+
 void ecs__stream_clear(ecs__stream_t *stream) {
+    stream_shrink(stream);
     stream->at_chunk = 0;
     stream->at_bytes = 0;
     stream->batch_count = 0;

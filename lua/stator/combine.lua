@@ -64,8 +64,10 @@ function M.try(fn, ...)
   local batch, place = world.mark()
   local function pass(ok, ...)
     if not ok then world.rollback(batch, place) end
-    if not ok and err.must_pass((...)) then error((...), 0) end
-    return ok, ...
+    if ok then return true, ... end
+    local e = err.of((...))
+    if err.must_pass(e) then error(e, 0) end
+    return false, e
   end
   return pass(xpcall(fn, err.handler, ...))
 end

@@ -198,7 +198,7 @@ local function write_text(component, field, ref, value)
     error(("%s.%s: expected text, got %s"):format(component, field.name, type(value)), 3)
   end
   if #value > field.count then
-    error(('%s.%s: "%s" is longer than %d bytes'):format(component, field.name, value, field.count), 3)
+    error(('%s.%s: "%s" is longer than %d bytes'):format(component, field.name, value:sub(1, 40), field.count), 3)
   end
   local p = ref["raw_" .. field.name]
   ffi.fill(p, field.count)
@@ -312,8 +312,13 @@ local RANGE = {
   int32_t = { -2147483648, 2147483647 }, uint32_t = { 0, 4294967295 },
 }
 
+local SHOWN_MAX = 40
+
 local function describe(value)
-  if type(value) == "string" then return '"' .. value .. '"' end
+  if type(value) == "string" then
+    if #value <= SHOWN_MAX then return '"' .. value .. '"' end
+    return ('"%s..." (%d bytes)'):format(value:sub(1, SHOWN_MAX), #value)
+  end
   return tostring(value)
 end
 

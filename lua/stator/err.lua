@@ -59,6 +59,13 @@ function M.handler(raised)
   return e
 end
 
+--- An error value of what xpcall answered: where the stack or the heap is full, err.handler itself may
+--- fail, and what comes is text.
+function M.of(raised)
+  if M.is(raised) then return raised end
+  return M.new("error", tostring(raised))
+end
+
 --- The first line of a trace that lies in a script, as "file.lua:12".
 function M.place(e)
   local at = tostring(e.message):match("^([%w_%-%./]+%.lua:%d+):")

@@ -242,7 +242,7 @@ end
 --- Ends a scope after its function: joins or cancels children, runs cleanup, leaves.
 local function finish(scope, ok, ...)
   local task = scope.task
-  local e = not ok and (...) or nil
+  local e = not ok and err.of((...)) or nil
   stop_daemons(scope)
   stop_started(scope)
   if ok then

@@ -146,6 +146,7 @@ static void copy_error(lua_State *from, lua_State *to) {
  * its error. */
 static int l_eval(lua_State *L) {
     cell_t *cell = check_cell(L);
+    if (cell->host->vm.dead) { host_turn(cell->host); } /* the next one */
     lua_State *inner = cell->host->vm.L;
     int top = lua_gettop(inner), arguments = lua_gettop(L) - 2;
     size_t bytes = 0;
@@ -155,7 +156,9 @@ static int l_eval(lua_State *L) {
         for (int i = 0; i < arguments; i++) {
             copy_scalar(L, 3 + i, inner);
         }
+        cell->host->vm.patience = 1000;
         rc = vm_call(&cell->host->vm, arguments, LUA_MULTRET);
+        cell->host->vm.patience = 1;
     }
     if (rc == VM_E_ABANDONED) {
         rt_note_lost(cell->host->rt);
