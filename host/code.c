@@ -12,7 +12,7 @@ typedef struct {
     bool executable;
 } area_t;
 
-const void *volatile code_owner;
+_Thread_local const void *code_owner;
 static area_t areas[MAX_AREAS]; /* base NULL: free */
 
 /* Made by the linker around the section that the build puts LuaJIT's text into. */
@@ -26,6 +26,10 @@ static area_t *area_of(uintptr_t address) {
         if (base != 0 && address >= base && address < base + areas[i].bytes) { return &areas[i]; }
     }
     return NULL;
+}
+
+static area_t *owned_area(const void *address) {
+    return code_owner == NULL ? NULL : area_of((uintptr_t)address);
 }
 
 bool code_is_lua(uintptr_t pc) {
@@ -49,25 +53,25 @@ void *code_mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t
 }
 
 int code_munmap(void *at, size_t bytes) {
-    area_t *area = area_of((uintptr_t)at);
+    area_t *area = owned_area(at);
     if (area != NULL && area->base == at) { *area = (area_t){0}; }
     return munmap(at, bytes);
 }
 
 int code_mprotect(void *at, size_t bytes, int protection) {
-    area_t *area = area_of((uintptr_t)at);
+    area_t *area = owned_area(at);
     if (area != NULL && (protection & PROT_EXEC) != 0) { area->executable = true; }
     return mprotect(at, bytes, protection);
 }
 
 void code_register_frame(void *frame) {
-    area_t *area = area_of((uintptr_t)frame);
+    area_t *area = owned_area(frame);
     if (area != NULL) { area->frame = frame; }
     __register_frame(frame);
 }
 
 void code_deregister_frame(void *frame) {
-    area_t *area = area_of((uintptr_t)frame);
+    area_t *area = owned_area(frame);
     if (area != NULL) { area->frame = NULL; }
     __deregister_frame(frame);
 }

@@ -3,8 +3,8 @@
  * The build copies Debian's libluajit-5.1.a with its text in a section of its own and its calls of
  * mmap, munmap, mprotect and the unwinder's frame registration redirected to here. So the host
  * knows which program counters belong to Lua, and can give the machine code of a state back that
- * cannot be closed any more. Thread: the one that runs Lua; code_is_lua also from its signal
- * handlers. Areas of states that are no vm_t (code_owner is NULL) are passed through. */
+ * cannot be closed any more. Thread: the host's; code_is_lua also from its signal handlers. What
+ * other states do, and other threads, is passed through: their code_owner is NULL. */
 #ifndef CODE_H
 #define CODE_H
 
@@ -13,8 +13,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Whose machine code is made from now on: set by the doors of vm.c, NULL outside of them. */
-extern const void *volatile code_owner;
+/* Whose machine code this thread makes and frees from now on: set by vm.c around whatever it calls
+ * of LuaJIT, NULL outside of that. */
+extern _Thread_local const void *code_owner;
 
 /* Whether the instruction belongs to LuaJIT itself or to machine code of a vm_t. */
 bool code_is_lua(uintptr_t pc);

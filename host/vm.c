@@ -156,7 +156,9 @@ int vm_init(vm_t *vm, uv_loop_t *loop, const stator_clock_t *clock) {
 void vm_fini(vm_t *vm) {
     if (vm->L != NULL && !vm->dead) {
         vm_trace_checks(vm, false);
+        code_owner = vm;
         lua_close(vm->L);
+        code_owner = NULL;
     }
     vm_discard(vm);
 }
@@ -194,8 +196,11 @@ void vm_trace_checks(vm_t *vm, bool on) {
         request_exit = installed.sa_handler;
         checked_vm = vm;
     } else if (!on && checked_vm == vm) {
+        const void *owner = code_owner;
         checked_vm = NULL;
+        code_owner = vm; /* traces are flushed */
         luaJIT_profile_stop(vm->L);
+        code_owner = owner;
     }
 }
 

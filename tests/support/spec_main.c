@@ -10,6 +10,7 @@
 
 #include <lualib.h>
 
+#include "code.h"
 #include "host.h"
 #include "tcp.h"
 
@@ -33,10 +34,13 @@ static cell_t *check_cell(lua_State *L) {
 static void to_list(void *context, const char *line) {
     cell_t *cell = context;
     lua_State *L = cell->L;
+    const void *owner = code_owner;
+    code_owner = NULL; /* another state than the one that runs */
     lua_rawgeti(L, LUA_REGISTRYINDEX, cell->logs_ref);
     lua_pushstring(L, line);
     lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
     lua_pop(L, 1);
+    code_owner = owner;
 }
 
 static bool flag(lua_State *L, const char *name) {
