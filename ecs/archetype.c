@@ -226,7 +226,8 @@ static int first_chunk_grow(ecs_world_t *world, ecs__archetype_t *archetype) {
         const ecs__slot_t *slot = &archetype->slots[i];
         if (slot->column == ECS__NONE) { continue; }
         memcpy(world->memory.maps.core + ecs__cell(wide, slot, 0),
-               world->memory.maps.core + ecs__cell(old, slot, 0), (size_t)old->count * slot->size_bytes);
+               world->memory.maps.core + ecs__cell(old, slot, 0),
+               (size_t)old->count * slot->size_bytes);
         wide->changed[slot->column] = old->changed[slot->column];
         wide->added[slot->column] = old->added[slot->column];
     }
@@ -284,7 +285,8 @@ void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t r
             const ecs__slot_t *slot = &archetype->slots[i];
             if (slot->column == ECS__NONE) { continue; }
             memcpy(world->memory.maps.core + ecs__cell(chunk, slot, at),
-                   world->memory.maps.core + ecs__cell(last_chunk, slot, last_at), slot->size_bytes);
+                   world->memory.maps.core + ecs__cell(last_chunk, slot, last_at),
+                   slot->size_bytes);
             chunk->added[slot->column] = world->shared.tick;
             if (last_chunk->changed[slot->column] > chunk->changed[slot->column]) {
                 chunk->changed[slot->column] = last_chunk->changed[slot->column];

@@ -118,8 +118,8 @@ typedef enum {
     ECS_FAULT_OUTSIDE    /* past the end of the world */
 } ecs_fault_t;
 
-/* For a handler of SIGSEGV and SIGBUS on the owner thread: puts a private page under the address, so
- * that the access finishes there when the handler returns. The world stays as it was. */
+/* For a handler of SIGSEGV and SIGBUS on the owner thread: puts a private page under the address,
+ * so that the access finishes there when the handler returns. The world stays as it was. */
 ecs_fault_t ecs_fault_divert(ecs_world_t *world, const void *address, bool write);
 /* Takes the private pages away. Returns how many there were. Owner thread. */
 uint32_t ecs_fault_settle(ecs_world_t *world);
@@ -177,8 +177,9 @@ typedef struct {
     uint32_t write_count, read_count, maybe_count, with_count, without_count;
 } ecs_query_desc_t;
 
-/* The query lives as long as the world; the same description again gives the same query. Its list of
- * archetypes is kept current when such appear. Iteration order: archetypes by creation, rows by position. Any phase. */
+/* The query lives as long as the world; the same description again gives the same query. Its list
+ * of archetypes is kept current when such appear. Iteration order: archetypes by creation, rows by
+ * position. Any phase. */
 int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query_t **out);
 
 /* ---- batches ------------------------------------------------------------------------------- */

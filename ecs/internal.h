@@ -1,5 +1,5 @@
-/* What the files of the core share. Reading order: maps, memory, schema, entity, archetype, hierarchy,
- * query, command, apply, observe, check. */
+/* What the files of the core share. Reading order: maps, memory, schema, entity, archetype,
+ * hierarchy, query, command, apply, observe, check. */
 #ifndef ECS_INTERNAL_H
 #define ECS_INTERNAL_H
 
@@ -69,7 +69,7 @@ void ecs__window_open(ecs__maps_t *maps);
 /* At the end of a write phase. */
 void ecs__window_close(ecs_world_t *world);
 
-/* ---- memory: the memfd and blocks in size classes of it --------------------------------------- */
+/* ---- memory: the memfd and blocks in size classes of it -------------------------------------- */
 
 enum { ECS__BLOCK_CLASSES = 128 };
 

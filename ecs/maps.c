@@ -37,8 +37,8 @@ static char *slot_at(const ecs__ring_t *ring, uint32_t slot) {
 
 static char *map_file(const ecs__ring_t *ring, char *at, size_t bytes, size_t offset, int fd) {
     int sharing = ring->is_private ? MAP_PRIVATE : MAP_SHARED;
-    char *map = mmap(at, bytes, ring->protection, sharing | MAP_FIXED | MAP_NORESERVE, fd,
-                     (off_t)offset);
+    char *map =
+        mmap(at, bytes, ring->protection, sharing | MAP_FIXED | MAP_NORESERVE, fd, (off_t)offset);
     return map == MAP_FAILED ? NULL : map;
 }
 
@@ -136,12 +136,11 @@ int ecs__maps_init(ecs__maps_t *maps, int fd, size_t bytes, uint32_t walls) {
     maps->view = (ecs__ring_t){.slot_bytes = slot,
                                .protection = PROT_READ,
                                .is_private = (maps->walls & ECS_WALL_PRIVATE_DIVERT) != 0};
-    maps->window = (ecs__ring_t){.slot_bytes = slot,
-                                 .protection = still ? PROT_NONE : PROT_READ | PROT_WRITE};
+    maps->window =
+        (ecs__ring_t){.slot_bytes = slot, .protection = still ? PROT_NONE : PROT_READ | PROT_WRITE};
     maps->core = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (maps->core == MAP_FAILED) { maps->core = NULL; }
-    int rc = maps->core == NULL ? ECS_E_MEMORY
-                                : ring_init(&maps->view, still ? 1 : VIEW_SLOTS, fd);
+    int rc = maps->core == NULL ? ECS_E_MEMORY : ring_init(&maps->view, still ? 1 : VIEW_SLOTS, fd);
     if (rc == ECS_OK) { rc = ring_init(&maps->window, still ? 1 : WINDOW_SLOTS, fd); }
     if (!still && (maps->view.slots < MIN_SLOTS || maps->window.slots < MIN_SLOTS)) {
         maps->walls |= ECS_WALL_NO_ROTATION;
@@ -207,9 +206,11 @@ uint32_t ecs_walls(const ecs_world_t *world) { return world->memory.maps.walls; 
 
 ecs_maps_t ecs_maps(const ecs_world_t *world) {
     const ecs__maps_t *maps = &world->memory.maps;
-    return (ecs_maps_t){maps->view.map,       maps->window.map,    maps->core,
-                        maps->bytes,          maps->view.base,     slot_at(&maps->view, maps->view.slots),
-                        maps->window.base,    slot_at(&maps->window, maps->window.slots), maps->moves};
+    return (ecs_maps_t){maps->view.map,    maps->window.map,
+                        maps->core,        maps->bytes,
+                        maps->view.base,   slot_at(&maps->view, maps->view.slots),
+                        maps->window.base, slot_at(&maps->window, maps->window.slots),
+                        maps->moves};
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */

@@ -162,7 +162,8 @@ static void fill_box(ecs_cursor_t *cursor, uint32_t k, const ecs__archetype_t *a
         return;
     }
     bool write = k < query->desc.write_count;
-    box->p = (write ? world->memory.maps.window.map : world->memory.maps.view.map) + ecs__cell(chunk, slot, 0);
+    box->p = (write ? world->memory.maps.window.map : world->memory.maps.view.map) +
+             ecs__cell(chunk, slot, 0);
     box->changed = write ? &chunk->changed[slot->column] : NULL;
     if (write) {
         box->before = *box->changed;
@@ -185,7 +186,8 @@ bool ecs_cursor_next(ecs_cursor_t *cursor) {
             cursor->count = (int32_t)chunk->count;
             world->memory.maps.view_out = true;
             if (query->desc.write_count > 0) { ecs__window_open(&world->memory.maps); }
-            cursor->ids = (const double *)(const void *)(world->memory.maps.view.map + chunk->block_offset);
+            cursor->ids =
+                (const double *)(const void *)(world->memory.maps.view.map + chunk->block_offset);
             for (uint32_t k = 0; k < query->column_count; k++) {
                 fill_box(cursor, k, archetype, chunk);
             }

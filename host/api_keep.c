@@ -40,12 +40,9 @@ static int l_recording(lua_State *L) {
 }
 
 int api_open_keep(lua_State *L) {
-    static const luaL_Reg functions[] = {{"put", l_put},
-                                         {"record", l_record},
-                                         {"get", l_get},
-                                         {"remove", l_remove},
-                                         {"recording", l_recording},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"put", l_put},       {"record", l_record},       {"get", l_get},
+        {"remove", l_remove}, {"recording", l_recording}, {NULL, NULL}};
     lua_newtable(L);
     vm_register(L, functions);
     return 1;

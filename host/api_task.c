@@ -15,8 +15,8 @@ enum { MAX_REFUSALS = 100 };
 
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
-/* spawn(order_high, sequence, owner or 0, fn, ...) -> handle. order_high: phase << 26 | script << 14
- * | position; it is ready in the next round. */
+/* spawn(order_high, sequence, owner or 0, fn, ...) -> handle. order_high: phase << 26 | script <<
+ * 14 | position; it is ready in the next round. */
 static int l_spawn(lua_State *L) {
     rt_t *rt = rt_of(L);
     uint64_t high = (uint64_t)luaL_checknumber(L, 1), sequence = (uint64_t)luaL_checknumber(L, 2);
@@ -408,10 +408,10 @@ static int l_now(lua_State *L) {
 
 int api_open_task(lua_State *L) {
     /* hot, and nothing that they do can be left half done */
-    static const luaL_Reg leaves[] = {{"unwrap", l_unwrap}, {"parking", l_parking},
-                                      {"current", l_current}, {"is", l_is},
-                                      {"is_lua", l_is_lua},   {"now", l_now},
-                                      {NULL, NULL}};
+    static const luaL_Reg leaves[] = {
+        {"unwrap", l_unwrap}, {"parking", l_parking}, {"current", l_current},
+        {"is", l_is},         {"is_lua", l_is_lua},   {"now", l_now},
+        {NULL, NULL}};
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
                                          {"park", l_park},
                                          {"set_cancel", l_set_cancel},

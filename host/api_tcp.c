@@ -220,9 +220,9 @@ static void make_class(lua_State *L, const char *name, const luaL_Reg *methods, 
 }
 
 int api_open_tcp(lua_State *L) {
-    static const luaL_Reg conn[] = {
-        {"read", l_read}, {"peek", l_peek}, {"skip", l_skip}, {"write", l_write}, {"send", l_send},
-        {"keep", l_keep}, {"note", l_note}, {"close", l_close}, {NULL, NULL}};
+    static const luaL_Reg conn[] = {{"read", l_read},   {"peek", l_peek},   {"skip", l_skip},
+                                    {"write", l_write}, {"send", l_send},   {"keep", l_keep},
+                                    {"note", l_note},   {"close", l_close}, {NULL, NULL}};
     static const luaL_Reg listener[] = {
         {"accept", l_accept}, {"port", l_port}, {"close", l_listener_close}, {NULL, NULL}};
     static const luaL_Reg functions[] = {

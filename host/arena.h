@@ -5,9 +5,9 @@
  * from 64 KiB slabs into classes of 16 bytes; larger ones come in classes of powers of two with
  * three steps between, straight from the range. Free blocks are kept per class.
  *
- * A limit below the range is only told: LuaJIT of 2022 cannot raise an error for a NULL inside compiled
- * code, so the block is given all the same and somebody stops the script. It is told again for every
- * 4 MiB more. At the end of the range the answer is NULL. */
+ * A limit below the range is only told: LuaJIT of 2022 cannot raise an error for a NULL inside
+ * compiled code, so the block is given all the same and somebody stops the script. It is told
+ * again for every 4 MiB more. At the end of the range the answer is NULL. */
 #ifndef ARENA_H
 #define ARENA_H
 
@@ -18,13 +18,13 @@ enum { ARENA_SMALL_CLASSES = 128, ARENA_LARGE_CLASSES = 128 };
 
 typedef struct {
     char *base;
-    size_t reserve_bytes, top_bytes;  /* top: first byte never handed out */
-    size_t used_bytes;                /* in live blocks */
-    size_t limit_bytes;               /* of used_bytes; 0: none */
-    size_t alarm_bytes;               /* of used_bytes, for the next alarm; at first the limit */
-    bool strict;                      /* the limit holds now */
-    bool reached;                     /* it was reached */
-    void (*on_limit)(void *context);  /* inside the allocator: may only take note */
+    size_t reserve_bytes, top_bytes; /* top: first byte never handed out */
+    size_t used_bytes;               /* in live blocks */
+    size_t limit_bytes;              /* of used_bytes; 0: none */
+    size_t alarm_bytes;              /* of used_bytes, for the next alarm; at first the limit */
+    bool strict;                     /* the limit holds now */
+    bool reached;                    /* it was reached */
+    void (*on_limit)(void *context); /* inside the allocator: may only take note */
     void *context;
     void *small[ARENA_SMALL_CLASSES]; /* free blocks, linked through their first word */
     void *large[ARENA_LARGE_CLASSES];

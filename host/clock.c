@@ -14,7 +14,8 @@ void clock_init(stator_clock_t *clock, bool is_virtual) {
 }
 
 uint64_t clock_now_ns(const stator_clock_t *clock) {
-    return clock->is_virtual ? clock->virtual_ns : clock_read_ns(CLOCK_MONOTONIC) - clock->origin_ns;
+    return clock->is_virtual ? clock->virtual_ns
+                             : clock_read_ns(CLOCK_MONOTONIC) - clock->origin_ns;
 }
 
 void clock_advance_to(stator_clock_t *clock, uint64_t at_ns) {

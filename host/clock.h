@@ -22,7 +22,8 @@ void clock_advance_to(stator_clock_t *clock, uint64_t at_ns);
  * clocks count from 1970. */
 void clock_wall_text(const stator_clock_t *clock, char *out, unsigned bytes);
 
-/* Reads a clock of the system in ns: for the watchdog, which goes by real time always. Any thread. */
+/* Reads a clock of the system in ns: for the watchdog, which goes by real time always. Any thread.
+ */
 uint64_t clock_read_ns(clockid_t id);
 
 #endif

@@ -16,9 +16,10 @@ _Thread_local const void *code_owner;
 static area_t areas[MAX_AREAS]; /* base NULL: free */
 
 /* Made by the linker around the section that the build puts LuaJIT's text into. */
-extern const char __start_luajit_text[], __stop_luajit_text[]; // NOLINT(bugprone-reserved-identifier)
-extern void __register_frame(void *frame);                     // NOLINT
-extern void __deregister_frame(void *frame);                   // NOLINT
+extern const char __start_luajit_text[],
+    __stop_luajit_text[];                    // NOLINT(bugprone-reserved-identifier)
+extern void __register_frame(void *frame);   // NOLINT
+extern void __deregister_frame(void *frame); // NOLINT
 
 static area_t *area_of(uintptr_t address) {
     for (size_t i = 0; i < MAX_AREAS; i++) {

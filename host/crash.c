@@ -100,7 +100,8 @@ void crash_report(int number, const void *address, uintptr_t pc) {
         say_log();
         say_script_stack();
         say_c_stack(); /* last: the unwinder may not know a frame */
-        say("This is a fault of stator or of a native library, not of a script: please report it.\n");
+        say("This is a fault of stator or of a native library, not of a script: please report "
+            "it.\n");
     }
     /* the instruction runs again and has its default action; an abort is raised again */
 }

@@ -12,8 +12,8 @@
 #include "stack.h"
 
 #define NS_PER_S ((uint64_t)1000000000)
-#define WATCH_IDLE_NS ((uint64_t)4000000)  /* between two looks while nothing runs, */
-#define WATCH_BUSY_NS ((uint64_t)1000000)  /* and while a slice does */
+#define WATCH_IDLE_NS ((uint64_t)4000000) /* between two looks while nothing runs, */
+#define WATCH_BUSY_NS ((uint64_t)1000000) /* and while a slice does */
 #define WARN_EVERY_NS ((uint64_t)1000000000)
 /* Raised by nobody else: setitimer of virtual time is not used. */
 #define KICK_SIGNAL SIGVTALRM
@@ -23,7 +23,7 @@ enum { WATCH_STACK_BYTES = 128 * 1024, ALT_STACK_BYTES = 64 * 1024 };
 
 static guard_t *guards; /* changed by the host thread only, with the signals blocked */
 
-/* ---- the hook: in Lua's context ---------------------------------------------------------------- */
+/* ---- the hook: in Lua's context -------------------------------------------------------------- */
 
 static void on_count(lua_State *L, lua_Debug *frame);
 
@@ -106,7 +106,8 @@ static void raise_stop(guard_t *guard, lua_State *L) {
 static void raise_full(guard_t *guard, lua_State *L) {
     char text[128];
     guard->full = false;
-    (void)snprintf(text, sizeof text, "the scripts' heap is at its limit of %zu MB (limits.heap_mb)",
+    (void)snprintf(text, sizeof text,
+                   "the scripts' heap is at its limit of %zu MB (limits.heap_mb)",
                    guard->vm->arena.limit_bytes >> 20);
     raise_error(L, "memory", guard->place, text);
     (void)lua_error(L);
@@ -114,9 +115,10 @@ static void raise_full(guard_t *guard, lua_State *L) {
 
 /* Raised again and again until the stack is shorter. */
 static void raise_deep(guard_t *guard, lua_State *L) {
-    raise_error(L, "stack", guard->place,
-                "stack overflow: functions that C calls (gsub, sort, coroutine.resume) are nested too "
-                "deep");
+    raise_error(
+        L, "stack", guard->place,
+        "stack overflow: functions that C calls (gsub, sort, coroutine.resume) are nested too "
+        "deep");
     (void)lua_error(L);
 }
 
@@ -179,7 +181,7 @@ bool guard_take_taint(guard_t *guard) {
     return was;
 }
 
-/* ---- handlers ----------------------------------------------------------------------------------- */
+/* ---- handlers -------------------------------------------------------------------------------- */
 
 static uintptr_t pc_of(const void *context) {
     const ucontext_t *at = context;
@@ -256,7 +258,8 @@ static void on_kick(int number, siginfo_t *info, void *context) {
 }
 
 static void install(int number, void (*handler)(int, siginfo_t *, void *), int flags) {
-    struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | flags};
+    struct sigaction action = {.sa_sigaction = handler,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | flags};
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(number, &action, NULL);
 }
@@ -276,7 +279,7 @@ static void install_handlers(void) {
     install(KICK_SIGNAL, on_kick, SA_RESTART);
 }
 
-/* ---- the watchdog: its own thread ---------------------------------------------------------------- */
+/* ---- the watchdog: its own thread ------------------------------------------------------------ */
 
 /* What it knows of the slice that runs. */
 typedef struct {
@@ -351,7 +354,7 @@ static int start_thread(guard_t *guard) {
     return rc;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void link_guard(guard_t *guard, bool add) {
     sigset_t ours, before;

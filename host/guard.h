@@ -1,12 +1,13 @@
 /* The guard: what stops a script that writes where it must not, or that does not come back.
  *
- *   full C stack   SIGSEGV in the red zone ─▶ count hook ─▶ Lua error at its line
- *   full heap      the allocator ─▶ count hook ─▶ Lua error at its line
- *   stray access   SIGSEGV, SIGBUS ─▶ the core diverts the page ─▶ count hook ─▶ Lua error at its line
- *   long slice     watchdog thread ─▶ signal ─▶ count hook:  soft limit, a warning with its line
- *                                               hard limit, a Lua error "stopped" at its line
- *                                  and when that did not help, twice the hard limit: vm_abandon
+ *   stray access   SIGSEGV, SIGBUS ─▶ the core diverts the page ──┐
+ *   full C stack   SIGSEGV in the red zone ───────────────────────┼─▶ count hook ─▶ Lua error
+ *   full heap      the allocator ─────────────────────────────────┤   at the script's line
+ *   long slice     watchdog thread ─▶ signal ─────────────────────┘
  *   other faults   a report, then the signal's default action
+ *
+ * A long slice is warned of at the soft limit, stopped by the error at the hard one, and left
+ * (vm_abandon) at twice the hard one, when that did not help.
  *
  * The hook is set from the handler; compiled code comes back to the interpreter by its checks
  * (vm_stop_traces). A slice is left only when the program counter lies in LuaJIT or its machine

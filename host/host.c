@@ -118,9 +118,10 @@ static bool text_field_is(lua_State *L, const char *name, const char *text) {
 
 static void read_limits(host_t *host) {
     lua_State *L = host->vm.L;
-    guard_set_limits(&host->guard,
-                     (uint64_t)(number_field(L, "slice_soft_ms", (double)SLICE_SOFT_NS / 1e6) * 1e6),
-                     (uint64_t)(number_field(L, "slice_ms", (double)SLICE_HARD_NS / 1e6) * 1e6));
+    guard_set_limits(
+        &host->guard,
+        (uint64_t)(number_field(L, "slice_soft_ms", (double)SLICE_SOFT_NS / 1e6) * 1e6),
+        (uint64_t)(number_field(L, "slice_ms", (double)SLICE_HARD_NS / 1e6) * 1e6));
     host->heap_limit_bytes = (size_t)number_field(L, "heap_mb", HEAP_DEFAULT_MB) << 20;
     arena_set_limit(&host->vm.arena, host->heap_limit_bytes);
     host->rt->max_tasks = (uint32_t)number_field(L, "tasks", RT_MAX_TASKS);
@@ -261,7 +262,8 @@ static void push_lost(host_t *host, const rt_lost_t *lost) {
     lua_setfield(L, -2, "owner");
 }
 
-/* A fresh VM with the scripts as they were; in quarantine they are loaded and nothing of them runs. */
+/* A fresh VM with the scripts as they were; in quarantine they are loaded and nothing of them
+ * runs. */
 static bool restore(host_t *host, const rt_lost_t *lost, bool quarantine) {
     vm_down(host);
     if (vm_up(host) != HOST_EXIT_OK) { return false; }

@@ -1,5 +1,5 @@
-/* The composition root: owns clock, log, loop, world, guard, VM and runtime; brings them up and takes
- * them down in order; runs the ticks; replaces a VM that was lost. */
+/* The composition root: owns clock, log, loop, world, guard, VM and runtime; brings them up and
+ * takes them down in order; runs the ticks; replaces a VM that was lost. */
 #ifndef HOST_H
 #define HOST_H
 

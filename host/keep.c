@@ -80,7 +80,8 @@ static void write_item(keep_t *keep, const keep_item_t *item) {
     if (found) {
         item_fini(keep, &keep->items[at]);
     } else {
-        keep->items = room(keep->items, keep->item_count, &keep->item_capacity, sizeof *keep->items);
+        keep->items =
+            room(keep->items, keep->item_count, &keep->item_capacity, sizeof *keep->items);
         memmove(&keep->items[at + 1], &keep->items[at],
                 (keep->item_count - at) * sizeof *keep->items);
         keep->item_count++;

@@ -85,7 +85,8 @@ static void emit(log_t *log, const log_event_t *event) {
     } else {
         format_text(line, event, time);
     }
-    (void)snprintf(log->kept[log->kept_count++ % LOG_KEPT_LINES], LOG_KEPT_BYTES, "%.*s", LOG_KEPT_BYTES - 1, line);
+    (void)snprintf(log->kept[log->kept_count++ % LOG_KEPT_LINES], LOG_KEPT_BYTES, "%.*s",
+                   LOG_KEPT_BYTES - 1, line);
     log->sink(log->context, line);
 }
 

@@ -164,9 +164,9 @@ typedef struct rt_event {
 
 typedef struct {
     uint64_t ticks, rounds, skipped_ticks, carried, rejected;
-    uint64_t pressed;                          /* steps that had to collect garbage */
-    uint64_t collected;                        /* whole collections near the heap's limit */
-    uint64_t faults;                           /* errors that nobody handled */
+    uint64_t pressed;   /* steps that had to collect garbage */
+    uint64_t collected; /* whole collections near the heap's limit */
+    uint64_t faults;    /* errors that nobody handled */
     uint64_t lost_vms;
     uint64_t lateness_ns[RT_LATENESS_SAMPLES]; /* ring of the last ticks */
 } rt_stats_t;

@@ -21,8 +21,7 @@ uint32_t system_add(rt_t *rt, const system_t *system) {
     }
     char name[KEEP_NAME_BYTES];
     rt->systems[rt->system_count] = *system;
-    rt->systems[rt->system_count].faulted =
-        keep_find(rt->keep, faulted_name(system, name)) != NULL;
+    rt->systems[rt->system_count].faulted = keep_find(rt->keep, faulted_name(system, name)) != NULL;
     return rt->system_count++;
 }
 

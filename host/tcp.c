@@ -484,7 +484,7 @@ int tcp_listener_open(rt_t *rt, const struct sockaddr *where, tcp_listener_t **o
     return 0;
 }
 
-/* ---- outliving a VM ---------------------------------------------------------------------------- */
+/* ---- outliving a VM -------------------------------------------------------------------------- */
 
 static bool is_kept(const tcp_conn_t *conn) {
     return conn->kept[0] != '\0' && conn->open && !conn->closing && conn->error == 0;
@@ -498,7 +498,8 @@ tcp_conn_t *tcp_conn_find(const rt_t *rt, const char *name) {
 }
 
 void tcp_detach(rt_t *rt) {
-    for (tcp_listener_t *listener = rt->listeners, *next = NULL; listener != NULL; listener = next) {
+    for (tcp_listener_t *listener = rt->listeners, *next = NULL; listener != NULL;
+         listener = next) {
         next = listener->next;
         listener->accept_op = NULL;
         tcp_listener_close(listener);

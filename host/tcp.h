@@ -20,11 +20,11 @@ enum {
 };
 
 typedef struct tcp_conn {
-    rt_event_t event; /* queued while `queued` */
+    rt_event_t event;             /* queued while `queued` */
     struct tcp_conn *prev, *next; /* of the runtime */
-    char kept[TCP_NAME_BYTES]; /* outlives its VM under this name; "": closed with it */
-    double note[TCP_NOTES];    /* what its user left for the next VM */
-    bool held;                 /* a Lua value, an operation or the keeper has a reference */
+    char kept[TCP_NAME_BYTES];    /* outlives its VM under this name; "": closed with it */
+    double note[TCP_NOTES];       /* what its user left for the next VM */
+    bool held;                    /* a Lua value, an operation or the keeper has a reference */
     uv_tcp_t handle;
     uv_connect_t connecting;
     uv_getaddrinfo_t resolving;

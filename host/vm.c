@@ -172,9 +172,10 @@ void vm_discard(vm_t *vm) {
     *vm = (vm_t){0};
 }
 
-/* ---- checks in traces ------------------------------------------------------------------------- */
+/* ---- checks in traces ------------------------------------------------------------------------ */
 
-/* LuaJIT's profiler compiles checks into traces; its timer is not used. Its state is the process's. */
+/* LuaJIT's profiler compiles checks into traces; its timer is not used. Its state is the
+ * process's. */
 static const vm_t *checked_vm;
 static void (*request_exit)(int);
 
@@ -289,11 +290,9 @@ int vm_resume(vm_t *vm, lua_State *co, int arguments) {
 
 void vm_abandon(vm_t *vm) { siglongjmp(vm->jump, 1); }
 
-/* ---- C functions of the host ------------------------------------------------------------------ */
+/* ---- C functions of the host ----------------------------------------------------------------- */
 
-static void set_strict(vm_t *vm) {
-    vm->arena.strict = vm->in_host == 0 && vm_inside(vm);
-}
+static void set_strict(vm_t *vm) { vm->arena.strict = vm->in_host == 0 && vm_inside(vm); }
 
 static void host_left(vm_t **vm) {
     (*vm)->in_host--;
@@ -305,7 +304,7 @@ static int host_function(lua_State *L) {
     vm_t *vm = vm_of(L);
     int results = 0;
     {
-        vm_t *held __attribute__((cleanup(host_left))) = vm;
+        vm_t *held __attribute__((cleanup(host_left), unused)) = vm;
         vm->in_host++;
         set_strict(vm);
         lua_CFunction function = NULL;

@@ -1,10 +1,10 @@
 /* The Lua VM: its heap in an arena of ours, and vm_call and vm_resume as the only doors into Lua.
  *
- * A slice is what happens between entering a door and leaving it. Each door sets a jump point, inside
- * whatever callback it was called from: a slice that does not come back can be left by vm_abandon,
- * after which the state is dead and vm_discard gives its heap and machine code back. A slice that
- * leaves the heap full of live values ends the same way.
- * Thread: the host's. Lua errors never leave a door; they come out as values. */
+ * A slice is what happens between entering a door and leaving it. Each door sets a jump point,
+ * inside whatever callback it was called from: a slice that does not come back can be left by
+ * vm_abandon, after which the state is dead and vm_discard gives its heap and machine code back. A
+ * slice that leaves the heap full of live values ends the same way. Thread: the host's. Lua errors
+ * never leave a door; they come out as values. */
 #ifndef VM_H
 #define VM_H
 
@@ -61,13 +61,14 @@ void vm_fini(vm_t *vm);
 void vm_discard(vm_t *vm);
 
 /* Calls the function under its `arguments` on the state's stack. VM_OK with `results` values, or
- * VM_E_LUA with one error value, or VM_E_ABANDONED with nothing: the state is dead. `results` may be LUA_MULTRET. */
+ * VM_E_LUA with one error value, or VM_E_ABANDONED with nothing: the state is dead. `results` may
+ * be LUA_MULTRET. */
 int vm_call(vm_t *vm, int arguments, int results);
 /* Resumes a coroutine. VM_OK when it has ended, VM_YIELD, VM_E_LUA (its error on its own stack)
  * or VM_E_ABANDONED. */
 int vm_resume(vm_t *vm, lua_State *co, int arguments);
-/* Leaves the slice that is running; the state is dead afterwards. Host thread, inside a slice, where
- * nothing is half done: see guard.h. */
+/* Leaves the slice that is running; the state is dead afterwards. Host thread, inside a slice,
+ * where nothing is half done: see guard.h. */
 void vm_abandon(vm_t *vm) __attribute__((noreturn));
 /* Makes compiled code go back to the interpreter soon. From a signal handler, inside a slice. False
  * when traces have no checks for it: one VM of a process has them. */
@@ -75,8 +76,8 @@ bool vm_stop_traces(const vm_t *vm);
 /* Switches those checks on or off; traces are compiled anew. Outside of a slice. */
 void vm_trace_checks(vm_t *vm, bool on);
 
-/* Registers functions in the table on top of the stack as luaL_register does, each so that the slice
- * is not left in the middle of it and that the limit of the heap does not count in it. */
+/* Registers functions in the table on top of the stack as luaL_register does, each so that the
+ * slice is not left in the middle of it and that the limit of the heap does not count in it. */
 void vm_register(lua_State *L, const luaL_Reg *functions);
 void vm_push_function(lua_State *L, lua_CFunction function);
 
@@ -84,7 +85,8 @@ void vm_push_function(lua_State *L, lua_CFunction function);
 void vm_collect_idle(vm_t *vm, uint64_t budget_ns);
 /* True when the heap has grown to twice what the last cycle left: idle time did not suffice. */
 bool vm_heap_presses(const vm_t *vm);
-/* A whole collection, when garbage has used most of what the limit leaves. Whether it was needed. */
+/* A whole collection, when garbage has used most of what the limit leaves. Whether it was needed.
+ */
 bool vm_collect_all(vm_t *vm);
 /* Bytes of live Lua values. */
 size_t vm_heap_bytes(const vm_t *vm);

@@ -113,7 +113,9 @@ function cmd.commit() return task_core.commit() end
 
 setmetatable(cmd, {
   __index = function(_, key)
-    local names = { "spawn", "despawn", "insert", "set", "add", "remove", "expect", "persist", "commit", "on_dead_target" }
+    local names = {
+      "spawn", "despawn", "insert", "set", "add", "remove", "expect", "persist", "commit", "on_dead_target",
+    }
     err.raise(('cmd has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
   end,
   __newindex = function() error("cmd cannot be changed", 2) end,

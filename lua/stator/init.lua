@@ -29,7 +29,8 @@ local stator = {
   defer = combine.defer, on_failure = combine.on_failure, cancel_when = combine.cancel_when,
   spawn = combine.spawn, start = combine.start, async = combine.async,
   -- the rest
-  cmd = command, persist = persist.persist, log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },
+  cmd = command, persist = persist.persist,
+  log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },
   world = entity.entity("world"),
 }
 

@@ -22,7 +22,9 @@ local function check_plain(value, path, depth)
   local kind = type(value)
   if PLAIN[kind] or value == nil then return end
   if kind ~= "table" then err.raise(("persist: %s is a %s: only plain data can be kept"):format(path, kind)) end
-  if getmetatable(value) ~= nil then err.raise(("persist: %s has a metatable: only plain data can be kept"):format(path)) end
+  if getmetatable(value) ~= nil then
+    err.raise(("persist: %s has a metatable: only plain data can be kept"):format(path))
+  end
   if depth == DEPTH_MAX then err.raise(("persist: %s: nested more than %d deep"):format(path, DEPTH_MAX)) end
   for k, v in pairs(value) do
     if not PLAIN[type(k)] then err.raise(("persist: %s has a %s as a key"):format(path, type(k))) end

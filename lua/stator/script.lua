@@ -181,7 +181,9 @@ local function compile(path, shown, env, text)
   chunk, message = loadstring(text:gsub("^#[^\n]*", ""), "@" .. shown)
   if not chunk then return nil, message end
   fieldcheck.add(shown, text)
-  if not keep.put("file:" .. path, string.dump(chunk)) then return nil, shown .. ": the host's memory for files is full" end
+  if not keep.put("file:" .. path, string.dump(chunk)) then
+    return nil, shown .. ": the host's memory for files is full"
+  end
   return setfenv(chunk, env)
 end
 

@@ -226,7 +226,8 @@ static int l_echo(lua_State *L) {
 }
 
 int main(int count, char **words) {
-    host_opts_t opts = {.scene_path = count > 1 ? words[1] : NULL, .log_level = LOG_ERROR,
+    host_opts_t opts = {.scene_path = count > 1 ? words[1] : NULL,
+                        .log_level = LOG_ERROR,
                         .patience = 1000000}; /* the whole bench is one slice */
     if (count < 3) { return HOST_EXIT_USAGE; }
     host = calloc(1, sizeof *host);

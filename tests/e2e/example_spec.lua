@@ -80,7 +80,7 @@ end)]] },
   end)
 
   it("is a fault with the policy `fault` when a tick comes a period late", function()
-    local path = support.scene { settings = '"late": "fault", "tick_hz": 500, "limits": { "slice_soft_ms": 1000, "slice_ms": 1000 }', scripts = { ["main.lua"] = [[
+    local path = support.scene { settings = '"late": "fault", "tick_hz": 500, "limits": { "slice_ms": 1000 }', scripts = { ["main.lua"] = [[
 local stator = require "stator"
 local n = 0
 stator.system("busy", { every = 0.1 }, function() for i = 1, 3e7 do n = (n + i) % 7 end end)]] } }

@@ -57,7 +57,8 @@ static void set_x(fixture_t *f, ecs_id_t id, double x) {
 __attribute__((no_sanitize("address", "undefined"))) static double peek(const void *at) {
     return *(const volatile double *)at;
 }
-__attribute__((no_sanitize("address", "undefined"))) static void poke(const void *at, double value) {
+__attribute__((no_sanitize("address", "undefined"))) static void poke(const void *at,
+                                                                      double value) {
     *(volatile double *)(uintptr_t)at = value;
 }
 
@@ -208,7 +209,6 @@ static void walls_hold_under_mlockall(void) {
     a_writers_reference_is_no_good_after_its_phase();
     (void)munlockall();
 }
-
 
 static void left_core(void *context) { (*(int *)context)++; }
 

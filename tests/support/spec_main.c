@@ -223,7 +223,8 @@ static int l_counts(lua_State *L) {
     return (int)(sizeof counts / sizeof counts[0]);
 }
 
-/* cell:guard() -> faults, warned, stopped, abandoned, refused, VMs lost, moves of the view, walls */
+/* cell:guard() -> faults, warned, stopped, abandoned, refused, VMs lost, moves of the view, walls
+ */
 static int l_guard(lua_State *L) {
     const host_t *host = check_cell(L)->host;
     const guard_stats_t *stats = &host->guard.stats;
@@ -241,7 +242,8 @@ static int l_guard(lua_State *L) {
     return (int)(sizeof counts / sizeof counts[0]);
 }
 
-/* cell:memory() -> bytes of the C heap in use, bytes of the scripts' heap, mappings of the process */
+/* cell:memory() -> bytes of the C heap in use, bytes of the scripts' heap, mappings of the process
+ */
 static int l_memory(lua_State *L) {
     const host_t *host = check_cell(L)->host;
     FILE *file = fopen("/proc/self/maps", "r");
@@ -289,11 +291,11 @@ static int l_close(lua_State *L) {
 }
 
 static int open_harness(lua_State *L) {
-    static const luaL_Reg methods[] = {{"advance", l_advance}, {"turn", l_turn}, {"eval", l_eval},
-                                       {"logs", l_logs},       {"hash", l_hash}, {"check", l_check}, {"guard", l_guard},
-                                       {"counts", l_counts},   {"stop", l_stop}, {"maps", l_maps},
-                                       {"close", l_close},     {"memory", l_memory},
-                                       {"port", l_port},       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"advance", l_advance}, {"turn", l_turn},   {"eval", l_eval},   {"logs", l_logs},
+        {"hash", l_hash},       {"check", l_check}, {"guard", l_guard}, {"counts", l_counts},
+        {"stop", l_stop},       {"maps", l_maps},   {"close", l_close}, {"memory", l_memory},
+        {"port", l_port},       {NULL, NULL}};
     static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
     (void)luaL_newmetatable(L, CELL);
     lua_newtable(L);
