@@ -72,7 +72,7 @@ typedef struct ecs_box {
 } ecs_box_t;
 
 /* One walk over a query. box[k] belongs to the k-th of the columns `write, read, maybe`; a maybe
- * column that the chunk lacks has p == NULL. */
+ * column that the chunk lacks has p == NULL and no rows. */
 typedef struct ecs_cursor {
     ecs_query_t *query;
     uint32_t archetype_at; /* position in the query's archetype list */

@@ -156,7 +156,7 @@ static void fill_box(ecs_cursor_t *cursor, uint32_t k, const ecs__archetype_t *a
     ecs_box_t *box = &cursor->box[k];
     const ecs__slot_t *slot = ecs__slot(archetype, query->columns[k]);
     box->epoch = cursor->epoch;
-    box->count = (int32_t)chunk->count;
+    box->count = slot != NULL ? (int32_t)chunk->count : 0;
     if (slot == NULL) {
         box->p = NULL;
         return;

@@ -30,11 +30,19 @@ static void on_count(lua_State *L, lua_Debug *frame);
 /* Ours, in the context of a VM that has it as its context. */
 static guard_t *guard_of(lua_State *L) { return vm_of(L)->context; }
 
-/* The hook runs at the next instruction; compiled code is left for it. Also from handlers. */
-static void arm(const guard_t *guard) {
+/* The hook runs at the next instruction of the interpreter; see guard_turn for compiled code. Also
+ * from handlers. */
+static void arm(guard_t *guard) {
     guard->vm->alarmed = true;
+    guard->hooked = true;
     (void)lua_sethook(guard->vm->L, on_count, LUA_MASKCOUNT, 1);
-    (void)vm_stop_traces(guard->vm);
+}
+
+int guard_turn(void) {
+    for (const guard_t *guard = guards; guard != NULL; guard = guard->next) {
+        if (guard->hooked && vm_inside(guard->vm)) { return 1; }
+    }
+    return 0;
 }
 
 static void who_runs(const guard_t *guard, lua_State *L, char *out) {
@@ -136,9 +144,10 @@ static void on_count(lua_State *L, lua_Debug *frame) {
         (void)lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
         return;
     }
+    guard->hooked = false;
     (void)lua_sethook(L, NULL, 0, 0);
     if (guard->deep && stack_is_short()) {
-        arm(guard); /* functions that are compiled call each other without the interpreter */
+        arm(guard);
         raise_deep(guard, L);
     }
     guard->deep = false;
@@ -161,7 +170,7 @@ static void slice_ended(void *context) {
     ecs_fault_t late = guard->fault;
     guard->fault = ECS_FAULT_NONE;
     guard->warn = guard->stop = guard->stop_raised = false;
-    guard->full = guard->deep = false;
+    guard->full = guard->deep = guard->hooked = false;
     stack_restore();
     (void)ecs_fault_settle(guard->world);
     ecs_interrupt(guard->world, NULL, NULL);

@@ -9,8 +9,9 @@
  * A long slice is warned of at the soft limit, stopped by the error at the hard one, and left
  * (vm_abandon) at twice the hard one, when that did not help.
  *
- * The hook is set from the handler; compiled code comes back to the interpreter by its checks
- * (vm_stop_traces). A slice is left only when the program counter lies in LuaJIT or its machine
+ * The hook is set from the handler. LuaJIT's hooks do not reach compiled code: loops of scripts ask
+ * guard_turn now and then (lua/stator/turns.lua) and go back to the interpreter when it says so.
+ * A slice is left only when the program counter lies in LuaJIT or its machine
  * code and neither the core nor a C function of the host is half way (ecs_in_core, vm->in_host);
  * else when they end, or at the next try a millisecond later.
  *
@@ -70,6 +71,7 @@ typedef struct guard {
     volatile ecs_fault_t fault; /* first one that has not been raised yet */
     volatile bool tainted;      /* what it records is not to be trusted */
     volatile bool warn, stop, stop_raised, full, deep;
+    volatile bool hooked; /* the hook is set */
     char place[GUARD_PLACE_BYTES]; /* where the slice was seen last, "" when it was not */
     uint64_t place_slice;
     uint64_t next_warning_ns;
@@ -82,6 +84,8 @@ void guard_stop(guard_t *guard);
 /* The VM to watch from now on; NULL: none. Outside of slices. */
 void guard_watch(guard_t *guard, vm_t *vm);
 void guard_set_limits(guard_t *guard, uint64_t soft_ns, uint64_t hard_ns);
+/* For scripts' loops, by FFI: not 0 when the hook waits for the interpreter. A leaf. */
+int guard_turn(void);
 /* Whether a stray access happened since the last call: what was recorded has to be dropped. */
 bool guard_take_taint(guard_t *guard);
 

@@ -6,13 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 
 #include "builtin.h"
 #include "code.h"
 #include "crash.h"
 
-enum { GC_STEP_KIB = 1, GC_MIN_BYTES = 512 * 1024, GC_PRESS_BYTES = 8 << 20, GC_PATIENCE = 50 };
+enum { GC_STEP_KIB = 1, GC_STEPS = 8, GC_MIN_BYTES = 512 * 1024, GC_PRESS_BYTES = 8 << 20, GC_PATIENCE = 50 };
 
 /* ---- built-in modules ----------------------------------------------------------------------- */
 
@@ -118,11 +117,16 @@ static int plain_traceback(lua_State *L) {
     return 1;
 }
 
-/* One step of the collector: inside a door, because finalizers run. [-1 +1 -] */
-static int collect_step(lua_State *L) {
-    int what = lua_toboolean(L, 1) ? LUA_GCCOLLECT : LUA_GCSTEP;
+/* All of a collection, or some steps: inside a door, because finalizers run. Answers whether the
+ * cycle has ended. [-1 +1 -] */
+static int collect_some(lua_State *L) {
+    bool ended = lua_toboolean(L, 1) == 1;
     vm_of(L)->arena.strict = false; /* tables of the collector's own grow and shrink */
-    lua_pushboolean(L, lua_gc(L, what, what == LUA_GCSTEP ? GC_STEP_KIB : 0));
+    if (ended) { (void)lua_gc(L, LUA_GCCOLLECT, 0); }
+    for (int i = 0; i < GC_STEPS && !ended; i++) {
+        ended = lua_gc(L, LUA_GCSTEP, GC_STEP_KIB) != 0;
+    }
+    lua_pushboolean(L, ended);
     return 1;
 }
 
@@ -144,18 +148,16 @@ int vm_init(vm_t *vm, uv_loop_t *loop, const stator_clock_t *clock) {
     }
     lua_pushcfunction(vm->L, plain_traceback);
     vm->traceback_ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
-    lua_pushcfunction(vm->L, collect_step);
+    lua_pushcfunction(vm->L, collect_some);
     vm->collect_ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
     (void)lua_gc(vm->L, LUA_GCCOLLECT, 0);
     (void)lua_gc(vm->L, LUA_GCSTOP, 0);
     vm->heap_after_bytes = vm_heap_bytes(vm);
-    vm_trace_checks(vm, true);
     return 0;
 }
 
 void vm_fini(vm_t *vm) {
     if (vm->L != NULL && !vm->dead) {
-        vm_trace_checks(vm, false);
         code_owner = vm;
         lua_close(vm->L);
         code_owner = NULL;
@@ -164,51 +166,9 @@ void vm_fini(vm_t *vm) {
 }
 
 void vm_discard(vm_t *vm) {
-    if (vm->dead) {
-        vm_trace_checks(vm, false);
-        code_release(vm);
-    }
+    if (vm->dead) { code_release(vm); }
     arena_fini(&vm->arena);
     *vm = (vm_t){0};
-}
-
-/* ---- checks in traces ------------------------------------------------------------------------ */
-
-/* LuaJIT's profiler compiles checks into traces; its timer is not used. Its state is the
- * process's. */
-static const vm_t *checked_vm;
-static void (*request_exit)(int);
-
-static void no_sample(void *data, lua_State *L, int samples, int state) {
-    (void)data;
-    (void)L;
-    (void)samples;
-    (void)state;
-}
-
-void vm_trace_checks(vm_t *vm, bool on) {
-    if (on && checked_vm == NULL) {
-        struct sigaction before, installed;
-        struct itimerval never = {{0, 0}, {0, 0}};
-        (void)sigaction(SIGPROF, NULL, &before);
-        luaJIT_profile_start(vm->L, "li1000000", no_sample, NULL);
-        (void)setitimer(ITIMER_PROF, &never, NULL);
-        (void)sigaction(SIGPROF, &before, &installed);
-        request_exit = installed.sa_handler;
-        checked_vm = vm;
-    } else if (!on && checked_vm == vm) {
-        const void *owner = code_owner;
-        checked_vm = NULL;
-        code_owner = vm; /* traces are flushed */
-        luaJIT_profile_stop(vm->L);
-        code_owner = owner;
-    }
-}
-
-bool vm_stop_traces(const vm_t *vm) {
-    if (checked_vm != vm) { return false; }
-    request_exit(SIGPROF);
-    return true;
 }
 
 static bool collect(vm_t *vm, bool all);
@@ -351,7 +311,7 @@ static bool collect(vm_t *vm, bool all) {
     int rc = vm_call(vm, 1, 1);
     if (vm->dead) { return true; }
     vm->patience = patience;
-    bool ended = rc != VM_OK || all || lua_toboolean(L, -1);
+    bool ended = rc != VM_OK || lua_toboolean(L, -1);
     lua_pop(L, 1);
     if (ended) {
         (void)lua_gc(L, LUA_GCSTOP, 0);
@@ -368,9 +328,7 @@ void vm_collect_idle(vm_t *vm, uint64_t budget_ns) {
     vm->collecting = true;
     uint64_t start = clock_now_ns(vm->clock);
     do {
-        for (int i = 0; i < 8 && vm->collecting; i++) {
-            vm->collecting = !collect(vm, false);
-        }
+        vm->collecting = !collect(vm, false);
     } while (vm->collecting && !vm->clock->is_virtual &&
              clock_now_ns(vm->clock) - start < budget_ns);
     if (!vm->dead) { (void)lua_gc(vm->L, LUA_GCSTOP, 0); }

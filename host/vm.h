@@ -40,7 +40,7 @@ typedef struct {
     bool dead;               /* given up: only vm_discard is allowed */
     const char *why;         /* it is dead */
     int traceback_ref;       /* message handler: error -> error value with its stack */
-    int collect_ref;         /* one step of the collector */
+    int collect_ref;         /* collects some, or all */
     bool collecting;         /* a collector cycle is under way */
     size_t heap_after_bytes; /* after the last cycle */
 } vm_t;
@@ -70,12 +70,6 @@ int vm_resume(vm_t *vm, lua_State *co, int arguments);
 /* Leaves the slice that is running; the state is dead afterwards. Host thread, inside a slice,
  * where nothing is half done: see guard.h. */
 void vm_abandon(vm_t *vm) __attribute__((noreturn));
-/* Makes compiled code go back to the interpreter soon. From a signal handler, inside a slice. False
- * when traces have no checks for it: one VM of a process has them. */
-bool vm_stop_traces(const vm_t *vm);
-/* Switches those checks on or off; traces are compiled anew. Outside of a slice. */
-void vm_trace_checks(vm_t *vm, bool on);
-
 /* Registers functions in the table on top of the stack as luaL_register does, each so that the
  * slice is not left in the middle of it and that the limit of the heap does not count in it. */
 void vm_register(lua_State *L, const luaL_Reg *functions);

@@ -255,9 +255,7 @@ local function box_type(component, row)
   ffi.metatype(t, {
     __index = function(box, i)
       if type(i) == "number" then
-        if i >= 0 and i < box.count and box.epoch == shared.epoch and box.p ~= nil then
-          return box.p[i]
-        end
+        if i >= 0 and i < box.count and box.epoch == shared.epoch then return box.p[i] end
         box_error(name, box, i)
       end
       return methods[i]

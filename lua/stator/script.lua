@@ -8,6 +8,7 @@ local keep = require "stator.core.keep"
 local log = require "stator.log"
 local registry = require "stator.registry"
 local task = require "stator.task"
+local turns = require "stator.turns"
 
 local M = {
   restoring = false, -- a VM was lost: files are taken as they were read, not as they are now
@@ -125,10 +126,18 @@ local function script_string()
   return s
 end
 
+--- Compiles a script's text so that its loops can be stopped. What cannot be read as it should is compiled
+--- as it stands; such loops cost the VM.
+function M.load_text(text, name)
+  local plain, message = loadstring(text, name)
+  if not plain then return nil, message end
+  return loadstring(turns.insert(text), name) or plain
+end
+
 local function load_text(env, text, name)
   if type(text) == "function" then err.raise("load: expected text") end
   if type(text) ~= "string" or text:byte(1) == 27 then err.raise("load: bytecode is not allowed") end
-  local chunk, message = loadstring(text, name or "=load")
+  local chunk, message = M.load_text(text, name or "=load")
   if not chunk then return nil, message end
   return setfenv(chunk, env)
 end
@@ -178,7 +187,7 @@ local function compile(path, shown, env, text)
   end
   if text:byte(1) == 27 then return nil, shown .. ": bytecode is not allowed" end
   local chunk
-  chunk, message = loadstring(text:gsub("^#[^\n]*", ""), "@" .. shown)
+  chunk, message = M.load_text(text:gsub("^#[^\n]*", ""), "@" .. shown)
   if not chunk then return nil, message end
   fieldcheck.add(shown, text)
   if not keep.put("file:" .. path, string.dump(chunk)) then
@@ -222,6 +231,7 @@ local function environment(script)
     coroutine = co, os = forbidden("os", OS_INSTEAD), io = forbidden("io", INSTEAD.io),
   }
   env._G = env
+  env[turns.NAME] = turns.turn
   env.require = requirer(script, env)
   env.load = function(text, name) return load_text(env, text, name) end
   env.loadstring = env.load

@@ -72,7 +72,7 @@ local n = 0
 local function touch() n = n + 1 cmd:set(e, Victim, { n = n }) task.await(cmd:commit()) end
 local env = setmetatable({
   S = A.S, e = e, cmd = cmd, ffi = ffi, scratch = scratch, hot = hot, touch = touch, raw_pcall = pcall, world = abi.world,
-  Victim = Victim, take = function() return Entity.get(e, Pose) end,
+  Victim = Victim, __turn = require("stator.turns").turn, take = function() return Entity.get(e, Pose) end,
 }, { __index = function(_, key)
   if key == "p" then return ffi.cast("double *", ffi.cast("const void *", Entity.get(e, Pose))) end
   return _G[key]
@@ -89,7 +89,7 @@ local function guarded(fn, where)
   end
 end
 function A.start(where, body)
-  local fn = setfenv(assert(loadstring(body, "=attack")), env)
+  local fn = setfenv(assert(require("stator.script").load_text(body, "=attack")), env)
   A.result = nil
   if where == "task" then
     task.spawn({ name = "attack", order = registry.order(2, 2, 9000), quiet = true }, guarded(fn, where))
