@@ -77,8 +77,7 @@ typedef struct ecs_cursor {
     ecs_query_t *query;
     uint32_t archetype_at; /* position in the query's archetype list */
     uint32_t chunk_at;
-    int32_t count;  /* rows of the current chunk */
-    uint32_t epoch; /* the epoch in which the walk began */
+    int32_t count; /* rows of the current chunk */
     const double *ids;
     ecs_box_t box[16];
     struct ecs_cursor *next_free;
@@ -106,7 +105,7 @@ ecs_id_t ecs_lookup(const ecs_world_t *world, const char *path);
 
 ecs_cursor_t *ecs_cursor_open(ecs_query_t *query);
 void ecs_cursor_rewind(ecs_cursor_t *cursor);
-bool ecs_cursor_next(ecs_cursor_t *cursor);
+bool ecs_cursor_next(ecs_cursor_t *cursor); /* false: at the end, and at the start again */
 void ecs_cursor_close(ecs_cursor_t *cursor);
 double ecs_query_count(const ecs_query_t *query);
 

@@ -141,7 +141,6 @@ void ecs_cursor_rewind(ecs_cursor_t *cursor) {
     cursor->archetype_at = 0;
     cursor->chunk_at = 0;
     cursor->count = 0;
-    cursor->epoch = cursor->query->world->shared.epoch;
 }
 
 void ecs_cursor_close(ecs_cursor_t *cursor) {
@@ -155,7 +154,7 @@ static void fill_box(ecs_cursor_t *cursor, uint32_t k, const ecs__archetype_t *a
     ecs_world_t *world = query->world;
     ecs_box_t *box = &cursor->box[k];
     const ecs__slot_t *slot = ecs__slot(archetype, query->columns[k]);
-    box->epoch = cursor->epoch;
+    box->epoch = world->shared.epoch;
     box->count = slot != NULL ? (int32_t)chunk->count : 0;
     if (slot == NULL) {
         box->p = NULL;
@@ -196,5 +195,6 @@ bool ecs_cursor_next(ecs_cursor_t *cursor) {
         cursor->archetype_at++;
         cursor->chunk_at = 0;
     }
+    ecs_cursor_rewind(cursor);
     return false;
 }

@@ -32,7 +32,7 @@ end
 local function new_cursor(q, pooled)
   local c = C.ecs_cursor_open(q.pointer)
   if not pooled then c = ffi.gc(c, C.ecs_cursor_close) end
-  local cursor = { c = c, q = q, row = 0, last = -1, epoch = 0 }
+  local cursor = { c = c, q = q, row = 0, last = -1, epoch = 0, left = false }
   for k, column in ipairs(q.columns) do
     local box = k <= q.write_count and column.writer_box or column.box
     cursor[k] = cast(box, c.box + (k - 1))[0]
@@ -43,11 +43,12 @@ end
 --- A cursor at the start. One of the query's pool when it is not in use in this slice; a loop left
 --- by break keeps its cursor until the slice ends.
 local function open(q)
+  local epoch = shared.epoch
   if q.write_count > 0 and shared.writing == 0 then
     err.raise("a query that writes is for its system, while it runs: " .. q.what)
   end
-  if q.epoch ~= shared.epoch then
-    q.epoch, q.used = shared.epoch, 0
+  if q.epoch ~= epoch then
+    q.epoch, q.used = epoch, 0
   end
   local used = q.used + 1
   q.used = used
@@ -56,12 +57,13 @@ local function open(q)
     cursor = new_cursor(q, used <= POOL_MAX)
     if used <= POOL_MAX then q.pool[used] = cursor end
   end
-  C.ecs_cursor_rewind(cursor.c)
-  cursor.row, cursor.last, cursor.epoch = 0, -1, shared.epoch
+  if cursor.left then C.ecs_cursor_rewind(cursor.c) end -- a walk to the end has done it
+  cursor.row, cursor.last, cursor.epoch, cursor.left = 0, -1, epoch, true
   return cursor
 end
 
 local function close(q, cursor)
+  cursor.left = false
   if q.used > 0 and q.pool[q.used] == cursor then q.used = q.used - 1 end
 end
 
@@ -133,6 +135,7 @@ function Query:count() return C.ecs_query_count(self.pointer) end
 function Query:first()
   local cursor = open(self)
   close(self, cursor)
+  cursor.left = true -- in the middle
   return self.next_row(cursor)
 end
 

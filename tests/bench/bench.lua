@@ -25,8 +25,10 @@ double bench_resumes(double tasks, double rounds);
 int ecs_phase_set(ecs_world_t *world, int phase);
 int ecs_write_begin(ecs_world_t *world);
 void ecs_epoch_bump(ecs_world_t *world);
+int ecs_views_expire(ecs_world_t *world);
 ]]
 -- luacheck: globals bench_task_bytes bench_scalars bench_step bench_lateness bench_echo
+-- luacheck: globals bench_walls bench_plain_call bench_guarded_call
 local scalars, step, lateness, echo = bench_scalars, bench_step, bench_lateness, bench_echo
 local C = ffi.C
 local now = C.bench_now_ns
@@ -148,6 +150,13 @@ local function writers()
   row("Lua ns per row, 1M against 10k, over plain C's quotient", "x", large / small, large_limit / small_limit, 1.2)
 end
 
+--- Everything handed out is stale now, and the view at another address.
+local function rotate(id)
+  batch(function() command:set(id, Frag, { v = 1 }) end)
+  assert(C.ecs_views_expire(abi.world) == 0)
+end
+
+--- The first pass over each chunk after the view has moved.
 local function fragmented()
   local ids = {}
   batch(function()
@@ -156,7 +165,15 @@ local function fragmented()
     end
   end)
   local raw = {}
-  for _, _, box in frag_query:chunks() do raw[#raw + 1] = { n = #box, p = box.p } end
+  local function point()
+    local n = 0
+    for _, _, box in frag_query:chunks() do
+      n = n + 1
+      raw[n] = raw[n] or {}
+      raw[n].n, raw[n].p = #box, box.p
+    end
+  end
+  point()
   local sum = 0
   local function by_query()
     for first, last, frag in frag_query:chunks() do
@@ -171,11 +188,21 @@ local function fragmented()
       for i = 0, chunk.n - 1 do sum = sum + p[i].v end
     end
   end
-  local function many(fn)
-    return timed(function() for _ = 1, 100 do fn() end end)
+  local function many(fn, prepare)
+    return function()
+      local total = 0
+      for _ = 1, 100 do
+        rotate(ids[1])
+        if prepare then prepare() end
+        local start = now()
+        fn()
+        total = total + now() - start
+      end
+      return total
+    end
   end
-  local value, limit = pair(51, many(by_query), many(by_pointers), 100 * 520)
-  row("read-only query, 26 archetypes x 20 rows, from Lua", "ns/row", value, limit, 1.5)
+  local value, limit = pair(31, many(by_query), many(by_pointers, point), 100 * 520)
+  row("read-only query, 26 archetypes x 20 rows, after a rotation", "ns/row", value, limit, 1.5)
   despawn_all(ids)
 end
 
@@ -417,6 +444,72 @@ local function echo_rows()
     value / limit, ">= 0.8x", value / limit >= 0.8 and "" or "MISSED"))
 end
 
+-- ---- walls ------------------------------------------------------------------------------------
+
+--- A wall's cost has no target of its own: it counts in the rows above.
+local function wall(name, unit, with, without)
+  rows[#rows + 1] = { name = "wall: " .. name, unit = unit, value = with, limit = without, ratio = with / without, target = "" }
+  io.stdout:write(("%-66s %10.2f %10.2f %7.2fx\n"):format(rows[#rows].name .. " (" .. unit .. ")", with, without, with / without))
+end
+
+local function loop_of(text, n, interpreted)
+  local f = assert(loadstring(text))
+  if interpreted then require("jit").off(f) end
+  return function()
+    for _ = 1, 20 do f(n / 100) end
+    return timed(function() f(n) end)()
+  end
+end
+
+local function turn_rows()
+  local turns = require "stator.turns"
+  _G[turns.NAME] = turns.turn
+  local source = "local n, s = ..., 0 while n > 0 do n = n - 1 s = s + n end return s"
+  for _, mode in ipairs { "compiled", "interpreted" } do
+    local n = mode == "compiled" and 1e6 or 1e5
+    local off = mode == "interpreted"
+    local with, without = pair(15, loop_of(turns.insert(source), n, off), loop_of(source, n, off), n)
+    wall("a turn of a loop that can be stopped, " .. mode, "ns", with, without)
+  end
+end
+
+local function box_row()
+  local n = 100000
+  local ids = spawn_moving(n)
+  local function raw(q, dt)
+    for first, last, pos, vel in q:chunks() do
+      local pp, vv = pos.p, vel.p
+      for i = first, last do
+        local p, v = pp[i], vv[i]
+        p.x = p.x + v.x * dt
+        p.y = p.y + v.y * dt
+        p.z = p.z + v.z * dt
+      end
+    end
+  end
+  local with, without = pair(31, writing(function() integrate(writer, 0.01) end), writing(function() raw(writer, 0.01) end), n)
+  wall("boxes: bounds and epoch of two columns", "ns/row", with, without)
+  despawn_all(ids)
+end
+
+local function wall_rows()
+  turn_rows()
+  box_row()
+  for _, size in ipairs { 1000, 1000000 } do
+    local function on() return bench_walls("round", 0, size, 500) end
+    local function off() return bench_walls("round", 1, size, 500) end
+    local with, without = pair(3, on, off, 1)
+    wall(("a round that moves the view, %d rows"):format(size), "ns", with, without)
+    with, without = pair(3, function() return bench_walls("write", 0, size, 500) end,
+      function() return bench_walls("write", 1, size, 500) end, 1)
+    wall(("a write phase that moves the window; without: by mprotect, %d rows"):format(size), "ns", with, without)
+  end
+  local guarded, plain = bench_guarded_call, bench_plain_call
+  local with, without = pair(15, timed(function() for i = 1, 1e5 do guarded(i) end end),
+    timed(function() for i = 1, 1e5 do plain(i) end end), 1e5)
+  wall("a function of the host that is not left half done", "ns", with, without)
+end
+
 -- ---- all --------------------------------------------------------------------------------------
 
 io.stdout:write(("%-66s %10s %10s %8s  %s\n"):format("row", "value", "limit", "ratio", "target"))
@@ -435,6 +528,7 @@ memory_row()
 round_row()
 lateness_rows()
 echo_rows()
+wall_rows()
 
 local function json_text(rows_list)
   local parts = {}

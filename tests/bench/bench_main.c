@@ -7,6 +7,7 @@
 
 #include "echo.h"
 #include "host.h"
+#include "walls.h"
 
 typedef struct {
     double x, y, z;
@@ -105,6 +106,19 @@ __attribute__((noinline)) void bench_memcpy(char *to, const char *from, double r
         memcpy(to + i * (size_t)bytes, from + i * (size_t)bytes, (size_t)bytes);
     }
     __asm__ volatile("" : : "r"(to) : "memory");
+}
+
+/* bench_guarded(x), through vm_register; bench_plain_call(x), bare: the same function of C */
+static int l_nothing(lua_State *L) { return lua_gettop(L); }
+
+/* bench_walls(what, walls, rows, rounds) -> ns */
+static int l_walls(lua_State *L) {
+    bool writes = strcmp(luaL_checkstring(L, 1), "write") == 0;
+    unsigned walls = (unsigned)luaL_checkint(L, 2), rows = (unsigned)luaL_checkint(L, 3);
+    unsigned rounds = (unsigned)luaL_checkint(L, 4);
+    lua_pushnumber(L, writes ? walls_write_ns(walls, rows, rounds)
+                             : walls_round_ns(walls, rows, rounds));
+    return 1;
 }
 
 /* bench_step(count) -> ns of `count` reaction steps. No FFI function: it calls Lua. */
@@ -236,6 +250,12 @@ int main(int count, char **words) {
     lua_State *L = host->vm.L;
     lua_pushcfunction(L, l_scalars);
     lua_setglobal(L, "bench_scalars");
+    lua_pushcfunction(L, l_walls);
+    lua_setglobal(L, "bench_walls");
+    lua_pushcfunction(L, l_nothing);
+    lua_setglobal(L, "bench_plain_call");
+    vm_push_function(L, l_nothing);
+    lua_setglobal(L, "bench_guarded_call");
     lua_pushcfunction(L, l_step);
     lua_setglobal(L, "bench_step");
     lua_pushcfunction(L, l_lateness);
