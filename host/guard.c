@@ -236,7 +236,8 @@ static void on_fault(int number, siginfo_t *info, void *context) {
         errno = saved;
         return;
     }
-    crash_report(number, info->si_addr, pc_of(context));
+    crash_report(number, ours ? info->si_addr : NULL, pc_of(context));
+    if (!ours) { (void)raise(number); } /* no instruction will do it again */
 }
 
 static void act(guard_t *guard, int level, uintptr_t pc) {
