@@ -216,6 +216,8 @@ static void make_class(lua_State *L, const char *name, const luaL_Reg *methods, 
     lua_setfield(L, -2, "__index");
     vm_push_function(L, gc);
     lua_setfield(L, -2, "__gc");
+    lua_pushstring(L, name);
+    lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
 }
 

@@ -213,6 +213,8 @@ void future_open(lua_State *L) {
     lua_setfield(L, -2, "__index");
     vm_push_function(L, l_gc);
     lua_setfield(L, -2, "__gc");
+    lua_pushliteral(L, "future");
+    lua_setfield(L, -2, "__metatable");
     rt_of(L)->future_metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     vm_push_function(L, l_new);
 }

@@ -292,5 +292,7 @@ void op_open(lua_State *L) {
     lua_setfield(L, -2, "__index");
     vm_push_function(L, l_gc);
     lua_setfield(L, -2, "__gc");
+    lua_pushliteral(L, "operation"); /* scripts cannot reach what is behind it */
+    lua_setfield(L, -2, "__metatable");
     rt_of(L)->op_metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -611,12 +611,21 @@ local function for_each(scene, root, key, type_name, fn)
   for i, child in ipairs(node) do fn(child, join(key, child.key or i - 1), i) end
 end
 
+--- The names of the entities that the host makes.
+local function host_name(name) return (name:gsub("[/%.]", "_")) end
+local function script_path(name) return "scripts/" .. host_name(name) end
+local function link_path(name) return "links/" .. host_name(name) end
+
 --- Names that scripts use and the scene has to have.
 local function check_references(scene)
-  local paths = {}
+  local paths, host = {}, { world = true, scripts = true, links = true }
+  for _, s in ipairs(scene.scripts) do host[script_path(s.name)] = true end
+  for _, l in ipairs(scene.links) do host[link_path(l.name)] = true end
   for _, e in ipairs(scene.entities) do paths[#paths + 1] = e.path end
+  for _, s in ipairs(scene.scripts) do paths[#paths + 1] = script_path(s.name) end
+  for _, l in ipairs(scene.links) do paths[#paths + 1] = link_path(l.name) end
   for _, used in ipairs(registry.entities) do
-    if not scene.by_path[used.path] and used.path ~= "world" then
+    if not scene.by_path[used.path] and not host[used.path] then
       scene:problem_text(('%s: the scene has no entity "%s"%s'):format(used.place, used.path,
         err.nearest(used.path, paths)))
     end
@@ -636,11 +645,11 @@ local function spawn_host_entities(scene, host)
   scene.world_id = command:spawn({}, { name = "world" })
   local scripts = command:spawn({}, { name = "scripts" })
   for _, s in ipairs(scene.scripts) do
-    s.entity = command:spawn({}, { name = s.name:gsub("[/%.]", "_"), parent = scripts })
+    s.entity = command:spawn({}, { name = host_name(s.name), parent = scripts })
   end
   local links = command:spawn({}, { name = "links" })
   for _, l in ipairs(scene.links) do
-    l.entity = command:spawn({ host.Link {} }, { name = l.name:gsub("[/%.]", "_"), parent = links })
+    l.entity = command:spawn({ host.Link {} }, { name = host_name(l.name), parent = links })
   end
 end
 
@@ -658,8 +667,8 @@ local function find_entities(scene)
     return id ~= 0 and id or nil
   end
   scene.world_id = find("world")
-  for _, s in ipairs(scene.scripts) do s.entity = find("scripts/" .. s.name:gsub("[/%.]", "_")) end
-  for _, l in ipairs(scene.links) do l.entity = find("links/" .. l.name:gsub("[/%.]", "_")) end
+  for _, s in ipairs(scene.scripts) do s.entity = find(script_path(s.name)) end
+  for _, l in ipairs(scene.links) do l.entity = find(link_path(l.name)) end
   for _, e in ipairs(scene.entities) do
     e.id = find(e.path)
     scene.by_path[e.path] = e.id

@@ -1,6 +1,7 @@
 # A TCP server that misbehaves in one way, after any number of good replies. Prints its port.
 # Ends by itself after two minutes.
-# usage: bad_server.py slow|half|garbage|mute|wrong_id|flood [good replies]
+# usage: bad_server.py slow|half|garbage|mute|wrong_id|flood|late [good replies]
+# late: half a reply at once, the rest 0.3 s later
 import os
 import socket
 import struct
@@ -17,6 +18,8 @@ print(listener.getsockname()[1], flush=True)
 
 def answer(request):
     transaction, _, _, unit, function, _, count = struct.unpack(">HHHBBHH", request[:12])
+    if function in (5, 6):  # writes are echoed
+        return request[:12]
     data = bytes(count * 2)
     return struct.pack(">HHHBBB", transaction, 0, len(data) + 3, unit, function, len(data)) + data
 
@@ -45,6 +48,10 @@ def serve(client):
             client.sendall(bytes([reply[0] ^ 0xFF]) + reply[1:])
         elif mode == "flood":
             client.sendall(reply * 2000)
+        elif mode == "late":
+            client.sendall(reply[:5])
+            time.sleep(0.3)
+            client.sendall(reply[5:])
         # mute: nothing
 
 
