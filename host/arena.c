@@ -4,6 +4,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* A slice may be left in the middle of these as in the middle of LuaJIT, whose allocator they are:
+ * the whole arena goes with its state. */
+#define WITH_LUA __attribute__((section("luajit_text")))
+
 enum { SMALL_MAX_BYTES = 2048, SLAB_BYTES = 65536 };
 #define KEEP_MAX_BYTES ((size_t)1 << 20)
 #define ALARM_STEP_BYTES ((size_t)4 << 20)
@@ -22,7 +26,7 @@ void arena_fini(arena_t *arena) {
     *arena = (arena_t){0};
 }
 
-static void *bump(arena_t *arena, size_t bytes) {
+WITH_LUA static void *bump(arena_t *arena, size_t bytes) {
     if (arena->top_bytes + bytes > arena->reserve_bytes) { return NULL; }
     char *block = arena->base + arena->top_bytes;
     arena->top_bytes += bytes;
@@ -30,7 +34,7 @@ static void *bump(arena_t *arena, size_t bytes) {
 }
 
 /* Class of a large size; *bytes becomes the class's size. */
-static unsigned large_class(size_t *bytes) {
+WITH_LUA static unsigned large_class(size_t *bytes) {
     size_t base = SMALL_MAX_BYTES;
     unsigned class = 0;
     while (base * 2 < *bytes) {
@@ -42,13 +46,13 @@ static unsigned large_class(size_t *bytes) {
     return class + (unsigned)steps;
 }
 
-static void *pop(void **list) {
+WITH_LUA static void *pop(void **list) {
     void *block = *list;
     if (block != NULL) { memcpy(list, block, sizeof *list); }
     return block;
 }
 
-static void push(void **list, void *block) {
+WITH_LUA static void push(void **list, void *block) {
     memcpy(block, list, sizeof *list);
     *list = block;
 }
@@ -63,13 +67,13 @@ void arena_set_limit(arena_t *arena, size_t limit_bytes) {
     arena_rearm(arena);
 }
 
-static void alarm_limit(arena_t *arena, size_t bytes) {
+WITH_LUA static void alarm_limit(arena_t *arena, size_t bytes) {
     arena->reached = true;
     arena->alarm_bytes = arena->used_bytes + bytes + ALARM_STEP_BYTES;
     if (arena->on_limit != NULL) { arena->on_limit(arena->context); }
 }
 
-static void *allocate(arena_t *arena, size_t bytes) {
+WITH_LUA static void *allocate(arena_t *arena, size_t bytes) {
     void *block = NULL;
     if (arena->strict && arena->used_bytes + bytes > arena->alarm_bytes) {
         alarm_limit(arena, bytes);
@@ -97,7 +101,7 @@ static void *allocate(arena_t *arena, size_t bytes) {
     return block;
 }
 
-static void release(arena_t *arena, void *block, size_t bytes) {
+WITH_LUA static void release(arena_t *arena, void *block, size_t bytes) {
     if (bytes <= SMALL_MAX_BYTES) {
         size_t rounded = (bytes + 15) & ~(size_t)15;
         arena->used_bytes -= rounded;
@@ -115,13 +119,13 @@ static void release(arena_t *arena, void *block, size_t bytes) {
     push(&arena->large[class], block);
 }
 
-static size_t rounded_size(size_t bytes) {
+WITH_LUA static size_t rounded_size(size_t bytes) {
     if (bytes <= SMALL_MAX_BYTES) { return (bytes + 15) & ~(size_t)15; }
     (void)large_class(&bytes);
     return bytes;
 }
 
-void *arena_realloc(void *ud, void *block, size_t old_bytes, size_t new_bytes) {
+WITH_LUA void *arena_realloc(void *ud, void *block, size_t old_bytes, size_t new_bytes) {
     arena_t *arena = ud;
     if (new_bytes == 0) {
         if (block != NULL && old_bytes > 0) { release(arena, block, old_bytes); }

@@ -17,7 +17,8 @@
  * of LuaJIT, NULL outside of that. */
 extern _Thread_local const void *code_owner;
 
-/* Whether the instruction belongs to LuaJIT itself or to machine code of a vm_t. */
+/* Whether the instruction belongs to LuaJIT itself, to its allocator (arena.c), or to machine code
+ * of a vm_t. */
 bool code_is_lua(uintptr_t pc);
 /* Gives all areas of an owner back. Nothing of it may run or be unwound through any more. */
 void code_release(const void *owner);

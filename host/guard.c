@@ -50,6 +50,11 @@ static void who_runs(const guard_t *guard, lua_State *L, char *out) {
     if (guard->who != NULL) { guard->who(guard->who_context, L, out, GUARD_NAME_BYTES); }
 }
 
+/* A limit as it holds for the running slice, in ms. */
+static double limit_ms(const guard_t *guard, uint64_t limit_ns) {
+    return (double)limit_ns * guard->vm->patience * guard->limits.patience / 1e6;
+}
+
 static void tell_slow(guard_t *guard, lua_State *L) {
     char who[GUARD_NAME_BYTES], text[GUARD_NAME_BYTES + 128];
     uint64_t now = clock_read_ns(CLOCK_MONOTONIC);
@@ -58,8 +63,9 @@ static void tell_slow(guard_t *guard, lua_State *L) {
     guard->next_warning_ns = now + WARN_EVERY_NS;
     who_runs(guard, L, who);
     (void)snprintf(text, sizeof text,
-                   "%s has run for more than %.3g ms without waiting; at %.3g ms it is stopped",
-                   who, (double)guard->limits.soft_ns / 1e6, (double)guard->limits.hard_ns / 1e6);
+                   "%s has run for more than %.4g ms without waiting; at %.4g ms it is stopped",
+                   who, limit_ms(guard, guard->limits.soft_ns),
+                   limit_ms(guard, guard->limits.hard_ns));
     log_event(guard->log, &(log_event_t){.level = LOG_WARN,
                                          .source = "watchdog",
                                          .place = guard->place[0] != '\0' ? guard->place : NULL,
@@ -103,8 +109,8 @@ static void raise_stop(guard_t *guard, lua_State *L) {
     guard->stop_raised = true;
     guard->stats.stopped++;
     (void)snprintf(text, sizeof text,
-                   "stopped: it ran for %.3g ms without waiting (limit: limits.slice_ms)",
-                   (double)guard->limits.hard_ns * guard->limits.patience / 1e6);
+                   "stopped: it ran for %.4g ms without waiting (limit: limits.slice_ms)",
+                   limit_ms(guard, guard->limits.hard_ns));
     raise_error(L, "stopped", guard->place, text);
     lua_pushboolean(L, 1); /* pcall and try let it pass, see err.lua */
     lua_setfield(L, -2, "passes");
@@ -304,7 +310,8 @@ static int level_of(const guard_t *guard, const seen_t *seen, uint32_t patience)
     used /= (uint64_t)patience * guard->limits.patience;
     if (used >= 2 * guard->limits.hard_ns) { return LEVEL_LEAVE; }
     if (used >= guard->limits.hard_ns) { return LEVEL_STOP; }
-    return used >= guard->limits.soft_ns && !seen->warned ? LEVEL_WARN : LEVEL_NONE;
+    bool slow = used >= guard->limits.soft_ns && patience == 1; /* not the host's own work */
+    return slow && !seen->warned ? LEVEL_WARN : LEVEL_NONE;
 }
 
 /* One look; answers how long to sleep. */

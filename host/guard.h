@@ -71,7 +71,7 @@ typedef struct guard {
     volatile ecs_fault_t fault; /* first one that has not been raised yet */
     volatile bool tainted;      /* what it records is not to be trusted */
     volatile bool warn, stop, stop_raised, full, deep;
-    volatile bool hooked; /* the hook is set */
+    volatile bool hooked;          /* the hook is set */
     char place[GUARD_PLACE_BYTES]; /* where the slice was seen last, "" when it was not */
     uint64_t place_slice;
     uint64_t next_warning_ns;

@@ -132,7 +132,16 @@ static void read_limits(host_t *host) {
 int host_load(host_t *host) {
     lua_State *L = host->vm.L;
     push_options(host);
-    if (boot_call(host, "load", 1, 1) != VM_OK) { return HOST_EXIT_FAULT; }
+    int rc = boot_call(host, "load", 1, 1);
+    if (rc == VM_E_ABANDONED) {
+        const keep_item_t *script = keep_find(&host->keep, "loading"); /* see script.lua */
+        const char *place = host->rt->lost.place;
+        log_printf(&host->log, LOG_ERROR, NULL, "%s: while it was loaded: %s%s%s",
+                   script != NULL ? script->bytes : host->opts.scene_path, host->rt->lost.why,
+                   place[0] != '\0' ? ", last seen at " : "", place);
+        return HOST_EXIT_INVALID;
+    }
+    if (rc != VM_OK) { return HOST_EXIT_FAULT; }
     if (!lua_istable(L, -1)) {
         lua_pop(L, 1);
         return HOST_EXIT_INVALID;

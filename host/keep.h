@@ -13,7 +13,7 @@
 #include "../ecs/ecs.h"
 
 /* KEEP_MAX_BYTES: all names and values together. */
-enum { KEEP_MAX_BYTES = 64 << 20, KEEP_NAME_BYTES = 256, KEEP_MAX_PENDING = 4096 };
+enum { KEEP_MAX_BYTES = 64 << 20, KEEP_NAME_BYTES = 4200, KEEP_MAX_PENDING = 4096 };
 
 typedef struct {
     char *name, *bytes;

@@ -11,7 +11,8 @@
 #include "code.h"
 #include "crash.h"
 
-enum { GC_STEP_KIB = 1, GC_STEPS = 8, GC_MIN_BYTES = 512 * 1024, GC_PRESS_BYTES = 8 << 20, GC_PATIENCE = 50 };
+enum { GC_STEP_KIB = 1, GC_STEPS = 8, GC_MIN_BYTES = 512 * 1024, GC_PRESS_BYTES = 8 << 20 };
+enum { GC_PATIENCE = 50 }; /* times the limits of a slice: a step cannot be divided */
 
 /* ---- built-in modules ----------------------------------------------------------------------- */
 

@@ -263,8 +263,10 @@ function M.load(script)
   if not chunk then return message, not script.text and not M.restoring and not read_file(script.path) end
   script.position = 0
   registry.script = script
+  keep.put("loading", script.file) -- so that the host can name it when its body does not come back
   local ok, e = xpcall(chunk, err.handler)
   registry.script = nil
+  keep.remove("loading")
   if ok then return nil end
   local text = tostring(e.message)
   if not text:match("^[^\n:]+:%d+:") and e.trace then

@@ -1,10 +1,15 @@
 /* The host's parts that stand alone: JSON reader, timing wheel, arena, VM doors, log, loop. */
+#include <lualib.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <time.h>
+#include <ucontext.h>
 
 #include "../support/test.h"
+#include "code.h"
 #include "json.h"
+#include "keep.h"
 #include "log.h"
 #include "loop.h"
 #include "vm.h"
@@ -225,6 +230,64 @@ static void a_slice_that_does_not_come_back_can_be_abandoned(void) {
     }
 }
 
+static bool is_lua(void (*function)(void)) {
+    uintptr_t address = 0;
+    memcpy(&address, &function, sizeof address);
+    return code_is_lua(address);
+}
+
+static int machine_code_seen;
+
+static void look_at_pc(int number, siginfo_t *info, void *context) {
+    const ucontext_t *at = context;
+    uintptr_t pc = (uintptr_t)at->uc_mcontext.gregs[REG_RIP];
+    (void)number;
+    (void)info;
+    /* a hot loop runs in machine code that lies nowhere near the program */
+    machine_code_seen += code_is_lua(pc) && pc - (uintptr_t)look_at_pc + (1u << 24) > (1u << 25);
+}
+
+static void the_code_of_lua_is_known_and_nothing_else(void) {
+    CHECK(is_lua((void (*)(void))lua_pcall));
+    CHECK(is_lua((void (*)(void))luaL_openlibs));
+    CHECK(is_lua((void (*)(void))lua_newstate));
+    CHECK(is_lua((void (*)(void))luaL_loadbufferx));
+    CHECK(is_lua((void (*)(void))luaopen_table));
+    CHECK(!is_lua((void (*)(void))vm_call));
+    CHECK(is_lua((void (*)(void))arena_realloc));
+    CHECK(!is_lua((void (*)(void))arena_fini));
+    CHECK(!is_lua((void (*)(void))memcpy));
+    CHECK(!is_lua((void (*)(void))uv_run));
+    struct sigaction action = {.sa_sigaction = look_at_pc, .sa_flags = SA_SIGINFO};
+    (void)sigaction(SIGALRM, &action, NULL);
+    open_vm();
+    CHECK_EQ(luaL_loadstring(test_vm.L, "local n = 0 for i = 1, 3e8 do n = n + i % 3 end"), 0);
+    struct itimerval soon = {{0, 5000}, {0, 5000}}, never = {{0, 0}, {0, 0}};
+    CHECK_EQ(setitimer(ITIMER_REAL, &soon, NULL), 0);
+    CHECK_EQ(vm_call(&test_vm, 0, 0), VM_OK);
+    CHECK_EQ(setitimer(ITIMER_REAL, &never, NULL), 0);
+    CHECK(machine_code_seen > 0);
+    vm_fini(&test_vm);
+    CHECK_EQ(loop_fini(&test_loop), 0);
+}
+
+/* Errors unwind through the C functions of the host: what they hold is given back. */
+static int fails_always(lua_State *L) { return luaL_error(L, "no"); }
+
+static void a_function_of_the_host_that_raises_is_left(void) {
+    open_vm();
+    vm_push_function(test_vm.L, fails_always);
+    lua_setglobal(test_vm.L, "fails");
+    CHECK_EQ(luaL_loadstring(test_vm.L, "for i = 1, 1000 do pcall(fails) end "
+                                        "local co = coroutine.wrap(function() pcall(fails) "
+                                        "coroutine.yield() fails() end) co() pcall(co) fails()"),
+             0);
+    CHECK_EQ(vm_call(&test_vm, 0, 0), VM_E_LUA);
+    CHECK_EQ(test_vm.in_host, 0);
+    vm_fini(&test_vm);
+    CHECK_EQ(loop_fini(&test_loop), 0);
+}
+
 /* ---- log ------------------------------------------------------------------------------------- */
 
 static char lines[16][4096];
@@ -276,6 +339,62 @@ static void the_log_writes_json_that_stays_json(void) {
     json_fini(&doc);
 }
 
+/* ---- keep ------------------------------------------------------------------------------------ */
+
+static const char *kept(const keep_t *keep, const char *name) {
+    const keep_item_t *item = keep_find(keep, name);
+    return item == NULL ? "(none)" : item->bytes;
+}
+
+static void kept_values_are_written_with_their_batch(void) {
+    ecs_world_t *world = NULL;
+    keep_t keep;
+    keep_init(&keep);
+    CHECK_EQ(ecs_world_create(&world, NULL), ECS_OK);
+    (void)ecs_phase_set(world, ECS_PHASE_RUN);
+    (void)ecs_batch_begin(world, 1);
+    CHECK(keep_record(&keep, world, "a", "1", 1));
+    keep_commit(&keep, NULL, 0);
+    CHECK_TEXT(kept(&keep, "a"), "(none)"); /* the batch is open */
+    ecs_mark_t mark = ecs_batch_mark(world);
+    (void)ecs_record_spawn(world, 0, NULL);
+    CHECK(keep_record(&keep, world, "a", "2", 1));
+    (void)ecs_batch_rollback(world, mark);
+    keep_drop(&keep, world, (ecs_mark_t){mark.batch, mark.at + 1});
+    keep_seal(&keep, 0);
+    ecs_batch_result_t results[2] = {{.error = ECS_E_DEAD}, {.error = ECS_OK}};
+    CHECK(keep_record(&keep, world, "b", "3", 1));
+    keep_seal(&keep, 1);
+    keep_commit(&keep, results, 2);
+    CHECK_TEXT(kept(&keep, "a"), "(none)"); /* its batch was rejected */
+    CHECK_TEXT(kept(&keep, "b"), "3");
+    CHECK(keep_record(&keep, world, "b", "4", 1));
+    keep_drop(&keep, world, (ecs_mark_t){0});
+    keep_commit(&keep, results, 2);
+    CHECK_TEXT(kept(&keep, "b"), "3");
+    keep_remove(&keep, "b");
+    CHECK_TEXT(kept(&keep, "b"), "(none)");
+    CHECK_EQ(keep.used_bytes, 0);
+    keep_fini(&keep);
+    ecs_world_destroy(world);
+}
+
+static void what_is_kept_is_bounded(void) {
+    keep_t keep;
+    char name[KEEP_NAME_BYTES + 1];
+    char *big = calloc(1, KEEP_MAX_BYTES);
+    keep_init(&keep);
+    memset(name, 'n', KEEP_NAME_BYTES);
+    name[KEEP_NAME_BYTES] = '\0';
+    CHECK(!keep_put(&keep, name, "x", 1));
+    CHECK(keep_put(&keep, "big", big, KEEP_MAX_BYTES / 2));
+    CHECK(!keep_put(&keep, "more", big, KEEP_MAX_BYTES / 2));
+    CHECK(keep_put(&keep, "small", "x", 1));
+    CHECK_TEXT(kept(&keep, "small"), "x");
+    keep_fini(&keep);
+    free(big);
+}
+
 /* ---- loop ------------------------------------------------------------------------------------ */
 
 static void a_virtual_clock_jumps_to_the_deadline(void) {
@@ -298,6 +417,10 @@ int main(void) {
     RUN(a_full_arena_answers_null);
     RUN(errors_stay_inside_the_doors);
     RUN(a_slice_that_does_not_come_back_can_be_abandoned);
+    RUN(the_code_of_lua_is_known_and_nothing_else);
+    RUN(a_function_of_the_host_that_raises_is_left);
+    RUN(kept_values_are_written_with_their_batch);
+    RUN(what_is_kept_is_bounded);
     RUN(the_log_folds_repeats);
     RUN(the_log_writes_json_that_stays_json);
     RUN(a_virtual_clock_jumps_to_the_deadline);

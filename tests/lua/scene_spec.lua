@@ -170,6 +170,15 @@ describe("a broken scene", function()
     }, nil, "--set hx=1 --set hz=fast")
   end)
 
+  it("with limits that are none", function()
+    told('{ "limits": { "slice_soft_ms": 50, "slice_ms": 5, "heap_mb": 1, "taks": 4, "lost_vms": 0 } }', {
+      "scene.json:1:32: limits.slice_soft_ms: expected at most slice_ms (5), got 50",
+      "scene.json:1:62: limits.heap_mb: expected 8 to 1536, got 1",
+      'scene.json:1:65: limits.taks: unknown member, did you mean "tasks"?',
+      "scene.json:1:88: limits.lost_vms: expected 1 to 1e+06, got 0",
+    })
+  end)
+
   it("that is no file", function()
     local out, code = support.shell(support.binary .. " check /nonexistent/scene.json 2>&1")
     assert.equal(3, code)
@@ -179,6 +188,18 @@ end)
 
 describe("a good scene", function()
   after_each(support.finish)
+
+  it("may name the entities that the host makes", function()
+    local said = support.run_task([[
+      print(stator.entity("scripts/main"):path(), stator.entity("world"):alive())]])
+    assert.same({ "scripts/main\ttrue" }, said)
+    local cell = support.cell [[
+local stator = require "stator"
+local me = stator.entity "scripts/main"
+stator.task("t", {}, function() print(me:path()) end)]]
+    cell:advance(0.1)
+    assert.same({ "scripts/main" }, support.said(cell))
+  end)
 
   it("is told to be good", function()
     local lines, code = check(entity('"Motor": { "mode": "auto", "drive": "m1", "joint": [1, 2, 3], "label": "abcd" }'))
