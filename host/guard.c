@@ -1,6 +1,7 @@
 #include "guard.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,16 +208,39 @@ static bool may_leave(const guard_t *guard, uintptr_t pc) {
     return code_is_lua(pc) && guard->vm->in_host == 0 && ecs_in_core(guard->world) == 0;
 }
 
+static sigjmp_buf peek_jump;
+static volatile sig_atomic_t peeking;
+
+/* Notes where the script stands, if the hook has not: in a long function of C. The state may be in
+ * the middle of anything, so a fault while it is read ends the attempt; it is lost anyway. */
+static void peek_place(guard_t *guard) {
+    lua_State *L = crash_lua;
+    char place[GUARD_PLACE_BYTES];
+    if (L == NULL || guard->place_slice == guard->vm->slice) { return; }
+    peeking = 1;
+    if (sigsetjmp(peek_jump, 1) == 0) {
+        (void)error_place(L, 0, place, sizeof place);
+        memcpy(guard->place, place, sizeof place);
+        guard->place_slice = guard->vm->slice;
+    }
+    peeking = 0;
+}
+
+static void leave_slice(guard_t *guard) {
+    peek_place(guard);
+    vm_abandon(guard->vm);
+}
+
 static void leave_now(void *context) {
     guard_t *guard = context;
     if (guard->vm->in_host > 0) { return; } /* vm->leave is set: at the end of that function */
-    vm_abandon(guard->vm);
+    leave_slice(guard);
 }
 
 static void out_of_stack(guard_t *guard, stack_fault_t where, uintptr_t pc) {
     guard->deep = true;
     arm(guard);
-    if (where == STACK_LAST && may_leave(guard, pc)) { vm_abandon(guard->vm); }
+    if (where == STACK_LAST && may_leave(guard, pc)) { leave_slice(guard); }
 }
 
 static void on_fault(int number, siginfo_t *info, void *context) {
@@ -224,6 +248,7 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     const ucontext_t *at = context;
     bool write = number == SIGSEGV && (at->uc_mcontext.gregs[REG_ERR] & 2) != 0;
     bool ours = info->si_code > 0; /* raised by an access, not by kill() */
+    if (peeking != 0 && ours) { siglongjmp(peek_jump, 1); }
     for (guard_t *guard = guards; ours && guard != NULL; guard = guard->next) {
         if (guard->vm == NULL || !vm_inside(guard->vm)) { continue; }
         if (!pthread_equal(guard->owner, pthread_self())) { continue; }
@@ -252,7 +277,7 @@ static void act(guard_t *guard, int level, uintptr_t pc) {
     if (guard->warn || guard->stop || guard->fault != ECS_FAULT_NONE) { arm(guard); }
     if (level < LEVEL_LEAVE) { return; }
     guard->vm->alarmed = true;
-    if (may_leave(guard, pc)) { vm_abandon(guard->vm); }
+    if (may_leave(guard, pc)) { leave_slice(guard); }
     guard->stats.refused++;
     guard->vm->leave = true;
     ecs_interrupt(guard->world, leave_now, guard);

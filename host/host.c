@@ -471,11 +471,16 @@ static void show_status(host_t *host) {
     host->next_status_ns = now + (host->log.terminal ? STATUS_TERMINAL_NS : STATUS_LOG_NS);
     if (boot_call(host, "status", 0, 1) != VM_OK) { return; }
     host_lateness(host, &p50, &p99);
-    char text[400];
+    char text[400], trouble[80] = "";
+    const rt_stats_t *stats = &host->rt->stats;
+    if (stats->faults > 0) {
+        (void)snprintf(trouble, sizeof trouble, "  faults %llu (%llu VMs lost)",
+                       (unsigned long long)stats->faults, (unsigned long long)stats->lost_vms);
+    }
     (void)snprintf(
-        text, sizeof text, "tick %llu (%llu skipped)  late p50 %.0f us p99 %.0f us  tasks %u  %s",
-        (unsigned long long)host->rt->tick, (unsigned long long)host->rt->stats.skipped_ticks,
-        (double)p50 / 1e3, (double)p99 / 1e3, host->rt->task_alive,
+        text, sizeof text, "tick %llu (%llu skipped)  late p50 %.0f us p99 %.0f us  tasks %u%s  %s",
+        (unsigned long long)host->rt->tick, (unsigned long long)stats->skipped_ticks,
+        (double)p50 / 1e3, (double)p99 / 1e3, host->rt->task_alive, trouble,
         lua_tostring(L, -1) == NULL ? "" : lua_tostring(L, -1));
     lua_pop(L, 1);
     if (host->log.terminal) {

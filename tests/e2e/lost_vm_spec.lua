@@ -51,7 +51,7 @@ end)]])
     support.wait_for(cell, "got", 6)
     -- the reply to the lost VM's question came in two parts across the loss, and was nobody's; the
     -- next question was answered
-    assert.same({ "asks\t0", "fault: it did not come back; its VM was given up [scripts/main]", "asks\t1", "got\t1\ttrue\t0" },
+    assert.same({ "asks\t0", "fault: it did not come back; its VM was given up, last seen at main.lua:16 [scripts/main]", "asks\t1", "got\t1\ttrue\t0" },
       support.said(cell))
     assert.equal(port, cell:port "plc")
     assert.equal(1, count(cell, "link plc: goes on with its connection"))
