@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -127,11 +128,20 @@ static void probe(void) {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* Whether a limit of the address space (ulimit -v) leaves no room for whole rings beside the rest.
+ */
+static bool addresses_are_short(size_t slot_bytes) {
+    struct rlimit limit;
+    bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return limited && limit.rlim_cur / 2 < (VIEW_SLOTS + WINDOW_SLOTS) * slot_bytes;
+}
+
 int ecs__maps_init(ecs__maps_t *maps, int fd, size_t bytes, uint32_t walls) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, probe);
     *maps = (ecs__maps_t){.fd = fd, .bytes = bytes, .walls = walls | kernel_lacks};
     size_t slot = ecs__align(bytes, GIB);
+    if (addresses_are_short(slot)) { maps->walls |= ECS_WALL_NO_ROTATION; }
     bool still = (maps->walls & ECS_WALL_NO_ROTATION) != 0;
     maps->view = (ecs__ring_t){.slot_bytes = slot,
                                .protection = PROT_READ,

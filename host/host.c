@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "memory.h"
 
 #define NS_PER_S ((uint64_t)1000000000)
 #define STATUS_TERMINAL_NS (NS_PER_S / 4)
@@ -68,8 +69,15 @@ static int load_boot(host_t *host) {
 /* ---- the VM -----------------------------------------------------------------------------------
  */
 
+static int cannot(host_t *host, const char *what) {
+    log_printf(&host->log, LOG_ERROR, NULL, "cannot %s", what);
+    return HOST_EXIT_FAULT;
+}
+
 static int vm_up(host_t *host) {
-    if (vm_init(&host->vm, &host->loop.uv, &host->clock) != 0) { return HOST_EXIT_FAULT; }
+    if (vm_init(&host->vm, &host->loop.uv, &host->clock) != 0) {
+        return cannot(host, "make a VM for the scripts (ulimit -v?)");
+    }
     rt_attach(host->rt, &host->vm);
     guard_watch(&host->guard, &host->vm);
     api_open(host->rt);
@@ -209,22 +217,25 @@ int host_init(host_t *host, const host_opts_t *opts) {
     host->log.level = opts->log_level;
     keep_init(&host->keep);
     host->rt = calloc(1, sizeof *host->rt);
-    if (host->rt == NULL || loop_init(&host->loop, &host->clock) != 0) { return HOST_EXIT_FAULT; }
-    if (ecs_world_create(&host->world, &world) != ECS_OK) { return HOST_EXIT_FAULT; }
+    memory_must(host->rt);
+    if (loop_init(&host->loop, &host->clock) != 0) { return cannot(host, "open the event loop"); }
+    if (ecs_world_create(&host->world, &world) != ECS_OK) {
+        return cannot(host, "reserve addresses for the world (ulimit -v?)");
+    }
     rt_init(host->rt, host->world, &host->loop, &host->log);
     host->rt->keep = &host->keep;
     host->rt->guard = &host->guard;
     if (guard_start(&host->guard, host->world, &host->log, &limits) != 0) {
-        log_printf(&host->log, LOG_ERROR, NULL, "the watchdog's thread cannot be started");
-        return HOST_EXIT_FAULT;
+        return cannot(host, "start the watchdog's thread");
     }
     host->guard.who = task_who;
     host->guard.who_context = host->rt;
     if ((ecs_walls(host->world) & ~opts->walls) != 0) {
-        log_printf(&host->log, LOG_WARN, NULL, "this kernel %s",
-                   (ecs_walls(host->world) & ECS_WALL_NO_ROTATION) != 0
-                       ? "cannot move maps: stale views are not caught"
-                       : "cannot map single pages privately: moving the view costs more");
+        log_printf(
+            &host->log, LOG_WARN, NULL, "this kernel %s",
+            (ecs_walls(host->world) & ECS_WALL_NO_ROTATION) != 0
+                ? "or its limits (ulimit -v) leave maps where they are: stale views are not caught"
+                : "cannot map single pages privately: moving the view costs more");
     }
     return vm_up(host);
 }
@@ -477,11 +488,11 @@ static void show_status(host_t *host) {
         (void)snprintf(trouble, sizeof trouble, "  faults %llu (%llu VMs lost)",
                        (unsigned long long)stats->faults, (unsigned long long)stats->lost_vms);
     }
-    (void)snprintf(
-        text, sizeof text, "tick %llu (%llu skipped)  late p50 %.0f us p99 %.0f us  tasks %u%s  %s",
-        (unsigned long long)host->rt->tick, (unsigned long long)stats->skipped_ticks,
-        (double)p50 / 1e3, (double)p99 / 1e3, host->rt->task_alive, trouble,
-        lua_tostring(L, -1) == NULL ? "" : lua_tostring(L, -1));
+    (void)snprintf(text, sizeof text,
+                   "tick %llu (%llu skipped)  late p50 %.0f us p99 %.0f us  tasks %u%s  %s",
+                   (unsigned long long)host->rt->tick, (unsigned long long)stats->skipped_ticks,
+                   (double)p50 / 1e3, (double)p99 / 1e3, host->rt->task_alive, trouble,
+                   lua_tostring(L, -1) == NULL ? "" : lua_tostring(L, -1));
     lua_pop(L, 1);
     if (host->log.terminal) {
         log_status(&host->log, text);
