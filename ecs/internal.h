@@ -178,8 +178,10 @@ struct ecs_query {
     ecs_query_desc_t desc;
     uint32_t columns[ECS_MAX_TERMS]; /* write, read, maybe: components in order of the boxes */
     uint32_t column_count;
-    uint32_t *archetypes;
+    const ecs__archetype_t **archetypes;
     uint32_t archetype_count, archetype_capacity;
+    uint32_t *places; /* column_count for each of them: its column there, ECS__NONE if absent */
+    uint32_t place_count, place_capacity;
     ecs_cursor_t *free_cursor;
     ecs_cursor_t **cursors; /* all ever made, for the end */
     uint32_t cursor_count, cursor_capacity;

@@ -24,7 +24,12 @@ void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archet
         has_all(archetype, d->read, d->read_count) && has_all(archetype, d->with, d->with_count) &&
         !has_any(archetype, d->without, d->without_count)) {
         *ECS__PUSH(query->archetypes, query->archetype_count, query->archetype_capacity) =
-            archetype->index;
+            archetype;
+        for (uint32_t k = 0; k < query->column_count; k++) {
+            const ecs__slot_t *slot = ecs__slot(archetype, query->columns[k]);
+            *ECS__PUSH(query->places, query->place_count, query->place_capacity) =
+                slot == NULL ? ECS__NONE : slot->column;
+        }
     }
 }
 
@@ -110,6 +115,7 @@ void ecs__query_fini(ecs_world_t *world) {
         }
         free(query->cursors);
         free(query->archetypes);
+        free(query->places);
         free(query);
     }
     free(world->queries);
@@ -118,7 +124,7 @@ void ecs__query_fini(ecs_world_t *world) {
 double ecs_query_count(const ecs_query_t *query) {
     double rows = 0;
     for (uint32_t i = 0; i < query->archetype_count; i++) {
-        rows += query->world->archetypes[query->archetypes[i]]->row_count;
+        rows += query->archetypes[i]->row_count;
     }
     return rows;
 }
@@ -148,48 +154,51 @@ void ecs_cursor_close(ecs_cursor_t *cursor) {
     cursor->query->free_cursor = cursor;
 }
 
-static void fill_box(ecs_cursor_t *cursor, uint32_t k, const ecs__archetype_t *archetype,
-                     ecs__chunk_t *chunk) {
-    ecs_query_t *query = cursor->query;
-    ecs_world_t *world = query->world;
-    ecs_box_t *box = &cursor->box[k];
-    const ecs__slot_t *slot = ecs__slot(archetype, query->columns[k]);
+/* The box of one column, whose place in the archetype is `column`. */
+static void fill_box(const ecs_query_t *query, ecs_box_t *box, ecs__chunk_t *chunk, uint32_t column,
+                     bool write) {
+    const ecs_world_t *world = query->world;
+    const ecs__maps_t *maps = &world->memory.maps;
     box->epoch = world->shared.epoch;
-    box->count = slot != NULL ? (int32_t)chunk->count : 0;
-    if (slot == NULL) {
+    if (column == ECS__NONE) {
         box->p = NULL;
+        box->count = 0;
         return;
     }
-    bool write = k < query->desc.write_count;
-    box->p = (write ? world->memory.maps.window.map : world->memory.maps.view.map) +
-             ecs__cell(chunk, slot, 0);
-    box->changed = write ? &chunk->changed[slot->column] : NULL;
+    box->count = (int32_t)chunk->count;
+    box->p = (write ? maps->window.map : maps->view.map) + chunk->block_offset +
+             chunk->column_offset[column];
+    box->changed = write ? &chunk->changed[column] : NULL;
     if (write) {
         box->before = *box->changed;
         *box->changed = world->shared.tick;
     }
 }
 
+/* Hands out what the cursor's chunk has. */
+static void fill_cursor(ecs_cursor_t *cursor, ecs__chunk_t *chunk) {
+    const ecs_query_t *query = cursor->query;
+    ecs__maps_t *maps = &query->world->memory.maps;
+    const uint32_t *places = &query->places[cursor->archetype_at * query->column_count];
+    maps->view_out = true;
+    if (query->desc.write_count > 0) { ecs__window_open(maps); }
+    cursor->count = (int32_t)chunk->count;
+    cursor->ids = (const double *)(const void *)(maps->view.map + chunk->block_offset);
+    for (uint32_t k = 0; k < query->column_count; k++) {
+        fill_box(query, &cursor->box[k], chunk, places[k], k < query->desc.write_count);
+    }
+}
+
 bool ecs_cursor_next(ecs_cursor_t *cursor) {
-    ecs_query_t *query = cursor->query;
-    ecs_world_t *world = query->world;
-    if (query->desc.write_count > 0 && ecs__guard(world, 1u << ECS_PHASE_WRITE) != ECS_OK) {
+    const ecs_query_t *query = cursor->query;
+    if (query->desc.write_count > 0 && ecs__guard(query->world, 1u << ECS_PHASE_WRITE) != ECS_OK) {
         return false;
     }
     while (cursor->archetype_at < query->archetype_count) {
-        const ecs__archetype_t *archetype =
-            world->archetypes[query->archetypes[cursor->archetype_at]];
+        const ecs__archetype_t *archetype = query->archetypes[cursor->archetype_at];
         if (cursor->chunk_at < archetype->chunk_count &&
             archetype->chunks[cursor->chunk_at]->count > 0) {
-            ecs__chunk_t *chunk = archetype->chunks[cursor->chunk_at++];
-            cursor->count = (int32_t)chunk->count;
-            world->memory.maps.view_out = true;
-            if (query->desc.write_count > 0) { ecs__window_open(&world->memory.maps); }
-            cursor->ids =
-                (const double *)(const void *)(world->memory.maps.view.map + chunk->block_offset);
-            for (uint32_t k = 0; k < query->column_count; k++) {
-                fill_box(cursor, k, archetype, chunk);
-            }
+            fill_cursor(cursor, archetype->chunks[cursor->chunk_at++]);
             return true;
         }
         cursor->archetype_at++;
