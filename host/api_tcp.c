@@ -91,10 +91,7 @@ static int l_note(lua_State *L) {
 static int l_kept(lua_State *L) {
     tcp_conn_t *conn = tcp_conn_find(rt_of(L), luaL_checkstring(L, 1));
     if (conn == NULL) { return 0; }
-    tcp_conn_t **box = lua_newuserdata(L, sizeof *box);
-    *box = conn;
-    luaL_getmetatable(L, TCP_CONN_CLASS);
-    lua_setmetatable(L, -2);
+    tcp_conn_push(L, conn);
     return 1;
 }
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api.h"
+#include "cell.h"
 #include "memory.h"
 
 #define NS_PER_S ((uint64_t)1000000000)
@@ -17,154 +17,6 @@
 #define IDLE_COLLECT_NS ((uint64_t)100000)
 #define IDLE_SLACK_NS ((uint64_t)200000)
 enum { BURST_MAX_TICKS = 10 };
-/* VMs lost within so long of each other are lost in a row */
-#define LOSS_WINDOW_NS (10 * NS_PER_S)
-#define SLICE_SOFT_NS ((uint64_t)2000000)
-#define SLICE_HARD_NS ((uint64_t)20000000)
-enum { HEAP_DEFAULT_MB = 256, MAX_LOSSES = 3 };
-/* times the limits of a slice, for the host's own work: loading a scene, and all else */
-enum { LOAD_PATIENCE = 250, CALL_PATIENCE = 25 };
-
-/* ---- calls into stator.boot -------------------------------------------------------------------
- */
-
-/* Calls boot[name] with the `arguments` on top of the stack. */
-static int boot_call(host_t *host, const char *name, int arguments, int results) {
-    lua_State *L = host->vm.L;
-    if (host->vm.dead) { return VM_E_ABANDONED; }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, host->boot_ref);
-    lua_getfield(L, -1, name);
-    lua_remove(L, -2);
-    lua_insert(L, -arguments - 1);
-    bool loads = strcmp(name, "load") == 0 || strcmp(name, "restore") == 0;
-    host->vm.patience = loads ? LOAD_PATIENCE : CALL_PATIENCE;
-    int rc = vm_call(&host->vm, arguments, results);
-    host->vm.patience = 1;
-    if (rc == VM_E_ABANDONED) { rt_note_lost(host->rt); }
-    if (rc == VM_E_LUA) {
-        const char *text = lua_tostring(L, -1);
-        log_printf(&host->log, LOG_ERROR, NULL, "%s: %s", name, text == NULL ? "error" : text);
-        lua_pop(L, 1);
-    }
-    return rc;
-}
-
-static int load_boot(host_t *host) {
-    lua_State *L = host->vm.L;
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "stator.boot");
-    host->vm.patience = LOAD_PATIENCE;
-    int rc = vm_call(&host->vm, 1, 1);
-    host->vm.patience = 1;
-    if (rc == VM_E_ABANDONED) { return HOST_EXIT_FAULT; }
-    if (rc != VM_OK) {
-        log_printf(&host->log, LOG_ERROR, NULL, "%s", lua_tostring(L, -1));
-        lua_pop(L, 1);
-        return HOST_EXIT_FAULT;
-    }
-    host->boot_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    return HOST_EXIT_OK;
-}
-
-/* ---- the VM -----------------------------------------------------------------------------------
- */
-
-static int cannot(host_t *host, const char *what) {
-    log_printf(&host->log, LOG_ERROR, NULL, "cannot %s", what);
-    return HOST_EXIT_FAULT;
-}
-
-static int vm_up(host_t *host) {
-    if (vm_init(&host->vm, &host->loop.uv, &host->clock) != 0) {
-        return cannot(host, "make a VM for the scripts (ulimit -v?)");
-    }
-    rt_attach(host->rt, &host->vm);
-    guard_watch(&host->guard, &host->vm);
-    api_open(host->rt);
-    int rc = load_boot(host);
-    arena_set_limit(&host->vm.arena, host->heap_limit_bytes);
-    return rc;
-}
-
-/* Gives a dead VM back. */
-static void vm_down(host_t *host) {
-    guard_watch(&host->guard, NULL);
-    rt_detach(host->rt);
-    vm_discard(&host->vm);
-    host->boot_ref = LUA_NOREF;
-}
-
-static void push_options(host_t *host) {
-    lua_State *L = host->vm.L;
-    lua_newtable(L);
-    lua_pushstring(L, host->opts.scene_path);
-    lua_setfield(L, -2, "scene");
-    lua_pushboolean(L, host->opts.check_only);
-    lua_setfield(L, -2, "check_only");
-    lua_newtable(L);
-    for (int i = 0; i < host->opts.set_count; i++) {
-        lua_pushstring(L, host->opts.sets[i]);
-        lua_rawseti(L, -2, i + 1);
-    }
-    lua_setfield(L, -2, "sets");
-}
-
-static double number_field(lua_State *L, const char *name, double otherwise) {
-    lua_getfield(L, -1, name);
-    double value = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : otherwise;
-    lua_pop(L, 1);
-    return value;
-}
-
-static bool text_field_is(lua_State *L, const char *name, const char *text) {
-    lua_getfield(L, -1, name);
-    const char *value = lua_tostring(L, -1);
-    bool same = value != NULL && strcmp(value, text) == 0;
-    lua_pop(L, 1);
-    return same;
-}
-
-static void read_limits(host_t *host) {
-    lua_State *L = host->vm.L;
-    guard_set_limits(
-        &host->guard,
-        (uint64_t)(number_field(L, "slice_soft_ms", (double)SLICE_SOFT_NS / 1e6) * 1e6),
-        (uint64_t)(number_field(L, "slice_ms", (double)SLICE_HARD_NS / 1e6) * 1e6));
-    host->heap_limit_bytes = (size_t)number_field(L, "heap_mb", HEAP_DEFAULT_MB) << 20;
-    arena_set_limit(&host->vm.arena, host->heap_limit_bytes);
-    host->rt->max_tasks = (uint32_t)number_field(L, "tasks", RT_MAX_TASKS);
-    host->max_losses = (uint32_t)number_field(L, "lost_vms", MAX_LOSSES);
-}
-
-/* boot.load answers the cell's settings, or nothing when it has told what is wrong. */
-int host_load(host_t *host) {
-    lua_State *L = host->vm.L;
-    push_options(host);
-    int rc = boot_call(host, "load", 1, 1);
-    if (rc == VM_E_ABANDONED) {
-        const keep_item_t *script = keep_find(&host->keep, "loading"); /* see script.lua */
-        const char *place = host->rt->lost.place;
-        log_printf(&host->log, LOG_ERROR, NULL, "%s: while it was loaded: %s%s%s",
-                   script != NULL ? script->bytes : host->opts.scene_path, host->rt->lost.why,
-                   place[0] != '\0' ? ", last seen at " : "", place);
-        return HOST_EXIT_INVALID;
-    }
-    if (rc != VM_OK) { return HOST_EXIT_FAULT; }
-    if (!lua_istable(L, -1)) {
-        lua_pop(L, 1);
-        return HOST_EXIT_INVALID;
-    }
-    host->period_ns = (uint64_t)((double)NS_PER_S / number_field(L, "tick_hz", 100));
-    host->react_now = text_field_is(L, "react", "immediate");
-    host->late = text_field_is(L, "late", "burst")   ? LATE_BURST
-                 : text_field_is(L, "late", "fault") ? LATE_FAULT
-                                                     : LATE_SKIP;
-    host->guard_ns = (uint64_t)(number_field(L, "guard_us", 0) * 1000);
-    read_limits(host);
-    lua_pop(L, 1);
-    host->next_tick_ns = clock_now_ns(&host->clock) + host->period_ns;
-    return HOST_EXIT_OK;
-}
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -207,10 +59,10 @@ static void close_signals(host_t *host) {
 
 int host_init(host_t *host, const host_opts_t *opts) {
     ecs_options_t world = {.walls = opts->walls};
-    guard_limits_t limits = {.soft_ns = SLICE_SOFT_NS,
-                             .hard_ns = SLICE_HARD_NS,
+    guard_limits_t limits = {.soft_ns = CELL_SLICE_SOFT_NS,
+                             .hard_ns = CELL_SLICE_HARD_NS,
                              .patience = opts->patience == 0 ? 1 : opts->patience};
-    *host = (host_t){.opts = *opts, .boot_ref = LUA_NOREF, .max_losses = MAX_LOSSES};
+    *host = (host_t){.opts = *opts, .boot_ref = LUA_NOREF};
     clock_init(&host->clock, opts->is_virtual);
     log_init(&host->log, &host->clock);
     host->log.format = opts->log_format;
@@ -218,15 +70,17 @@ int host_init(host_t *host, const host_opts_t *opts) {
     keep_init(&host->keep);
     host->rt = calloc(1, sizeof *host->rt);
     memory_must(host->rt);
-    if (loop_init(&host->loop, &host->clock) != 0) { return cannot(host, "open the event loop"); }
+    if (loop_init(&host->loop, &host->clock) != 0) {
+        return cell_cannot(host, "open the event loop");
+    }
     if (ecs_world_create(&host->world, &world) != ECS_OK) {
-        return cannot(host, "reserve addresses for the world (ulimit -v?)");
+        return cell_cannot(host, "reserve addresses for the world (ulimit -v?)");
     }
     rt_init(host->rt, host->world, &host->loop, &host->log);
     host->rt->keep = &host->keep;
     host->rt->guard = &host->guard;
     if (guard_start(&host->guard, host->world, &host->log, &limits) != 0) {
-        return cannot(host, "start the watchdog's thread");
+        return cell_cannot(host, "start the watchdog's thread");
     }
     host->guard.who = task_who;
     host->guard.who_context = host->rt;
@@ -237,14 +91,14 @@ int host_init(host_t *host, const host_opts_t *opts) {
                 ? "or its limits (ulimit -v) leave maps where they are: stale views are not caught"
                 : "cannot map single pages privately: moving the view costs more");
     }
-    return vm_up(host);
+    return cell_vm_up(host);
 }
 
 void host_fini(host_t *host) {
     close_signals(host);
     bool had_vm = host->vm.L != NULL;
     if (had_vm && !host->vm.dead) { rt_drain(host->rt); }
-    if (host->vm.dead) { vm_down(host); }
+    if (host->vm.dead) { cell_vm_down(host); }
     vm_fini(&host->vm); /* closes what scripts had open */
     if (host->guard.world != NULL) { guard_watch(&host->guard, NULL); }
     int left = loop_fini(&host->loop);
@@ -257,72 +111,6 @@ void host_fini(host_t *host) {
     free(host->rt);
     keep_fini(&host->keep);
     ecs_world_destroy(host->world);
-}
-
-/* ---- a lost VM ----------------------------------------------------------------------------------
- */
-
-static void set_text(lua_State *L, const char *name, const char *text) {
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, name);
-}
-
-/* What boot.restore is told. */
-static void push_lost(host_t *host, const rt_lost_t *lost) {
-    static const char *const kinds[] = {"host", "task", "system", "observer"};
-    lua_State *L = host->vm.L;
-    lua_newtable(L);
-    set_text(L, "kind", kinds[lost->kind]);
-    set_text(L, "name", lost->name);
-    set_text(L, "place", lost->place);
-    set_text(L, "why", lost->why);
-    lua_pushnumber(L, (lua_Number)lost->order);
-    lua_setfield(L, -2, "order");
-    lua_pushnumber(L, lost->owner);
-    lua_setfield(L, -2, "owner");
-}
-
-/* A fresh VM with the scripts as they were; in quarantine they are loaded and nothing of them
- * runs. */
-static bool restore(host_t *host, const rt_lost_t *lost, bool quarantine) {
-    vm_down(host);
-    if (vm_up(host) != HOST_EXIT_OK) { return false; }
-    push_options(host);
-    push_lost(host, lost);
-    lua_pushboolean(host->vm.L, quarantine);
-    if (boot_call(host, "restore", 3, 1) != VM_OK) { return false; }
-    bool ok = lua_toboolean(host->vm.L, -1) == 1;
-    lua_pop(host->vm.L, 1);
-    return ok;
-}
-
-static void replace_vm(host_t *host) {
-    rt_lost_t lost = host->rt->lost;
-    uint64_t now = clock_now_ns(&host->clock);
-    bool in_row = host->losses > 0 && now - host->loss_ns <= LOSS_WINDOW_NS;
-    host->losses = in_row ? host->losses + 1 : 1;
-    host->loss_ns = now;
-    host->rt->stats.lost_vms++;
-    bool stopping = host->stop_deadline_ns != 0;
-    bool quarantine = stopping || host->losses >= host->max_losses;
-    log_printf(&host->log, LOG_ERROR, "watchdog",
-               "the scripts' VM is given up: %s%s%s; world and links stay, scripts start again",
-               lost.why, lost.place[0] != '\0' ? ", last seen at " : "", lost.place);
-    if (!restore(host, &lost, quarantine) && !restore(host, &lost, true)) {
-        log_printf(&host->log, LOG_ERROR, "watchdog", "no VM can be made any more: the cell ends");
-        host->stopped = host->faulted = true;
-        return;
-    }
-    if (quarantine && !stopping) {
-        log_printf(&host->log, LOG_ERROR, "watchdog",
-                   "FAULTED: %u VMs lost in a row. Links stay up, no script runs. Mend the script "
-                   "and start the cell again",
-                   host->losses);
-    }
-    if (stopping) {
-        host->stop_deadline_ns = 0;
-        host_stop(host, "signal");
-    }
 }
 
 /* ---- ticks ----------------------------------------------------------------------------------- */
@@ -415,7 +203,7 @@ static void wait_for_work(host_t *host, uint64_t now_ns) {
 void host_turn(host_t *host) {
     uint64_t now_ns = clock_now_ns(&host->clock);
     if (host->vm.dead) {
-        replace_vm(host);
+        cell_replace_vm(host);
         return;
     }
     if (now_ns >= host->next_tick_ns) {
@@ -454,7 +242,7 @@ void host_stop(host_t *host, const char *reason) {
     host->stop_deadline_ns = clock_now_ns(&host->clock) + STOP_DEFAULT_NS;
     (void)ecs_phase_set(host->world, ECS_PHASE_IDLE);
     lua_pushstring(L, reason);
-    if (boot_call(host, "stop", 1, 1) == VM_OK) {
+    if (cell_call(host, "stop", 1, 1) == VM_OK) {
         if (lua_isnumber(L, -1)) {
             host->stop_deadline_ns =
                 clock_now_ns(&host->clock) + (uint64_t)(lua_tonumber(L, -1) * (double)NS_PER_S);
@@ -471,7 +259,7 @@ static void finish_stop(host_t *host) {
     } else if (now >= host->stop_deadline_ns || host->signals > 1) {
         host->stopped = true;
         host->faulted = true;
-        if (boot_call(host, "tell_stuck", 0, 0) != VM_OK) { return; }
+        if (cell_call(host, "tell_stuck", 0, 0) != VM_OK) { return; }
     }
 }
 
@@ -480,7 +268,7 @@ static void show_status(host_t *host) {
     if (now < host->next_status_ns || host->vm.dead) { return; }
     lua_State *L = host->vm.L;
     host->next_status_ns = now + (host->log.terminal ? STATUS_TERMINAL_NS : STATUS_LOG_NS);
-    if (boot_call(host, "status", 0, 1) != VM_OK) { return; }
+    if (cell_call(host, "status", 0, 1) != VM_OK) { return; }
     host_lateness(host, &p50, &p99);
     char text[400], trouble[80] = "";
     const rt_stats_t *stats = &host->rt->stats;
@@ -502,7 +290,7 @@ static void show_status(host_t *host) {
 }
 
 int host_run(host_t *host) {
-    int rc = host_load(host);
+    int rc = cell_load(host);
     if (rc != HOST_EXIT_OK || host->opts.check_only) { return rc; }
     if (!host->opts.is_virtual) { open_signals(host); }
     host->next_status_ns = clock_now_ns(&host->clock) + (host->log.terminal ? 0 : STATUS_LOG_NS);
@@ -519,7 +307,7 @@ int host_run(host_t *host) {
     if (host->vm.dead) { return HOST_EXIT_FAULT; }
     lua_State *L = host->vm.L;
     lua_pushboolean(L, host->faulted);
-    if (boot_call(host, "summary", 1, 1) == VM_OK) {
+    if (cell_call(host, "summary", 1, 1) == VM_OK) {
         host->faulted = host->faulted || lua_toboolean(L, -1);
         lua_pop(L, 1);
     }

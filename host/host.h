@@ -55,9 +55,6 @@ typedef struct {
 /* Brings everything up. HOST_EXIT_OK, or another exit code after the reasons were told; host_fini
  * is needed either way. */
 int host_init(host_t *host, const host_opts_t *opts);
-/* Loads the scene, starts its tasks and sets the first tick. HOST_EXIT_INVALID after it has told
- * what is wrong. */
-int host_load(host_t *host);
 /* Loads and runs until stopped; returns the exit code. */
 int host_run(host_t *host);
 /* Runs until the clock has reached `at_ns`; a virtual clock then stands exactly there. */

@@ -93,7 +93,7 @@ static void settle_read(rt_t *rt, tcp_conn_t *conn) {
     }
 }
 
-static void push_conn(lua_State *L, tcp_conn_t *conn) {
+void tcp_conn_push(lua_State *L, tcp_conn_t *conn) {
     tcp_conn_t **box = lua_newuserdata(L, sizeof *box);
     *box = conn;
     luaL_getmetatable(L, TCP_CONN_CLASS);
@@ -109,7 +109,7 @@ static void settle_connect(rt_t *rt, tcp_conn_t *conn) {
         conn->open = true;
         (void)uv_tcp_nodelay(&conn->handle, 1);
         tcp_conn_start_reading(conn);
-        push_conn(L, conn); /* takes over the reference of the operation */
+        tcp_conn_push(L, conn); /* takes over the reference of the operation */
         op_finish(rt, op, L, true, 1);
         return;
     }
@@ -399,7 +399,7 @@ static void settle_accept(rt_t *rt, tcp_listener_t *listener) {
         }
         listener->accept_op = NULL;
         tcp_conn_start_reading(conn);
-        push_conn(L, conn);
+        tcp_conn_push(L, conn);
         op_finish(rt, op, L, true, 1);
     } else if (listener->closing) {
         listener->accept_op = NULL;

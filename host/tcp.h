@@ -65,6 +65,8 @@ typedef struct tcp_listener {
  * refers to the text. */
 extern const op_io_t TCP_CONNECT, TCP_READ, TCP_PEEK, TCP_WRITE, TCP_ACCEPT;
 
+/* Pushes a connection as its Lua value, which takes over the reference. [-0 +1 m] */
+void tcp_conn_push(lua_State *L, tcp_conn_t *conn);
 /* Takes the first bytes of what was received away. */
 void tcp_conn_skip(tcp_conn_t *conn, uint32_t bytes);
 /* The open connection that is kept under a name, or NULL. */

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "cell.h"
 #include "echo.h"
-#include "host.h"
 #include "walls.h"
 
 typedef struct {
@@ -246,7 +246,7 @@ int main(int count, char **words) {
     if (count < 3) { return HOST_EXIT_USAGE; }
     host = calloc(1, sizeof *host);
     int rc = host_init(host, &opts);
-    if (rc == HOST_EXIT_OK) { rc = host_load(host); }
+    if (rc == HOST_EXIT_OK) { rc = cell_load(host); }
     lua_State *L = host->vm.L;
     lua_pushcfunction(L, l_scalars);
     lua_setglobal(L, "bench_scalars");

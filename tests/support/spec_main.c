@@ -10,8 +10,8 @@
 
 #include <lualib.h>
 
+#include "cell.h"
 #include "code.h"
-#include "host.h"
 #include "tcp.h"
 
 static const char CELL[] = "harness.cell";
@@ -95,7 +95,7 @@ static int l_open(lua_State *L) {
     int rc = host_init(cell->host, &opts);
     cell->host->log.sink = to_list;
     cell->host->log.context = cell;
-    if (rc == HOST_EXIT_OK) { rc = host_load(cell->host); }
+    if (rc == HOST_EXIT_OK) { rc = cell_load(cell->host); }
     if (rc != HOST_EXIT_OK) {
         cell_end(cell);
         lua_pushnil(L);

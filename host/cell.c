@@ -1,0 +1,216 @@
+#include "cell.h"
+
+#include <string.h>
+
+#include "api.h"
+
+#define NS_PER_S ((uint64_t)1000000000)
+/* VMs lost within so long of each other are lost in a row */
+#define LOSS_WINDOW_NS (10 * NS_PER_S)
+/* times the limits of a slice, for the host's own work: loading a scene, and all else */
+enum { LOAD_PATIENCE = 250, CALL_PATIENCE = 25 };
+
+/* ---- calls into stator.boot -------------------------------------------------------------------
+ */
+
+int cell_call(host_t *host, const char *name, int arguments, int results) {
+    lua_State *L = host->vm.L;
+    if (host->vm.dead) { return VM_E_ABANDONED; }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, host->boot_ref);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+    lua_insert(L, -arguments - 1);
+    bool loads = strcmp(name, "load") == 0 || strcmp(name, "restore") == 0;
+    host->vm.patience = loads ? LOAD_PATIENCE : CALL_PATIENCE;
+    int rc = vm_call(&host->vm, arguments, results);
+    host->vm.patience = 1;
+    if (rc == VM_E_ABANDONED) { rt_note_lost(host->rt); }
+    if (rc == VM_E_LUA) {
+        const char *text = lua_tostring(L, -1);
+        log_printf(&host->log, LOG_ERROR, NULL, "%s: %s", name, text == NULL ? "error" : text);
+        lua_pop(L, 1);
+    }
+    return rc;
+}
+
+static int load_boot(host_t *host) {
+    lua_State *L = host->vm.L;
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "stator.boot");
+    host->vm.patience = LOAD_PATIENCE;
+    int rc = vm_call(&host->vm, 1, 1);
+    host->vm.patience = 1;
+    if (rc == VM_E_ABANDONED) { return HOST_EXIT_FAULT; }
+    if (rc != VM_OK) {
+        log_printf(&host->log, LOG_ERROR, NULL, "%s", lua_tostring(L, -1));
+        lua_pop(L, 1);
+        return HOST_EXIT_FAULT;
+    }
+    host->boot_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return HOST_EXIT_OK;
+}
+
+/* ---- the VM -----------------------------------------------------------------------------------
+ */
+
+int cell_cannot(host_t *host, const char *what) {
+    log_printf(&host->log, LOG_ERROR, NULL, "cannot %s", what);
+    return HOST_EXIT_FAULT;
+}
+
+int cell_vm_up(host_t *host) {
+    if (vm_init(&host->vm, &host->loop.uv, &host->clock) != 0) {
+        return cell_cannot(host, "make a VM for the scripts (ulimit -v?)");
+    }
+    rt_attach(host->rt, &host->vm);
+    guard_watch(&host->guard, &host->vm);
+    api_open(host->rt);
+    int rc = load_boot(host);
+    arena_set_limit(&host->vm.arena, host->heap_limit_bytes);
+    return rc;
+}
+
+/* Gives a dead VM back. */
+void cell_vm_down(host_t *host) {
+    guard_watch(&host->guard, NULL);
+    rt_detach(host->rt);
+    vm_discard(&host->vm);
+    host->boot_ref = LUA_NOREF;
+}
+
+static void push_options(host_t *host) {
+    lua_State *L = host->vm.L;
+    lua_newtable(L);
+    lua_pushstring(L, host->opts.scene_path);
+    lua_setfield(L, -2, "scene");
+    lua_pushboolean(L, host->opts.check_only);
+    lua_setfield(L, -2, "check_only");
+    lua_newtable(L);
+    for (int i = 0; i < host->opts.set_count; i++) {
+        lua_pushstring(L, host->opts.sets[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_setfield(L, -2, "sets");
+}
+
+static double number_field(lua_State *L, const char *name, double otherwise) {
+    lua_getfield(L, -1, name);
+    double value = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : otherwise;
+    lua_pop(L, 1);
+    return value;
+}
+
+static bool text_field_is(lua_State *L, const char *name, const char *text) {
+    lua_getfield(L, -1, name);
+    const char *value = lua_tostring(L, -1);
+    bool same = value != NULL && strcmp(value, text) == 0;
+    lua_pop(L, 1);
+    return same;
+}
+
+/* The scene's settings name every limit. */
+static void read_limits(host_t *host) {
+    lua_State *L = host->vm.L;
+    guard_set_limits(&host->guard, (uint64_t)(number_field(L, "slice_soft_ms", 0) * 1e6),
+                     (uint64_t)(number_field(L, "slice_ms", 0) * 1e6));
+    host->heap_limit_bytes = (size_t)number_field(L, "heap_mb", 0) << 20;
+    arena_set_limit(&host->vm.arena, host->heap_limit_bytes);
+    host->rt->max_tasks = (uint32_t)number_field(L, "tasks", 0);
+    host->max_losses = (uint32_t)number_field(L, "lost_vms", 0);
+}
+
+/* boot.load answers the cell's settings, or nothing when it has told what is wrong. */
+int cell_load(host_t *host) {
+    lua_State *L = host->vm.L;
+    push_options(host);
+    int rc = cell_call(host, "load", 1, 1);
+    if (rc == VM_E_ABANDONED) {
+        const keep_item_t *script = keep_find(&host->keep, "loading"); /* see script.lua */
+        const char *place = host->rt->lost.place;
+        log_printf(&host->log, LOG_ERROR, NULL, "%s: while it was loaded: %s%s%s",
+                   script != NULL ? script->bytes : host->opts.scene_path, host->rt->lost.why,
+                   place[0] != '\0' ? ", last seen at " : "", place);
+        return HOST_EXIT_INVALID;
+    }
+    if (rc != VM_OK) { return HOST_EXIT_FAULT; }
+    if (!lua_istable(L, -1)) {
+        lua_pop(L, 1);
+        return HOST_EXIT_INVALID;
+    }
+    host->period_ns = (uint64_t)((double)NS_PER_S / number_field(L, "tick_hz", 100));
+    host->react_now = text_field_is(L, "react", "immediate");
+    host->late = text_field_is(L, "late", "burst")   ? LATE_BURST
+                 : text_field_is(L, "late", "fault") ? LATE_FAULT
+                                                     : LATE_SKIP;
+    host->guard_ns = (uint64_t)(number_field(L, "guard_us", 0) * 1000);
+    read_limits(host);
+    lua_pop(L, 1);
+    host->next_tick_ns = clock_now_ns(&host->clock) + host->period_ns;
+    return HOST_EXIT_OK;
+}
+
+/* ---- a lost VM ----------------------------------------------------------------------------------
+ */
+
+static void set_text(lua_State *L, const char *name, const char *text) {
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+/* What boot.restore is told. */
+static void push_lost(host_t *host, const rt_lost_t *lost) {
+    static const char *const kinds[] = {"host", "task", "system", "observer"};
+    lua_State *L = host->vm.L;
+    lua_newtable(L);
+    set_text(L, "kind", kinds[lost->kind]);
+    set_text(L, "name", lost->name);
+    set_text(L, "place", lost->place);
+    set_text(L, "why", lost->why);
+    lua_pushnumber(L, (lua_Number)lost->order);
+    lua_setfield(L, -2, "order");
+    lua_pushnumber(L, lost->owner);
+    lua_setfield(L, -2, "owner");
+}
+
+/* A fresh VM with the scripts as they were; in quarantine they are loaded and nothing of them
+ * runs. */
+static bool restore(host_t *host, const rt_lost_t *lost, bool quarantine) {
+    cell_vm_down(host);
+    if (cell_vm_up(host) != HOST_EXIT_OK) { return false; }
+    push_options(host);
+    push_lost(host, lost);
+    lua_pushboolean(host->vm.L, quarantine);
+    if (cell_call(host, "restore", 3, 1) != VM_OK) { return false; }
+    bool ok = lua_toboolean(host->vm.L, -1) == 1;
+    lua_pop(host->vm.L, 1);
+    return ok;
+}
+
+void cell_replace_vm(host_t *host) {
+    rt_lost_t lost = host->rt->lost;
+    uint64_t now = clock_now_ns(&host->clock);
+    bool in_row = host->losses > 0 && now - host->loss_ns <= LOSS_WINDOW_NS;
+    host->losses = in_row ? host->losses + 1 : 1;
+    host->loss_ns = now;
+    host->rt->stats.lost_vms++;
+    bool stopping = host->stop_deadline_ns != 0;
+    bool quarantine = stopping || host->losses >= host->max_losses;
+    log_printf(&host->log, LOG_ERROR, "watchdog",
+               "the scripts' VM is given up: %s%s%s; world and links stay, scripts start again",
+               lost.why, lost.place[0] != '\0' ? ", last seen at " : "", lost.place);
+    if (!restore(host, &lost, quarantine) && !restore(host, &lost, true)) {
+        log_printf(&host->log, LOG_ERROR, "watchdog", "no VM can be made any more: the cell ends");
+        host->stopped = host->faulted = true;
+        return;
+    }
+    if (quarantine && !stopping) {
+        log_printf(&host->log, LOG_ERROR, "watchdog",
+                   "FAULTED: %u VMs lost in a row. Links stay up, no script runs. Mend the script "
+                   "and start the cell again",
+                   host->losses);
+    }
+    if (stopping) {
+        host->stop_deadline_ns = 0;
+        host_stop(host, "signal");
+    }
+}
