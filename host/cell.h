@@ -12,7 +12,7 @@
 /* Makes a VM with lua/stator in it; the scene is not loaded yet. HOST_EXIT_OK, or the reason was
  * told. */
 int cell_vm_up(host_t *host);
-/* Gives a dead VM back, and all that lived in it. */
+/* Gives a VM back that cannot be closed, and all that lived in it. */
 void cell_vm_down(host_t *host);
 /* Loads the scene, starts its tasks and sets the first tick. HOST_EXIT_INVALID after it has told
  * what is wrong. */

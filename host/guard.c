@@ -15,6 +15,7 @@
 #define NS_PER_S ((uint64_t)1000000000)
 #define WATCH_IDLE_NS ((uint64_t)4000000) /* between two looks while nothing runs, */
 #define WATCH_BUSY_NS ((uint64_t)1000000) /* and while a slice does */
+#define LOOK_MAX_NS ((uint64_t)10000000)  /* what one look counts at most */
 #define WARN_EVERY_NS ((uint64_t)1000000000)
 /* Raised by nobody else: setitimer of virtual time is not used. */
 #define KICK_SIGNAL SIGVTALRM
@@ -240,7 +241,9 @@ static void leave_now(void *context) {
 static void out_of_stack(guard_t *guard, stack_fault_t where, uintptr_t pc) {
     guard->deep = true;
     arm(guard);
-    if (where == STACK_LAST && may_leave(guard, pc)) { leave_slice(guard); }
+    if (where == STACK_LAST && may_leave(guard, pc)) {
+        vm_abandon(guard->vm); /* no peek: a fault inside this handler would end the process */
+    }
 }
 
 static void on_fault(int number, siginfo_t *info, void *context) {
@@ -324,37 +327,48 @@ static void install_handlers(void) {
 
 /* What it knows of the slice that runs. */
 typedef struct {
-    uint64_t slice, cpu_ns, wall_ns; /* which, and when it was first seen */
+    uint64_t slice;
+    uint64_t cpu_ns;  /* of the host thread when the slice was first seen */
+    uint64_t wall_ns; /* since then, as far as this thread ran too: not while the process slept */
+    uint64_t look_ns; /* the last look */
+    uint64_t stopped_ns; /* time used when the first stop was sent; 0: none */
     bool warned;
 } seen_t;
 
-static int level_of(const guard_t *guard, const seen_t *seen, uint32_t patience) {
+static int level_of(const guard_t *guard, seen_t *seen, uint32_t patience) {
     uint64_t cpu = clock_read_ns(guard->cpu_clock) - seen->cpu_ns;
-    uint64_t wall = clock_read_ns(CLOCK_MONOTONIC) - seen->wall_ns;
-    uint64_t used = wall / GUARD_WALL_FACTOR > cpu ? wall / GUARD_WALL_FACTOR : cpu;
-    used /= (uint64_t)patience * guard->limits.patience;
-    if (used >= 2 * guard->limits.hard_ns) { return LEVEL_LEAVE; }
-    if (used >= guard->limits.hard_ns) { return LEVEL_STOP; }
+    uint64_t wall = seen->wall_ns / GUARD_WALL_FACTOR;
+    uint64_t used = (wall > cpu ? wall : cpu) / ((uint64_t)patience * guard->limits.patience);
+    if (seen->stopped_ns > 0) { /* as long again for the error to help */
+        bool again = used >= seen->stopped_ns + guard->limits.hard_ns;
+        return again ? LEVEL_LEAVE : LEVEL_STOP;
+    }
+    if (used >= guard->limits.hard_ns) {
+        seen->stopped_ns = used;
+        return LEVEL_STOP;
+    }
     bool slow = used >= guard->limits.soft_ns && patience == 1; /* not the host's own work */
-    return slow && !seen->warned ? LEVEL_WARN : LEVEL_NONE;
+    bool tell = slow && !seen->warned;
+    seen->warned = seen->warned || tell;
+    return tell ? LEVEL_WARN : LEVEL_NONE;
 }
 
 /* One look; answers how long to sleep. */
 static uint64_t look(guard_t *guard, seen_t *seen) {
     const vm_t *vm = guard->vm;
-    uint64_t slice = vm == NULL ? 0 : vm->slice;
+    uint64_t slice = vm == NULL ? 0 : vm->slice, now = clock_read_ns(CLOCK_MONOTONIC);
     if ((slice & 1) == 0) {
         seen->slice = slice;
         return WATCH_IDLE_NS;
     }
     if (slice != seen->slice) {
-        *seen = (seen_t){.slice = slice,
-                         .cpu_ns = clock_read_ns(guard->cpu_clock),
-                         .wall_ns = clock_read_ns(CLOCK_MONOTONIC)};
+        *seen = (seen_t){.slice = slice, .cpu_ns = clock_read_ns(guard->cpu_clock), .look_ns = now};
         return WATCH_BUSY_NS;
     }
+    uint64_t since = now - seen->look_ns;
+    seen->wall_ns += since < LOOK_MAX_NS ? since : LOOK_MAX_NS;
+    seen->look_ns = now;
     int level = level_of(guard, seen, vm->patience);
-    if (level == LEVEL_WARN) { seen->warned = true; }
     if (level != LEVEL_NONE) {
         atomic_store(&guard->kick_slice, slice);
         atomic_store(&guard->kick_level, level);

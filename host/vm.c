@@ -167,7 +167,7 @@ void vm_fini(vm_t *vm) {
 }
 
 void vm_discard(vm_t *vm) {
-    if (vm->dead) { code_release(vm); }
+    code_release(vm); /* none is left of a state that was closed */
     arena_fini(&vm->arena);
     *vm = (vm_t){0};
 }

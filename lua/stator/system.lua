@@ -53,7 +53,7 @@ local function declare(kind, name, options, fn, keys)
   end
   return {
     kind = kind, name = script.name .. "/" .. name, what = what, script = script, position = position,
-    place = place, options = options, fn = fn,
+    place = place, options = options, fn = fn, ended = {},
   }
 end
 
@@ -221,7 +221,22 @@ end
 
 --- What has ended is remembered beyond the life of its VM: it does not start again in the next.
 local function ended_key(d, e) return ("ended:%s:%.0f"):format(d.name, e or 0) end
-local function note_ended(d, e) keep.put(ended_key(d, e), "") end
+
+local function note_ended(d, e)
+  d.ended[e or 0] = true
+  keep.put(ended_key(d, e), "")
+end
+
+local function has_ended(d, e)
+  if keep.get(ended_key(d, e)) then d.ended[e or 0] = true end
+  return d.ended[e or 0] == true
+end
+
+local function forget_ended(d, e)
+  if not d.ended[e] then return end
+  d.ended[e] = nil
+  keep.remove(ended_key(d, e))
+end
 
 local function start_task(d, run)
   task.spawn({
@@ -293,7 +308,7 @@ end
 
 --- How a declared task (for an entity) goes on in the next VM: "start", "pause" or "stay".
 local function how_to_resume(d, is_culprit, e)
-  if keep.get(ended_key(d, e)) or d.never_again then return "stay" end
+  if has_ended(d, e) or d.never_again then return "stay" end
   if not is_culprit then return "start" end
   return d.restart and "pause" or "stay"
 end
@@ -369,7 +384,7 @@ local function update_per_entity(events)
       elseif match and not running then
         start_for(d, e)
       elseif not match then
-        keep.remove(ended_key(d, e))
+        forget_ended(d, e)
       end
     end
   end

@@ -371,6 +371,15 @@ stator.system("good", { write = { Pose } }, function(cmd, q) for _, p in q:each(
     assert.is_true(cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.Pose).y" > 40)
   end)
 
+  it("by the wall clock, in a call that sleeps, is stopped too", function()
+    local cell = cell_of ""
+    local message, code = attack(cell, [[
+      ffi.cdef "int usleep(unsigned);"
+      for _ = 1, 1000 do ffi.C.usleep(5000) end]])
+    assert.equal("stopped", code)
+    assert.matches("^eval:%d+: stopped", message)
+  end)
+
   it("that a task awaits can be handled by whoever awaits it", function()
     local said, faults = run [[
       print(stator.try(function() await(stator.all { function() while true do end end }) end))
