@@ -383,20 +383,11 @@ static int l_fault_system(lua_State *L) {
     return 0;
 }
 
-/* reset_system(index): it runs again */
+/* reset_system(index): a person has looked, it runs again */
 static int l_reset_system(lua_State *L) {
     rt_t *rt = rt_of(L);
     uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
-    if (index < rt->system_count) { system_reset(rt, &rt->systems[index]); }
-    return 0;
-}
-
-/* skip_startup(): systems of that phase count as run; the world is not new */
-static int l_skip_startup(lua_State *L) {
-    rt_t *rt = rt_of(L);
-    for (uint32_t i = 0; i < rt->system_count; i++) {
-        if (rt->systems[i].phase == PHASE_STARTUP) { rt->systems[i].done = true; }
-    }
+    if (index < rt->system_count) { rt->systems[index].faulted = false; }
     return 0;
 }
 
@@ -441,7 +432,6 @@ int api_open_task(lua_State *L) {
                                          {"share_tasks", l_share_tasks},
                                          {"fault_system", l_fault_system},
                                          {"reset_system", l_reset_system},
-                                         {"skip_startup", l_skip_startup},
                                          {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, leaves);

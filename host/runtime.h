@@ -216,6 +216,8 @@ struct rt {
 
     system_t *systems;
     uint32_t system_count, system_capacity;
+    system_t *past; /* of the VM before: their references are void */
+    uint32_t past_count;
     uint32_t reader_at;             /* systems_next_reader */
     const system_t *current_system; /* that runs */
 
@@ -281,10 +283,9 @@ uint64_t rt_next_wake_ns(const rt_t *rt);
 /* system.c */
 /* Registers a system; its references are the runtime's from now on. Returns its index. */
 uint32_t system_add(rt_t *rt, const system_t *system);
-/* Forgets all systems: their VM is gone. Those that are faulted stay so, by name. */
+/* Their VM is gone. Those that are added next go on, by name, where these stood: when they ran last
+ * and run next, whether a startup system has run, whether one is faulted. */
 void systems_reset(rt_t *rt);
-/* A person has looked: the system runs again, in this VM and the next. */
-void system_reset(rt_t *rt, system_t *system);
 /* Orders the systems by phase, script and position. Once, after the last one was added. */
 void systems_freeze(rt_t *rt);
 /* Marks what this tick runs, and starts the tasks of asynchronous systems. */

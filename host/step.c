@@ -104,6 +104,7 @@ void rt_fini(rt_t *rt) {
     free(rt->running.items);
     free(rt->tick_ops);
     free(rt->systems);
+    free(rt->past);
     free(rt->free_refs);
 }
 

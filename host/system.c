@@ -6,11 +6,13 @@
 #include "runtime.h"
 
 #define NS_PER_S 1e9
-#define FAULTED_PREFIX "faulted:" /* of a name in the keep, see lua/stator/system.lua */
 
-static const char *faulted_name(const system_t *system, char *out) {
-    (void)snprintf(out, KEEP_NAME_BYTES, FAULTED_PREFIX "%s", system->name);
-    return out;
+/* What is known of a system of that name from the VM before. */
+static const system_t *past_of(const rt_t *rt, const char *name) {
+    for (uint32_t i = 0; i < rt->past_count; i++) {
+        if (strcmp(rt->past[i].name, name) == 0) { return &rt->past[i]; }
+    }
+    return NULL;
 }
 
 uint32_t system_add(rt_t *rt, const system_t *system) {
@@ -19,25 +21,27 @@ uint32_t system_add(rt_t *rt, const system_t *system) {
         rt->systems = realloc(rt->systems, rt->system_capacity * sizeof *rt->systems);
         memory_must(rt->systems);
     }
-    char name[KEEP_NAME_BYTES];
-    rt->systems[rt->system_count] = *system;
-    rt->systems[rt->system_count].faulted = keep_find(rt->keep, faulted_name(system, name)) != NULL;
+    system_t *added = &rt->systems[rt->system_count];
+    *added = *system;
+    added->last_ns = rt->now_ns;
+    const system_t *past = past_of(rt, system->name);
+    if (past != NULL) { /* its time goes on, and a person has not looked */
+        added->last_ns = past->last_ns;
+        added->due_ns = past->due_ns;
+        added->done = past->done;
+        added->faulted = past->faulted;
+        added->runs = past->runs;
+        added->skipped = past->skipped;
+    }
     return rt->system_count++;
 }
 
-void system_reset(rt_t *rt, system_t *system) {
-    char name[KEEP_NAME_BYTES];
-    system->faulted = false;
-    keep_remove(rt->keep, faulted_name(system, name));
-}
-
 void systems_reset(rt_t *rt) {
-    for (uint32_t i = 0; i < rt->system_count; i++) {
-        char name[KEEP_NAME_BYTES];
-        if (!rt->systems[i].faulted) { continue; }
-        (void)keep_put(rt->keep, faulted_name(&rt->systems[i], name), "", 0);
-    }
-    rt->system_count = 0;
+    free(rt->past);
+    rt->past = rt->systems;
+    rt->past_count = rt->system_count;
+    rt->systems = NULL;
+    rt->system_count = rt->system_capacity = 0;
     rt->current_system = NULL;
 }
 

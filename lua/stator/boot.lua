@@ -76,7 +76,6 @@ function M.restore(options, lost, quarantine)
   if #lines > 0 and not quarantine then return false end
   loaded:apply()
   system.freeze()
-  core.skip_startup()
   start_links()
   system.resume(lost, quarantine)
   return true

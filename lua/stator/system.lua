@@ -287,30 +287,26 @@ local function culprit_of(lost)
   return is, "host", nil
 end
 
---- What runs again and again stays away until a person has looked: in this VM and the ones after it.
+--- Systems and observers that were running stay away until a person has looked, in this VM and the ones
+--- after it. The core keeps it of systems.
 local function mark_faulted(lost)
-  local function mark(d)
-    d.faulted = true
-    keep.put("faulted:" .. d.name, "")
+  for i = 0, #registry.systems - 1 do
+    local d = M.by_index[i]
+    local is_async = lost.kind == "task" and d.mode == "async" and order_of(d, d.phase) == lost.order
+    if is_async or (lost.kind == "system" and d.name == lost.name) then core.fault_system(i) end
   end
-  if lost.kind == "observer" and registry.observers[lost.order] then mark(registry.observers[lost.order]) end
-  for _, d in ipairs(registry.systems) do
-    if lost.kind == "task" and d.mode == "async" and order_of(d, d.phase) == lost.order then mark(d) end
-    if lost.kind == "system" and d.name == lost.name then mark(d) end
-  end
-  for _, list in ipairs { registry.systems, registry.observers } do
-    for _, d in ipairs(list) do d.faulted = keep.get("faulted:" .. d.name) ~= nil end
-  end
-  for i, d in pairs(M.by_index) do
-    if d.faulted then core.fault_system(i) end
-  end
+  local culprit = lost.kind == "observer" and registry.observers[lost.order]
+  if culprit then keep.put("faulted:" .. culprit.name, "") end
+  for _, d in ipairs(registry.observers) do d.faulted = keep.get("faulted:" .. d.name) ~= nil end
 end
 
 --- How a declared task (for an entity) goes on in the next VM: "start", "pause" or "stay".
 local function how_to_resume(d, is_culprit, e)
   if has_ended(d, e) or d.never_again then return "stay" end
   if not is_culprit then return "start" end
-  return d.restart and "pause" or "stay"
+  if d.restart then return "pause" end
+  note_ended(d, e) -- for the VMs after this one, too
+  return "stay"
 end
 
 --- Starts what start() starts, in a VM that takes the place of a lost one. What ran when that was lost
@@ -341,7 +337,6 @@ end
 
 local function run_async(index)
   local d = M.by_index[index]
-  if d.faulted then return end
   if d.running then
     core.system_skipped(index)
     if d.options.overrun == "fault" then

@@ -472,6 +472,34 @@ end)]])
     assert.matches("fault: it did not come back; its VM was given up, last seen at main.lua:8 %[d%]", table.concat(cell:logs(), "\n"))
   end)
 
+  it("leaves no gap and no leap in the time of the systems", function()
+    local cell = cell_of([[
+stator.system("integrate", { write = { Pose } }, function(cmd, q, tick) for _, p in q:each() do p.x = p.x + tick.dt_s end end)
+stator.system("slow", { every = 1, write = { N } }, function(cmd, q, tick) for _, n in q:each() do n.n = n.n + tick.dt_s end end)
+stator.task("bad", { restart = { min = 1.3, max = 1.3 } }, function() await(stator.sleep(1.7)) ]] .. HANG .. [[ end)]],
+      { settings = '"limits": { "slice_ms": 4, "lost_vms": 1000 }' })
+    cell:advance(20)
+    assert.is_true(guard(cell).lost >= 5)
+    local x, n, now = cell:eval [[local E, r = require("stator.entity").entity, require("stator.registry").components
+      return E("e"):get(r.Pose).x, E("e"):get(r.N).n, require("stator.core.task").now()]]
+    assert.is_true(math.abs(x - (1 + now)) < 0.03, ("%g, %g"):format(x, now))
+    assert.is_true(math.abs(n - now) < 1.1, ("%g, %g"):format(n, now))
+  end)
+
+  it("twice, by two scripts, starts neither again", function()
+    local cell = cell_of([[
+stator.task("one", {}, function() print("one") await(stator.sleep(0.2)) ]] .. HANG .. [[ end)
+stator.system("two", { every = 0.5 }, function(cmd, q, tick) print("two") if tick.now_s > 0.4 then ]] .. HANG .. [[ end end)
+stator.per_entity("three", { with = { N } }, function(cmd, me)
+  print("three", me:name())
+  if me:name() == "e" then return end
+  await(stator.sleep(100))
+end)]])
+    cell:advance(3)
+    assert.equal(2, guard(cell).lost)
+    assert.same({ "one", "three\te", "three\td", "two", "three\td", "two", "three\td" }, printed(cell))
+  end)
+
   it("W8: three times in a row leaves the scripts stopped, until a person comes", function()
     local cell = cell_of([[
 stator.task("bad", { restart = { min = 0.1, max = 0.1 } }, function() print("bad") ]] .. HANG .. [[ end)
