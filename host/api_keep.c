@@ -6,7 +6,7 @@ static int put(lua_State *L, bool in_batch) {
     const char *name = luaL_checkstring(L, 1);
     size_t count = 0;
     const char *bytes = luaL_checklstring(L, 2, &count);
-    bool ok = in_batch ? keep_record(rt->keep, rt->world, name, bytes, count)
+    bool ok = in_batch ? keep_record(rt->keep, name, bytes, count)
                        : keep_put(rt->keep, name, bytes, count);
     lua_pushboolean(L, ok);
     return 1;

@@ -375,7 +375,7 @@ static int l_share_tasks(lua_State *L) {
     return 0;
 }
 
-/* fault_system(index): it does not run until a person has looked */
+/* fault_system(index): it does not run any more */
 static int l_fault_system(lua_State *L) {
     rt_t *rt = rt_of(L);
     uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
@@ -383,7 +383,7 @@ static int l_fault_system(lua_State *L) {
     return 0;
 }
 
-/* reset_system(index): a person has looked, it runs again */
+/* reset_system(index): takes a fault back, it runs again */
 static int l_reset_system(lua_State *L) {
     rt_t *rt = rt_of(L);
     uint32_t index = (uint32_t)luaL_checkinteger(L, 1);

@@ -157,17 +157,18 @@ static int l_drop(lua_State *L) {
     return 0;
 }
 
-/* mark() -> batch, place; rollback([batch, place]) forgets what came after, or all */
+/* mark() -> batch, place, kept; rollback([batch, place, kept]) forgets what came after, or all */
 static int l_mark(lua_State *L) {
     ecs_mark_t mark = ecs_batch_mark(world_of(L));
     lua_pushnumber(L, (lua_Number)mark.batch);
     lua_pushnumber(L, (lua_Number)mark.at);
-    return 2;
+    lua_pushnumber(L, (lua_Number)rt_of(L)->keep->pending_count);
+    return 3;
 }
 
 static int l_rollback(lua_State *L) {
     ecs_mark_t mark = {(uint64_t)luaL_optnumber(L, 1, 0), (uint32_t)luaL_optnumber(L, 2, 0)};
-    rt_batch_rollback(rt_of(L), mark);
+    rt_batch_rollback(rt_of(L), mark, (uint32_t)luaL_optnumber(L, 3, 0));
     return 0;
 }
 

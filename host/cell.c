@@ -193,24 +193,32 @@ void cell_replace_vm(host_t *host) {
     host->losses = in_row ? host->losses + 1 : 1;
     host->loss_ns = now;
     host->rt->stats.lost_vms++;
-    bool stopping = host->stop_deadline_ns != 0;
-    bool quarantine = stopping || host->losses >= host->max_losses;
+    uint64_t deadline_ns = host->stop_deadline_ns; /* 0: not stopping */
+    bool was_quarantined = host->quarantined;
+    host->quarantined |= deadline_ns != 0 || host->losses >= host->max_losses;
     log_printf(&host->log, LOG_ERROR, "watchdog",
-               "the scripts' VM is given up: %s%s%s; world and links stay, scripts start again",
-               lost.why, lost.place[0] != '\0' ? ", last seen at " : "", lost.place);
-    if (!restore(host, &lost, quarantine) && !restore(host, &lost, true)) {
-        log_printf(&host->log, LOG_ERROR, "watchdog", "no VM can be made any more: the cell ends");
-        host->stopped = host->faulted = true;
-        return;
+               "the scripts' VM is given up: %s%s%s; world and links stay%s", lost.why,
+               lost.place[0] != '\0' ? ", last seen at " : "", lost.place,
+               host->quarantined ? "" : ", scripts start again");
+    bool loaded = restore(host, &lost, host->quarantined);
+    if (!loaded) {
+        host->quarantined = true;
+        if (!restore(host, &lost, true)) {
+            log_printf(&host->log, LOG_ERROR, "watchdog",
+                       "no VM can be made any more: the cell ends");
+            host->stopped = host->faulted = true;
+            return;
+        }
     }
-    if (quarantine && !stopping) {
+    if (host->quarantined && !was_quarantined && deadline_ns == 0) {
         log_printf(&host->log, LOG_ERROR, "watchdog",
-                   "FAULTED: %u VMs lost in a row. Links stay up, no script runs. Mend the script "
-                   "and start the cell again",
-                   host->losses);
+                   "FAULTED: %u VMs lost in a row%s. Links stay up, no script runs. Mend the "
+                   "script and start the cell again",
+                   host->losses, loaded ? "" : ", and the scripts cannot be loaded again");
     }
-    if (stopping) {
+    if (deadline_ns != 0) { /* the time to stop in goes on */
         host->stop_deadline_ns = 0;
-        host_stop(host, "signal");
+        host_stop(host, host->stop_reason);
+        if (deadline_ns < host->stop_deadline_ns) { host->stop_deadline_ns = deadline_ns; }
     }
 }

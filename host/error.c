@@ -49,6 +49,7 @@ int error_line(lua_State *L, int level, char *source, size_t bytes) {
     lua_Debug frame;
     bool innermost = false;
     if (script_frame(L, level, &frame, &innermost) < 0) { return 0; }
-    (void)snprintf(source, bytes, "%s", frame.source[0] == '@' ? frame.source + 1 : frame.source);
+    (void)strncpy(source, frame.source[0] == '@' ? frame.source + 1 : frame.source, bytes - 1);
+    source[bytes - 1] = '\0';
     return frame.currentline;
 }

@@ -184,7 +184,10 @@ static void slice_ended(void *context) {
     ecs_interrupt(guard->world, NULL, NULL);
     guard->vm->leave = false;
     if (guard->place_slice != guard->vm->slice - 1) { guard->place[0] = '\0'; }
-    if (guard->vm->dead) { return; }
+    if (guard->vm->dead) { /* left; a heap that is full kills the VM after this */
+        guard->stats.abandoned++;
+        return;
+    }
     (void)lua_sethook(guard->vm->L, NULL, 0, 0);
     if (late != ECS_FAULT_NONE) {
         log_printf(guard->log, LOG_ERROR, "watchdog",

@@ -6,6 +6,7 @@
 
 #include "cell.h"
 #include "memory.h"
+#include "stack.h"
 
 #define NS_PER_S ((uint64_t)1000000000)
 #define STATUS_TERMINAL_NS (NS_PER_S / 4)
@@ -57,6 +58,23 @@ static void close_signals(host_t *host) {
     loop_poll(&host->loop);
 }
 
+static void tell_missing_walls(host_t *host, uint32_t lacks) {
+    if ((lacks & ECS_WALL_NO_ROTATION) != 0) {
+        log_printf(&host->log, LOG_WARN, NULL,
+                   "this kernel or its limits (ulimit -v) leave maps where they are: stale views "
+                   "are not caught");
+    }
+    if ((lacks & ECS_WALL_PRIVATE_DIVERT) != 0) {
+        log_printf(&host->log, LOG_WARN, NULL,
+                   "this kernel cannot map single pages privately: moving the view costs more");
+    }
+    if (!stack_is_guarded()) {
+        log_printf(&host->log, LOG_WARN, NULL,
+                   "the stack is smaller than 1 MiB (ulimit -s): a script that fills it ends the "
+                   "cell");
+    }
+}
+
 int host_init(host_t *host, const host_opts_t *opts) {
     ecs_options_t world = {.walls = opts->walls};
     guard_limits_t limits = {.soft_ns = CELL_SLICE_SOFT_NS,
@@ -84,13 +102,7 @@ int host_init(host_t *host, const host_opts_t *opts) {
     }
     host->guard.who = task_who;
     host->guard.who_context = host->rt;
-    if ((ecs_walls(host->world) & ~opts->walls) != 0) {
-        log_printf(
-            &host->log, LOG_WARN, NULL, "this kernel %s",
-            (ecs_walls(host->world) & ECS_WALL_NO_ROTATION) != 0
-                ? "or its limits (ulimit -v) leave maps where they are: stale views are not caught"
-                : "cannot map single pages privately: moving the view costs more");
-    }
+    tell_missing_walls(host, ecs_walls(host->world) & ~opts->walls);
     return cell_vm_up(host);
 }
 
@@ -239,6 +251,7 @@ void host_stop(host_t *host, const char *reason) {
     if (host->stop_deadline_ns != 0) { return; }
     lua_State *L = host->vm.L;
     if (host->vm.dead) { return; } /* the next turn brings another, and we are asked again */
+    host->stop_reason = reason;
     host->stop_deadline_ns = clock_now_ns(&host->clock) + STOP_DEFAULT_NS;
     (void)ecs_phase_set(host->world, ECS_PHASE_IDLE);
     lua_pushstring(L, reason);

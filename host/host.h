@@ -37,6 +37,8 @@ typedef struct {
     size_t heap_limit_bytes;
     uint32_t losses, max_losses; /* VMs lost in a row; at so many the scripts stay stopped */
     uint64_t loss_ns;            /* when the last one was */
+    bool quarantined;            /* no script runs any more */
+    const char *stop_reason;
     uint64_t period_ns, next_tick_ns;
     bool react_now; /* react = "immediate" */
     late_policy_t late;

@@ -53,9 +53,7 @@ const keep_item_t *keep_find(const keep_t *keep, const char *name) {
 static bool item_init(keep_t *keep, keep_item_t *item, const char *name, const char *bytes,
                       size_t count) {
     size_t length = strlen(name);
-    if (length >= KEEP_NAME_BYTES || keep->used_bytes + length + count > KEEP_MAX_BYTES) {
-        return false;
-    }
+    if (length >= KEEP_NAME_BYTES) { return false; }
     *item = (keep_item_t){strdup(name), malloc(count + 1), count};
     memory_must(item->name);
     memory_must(item->bytes);
@@ -105,16 +103,14 @@ void keep_remove(keep_t *keep, const char *name) {
     memmove(&keep->items[at], &keep->items[at + 1], (keep->item_count - at) * sizeof *keep->items);
 }
 
-bool keep_record(keep_t *keep, const ecs_world_t *world, const char *name, const char *bytes,
-                 size_t count) {
+bool keep_record(keep_t *keep, const char *name, const char *bytes, size_t count) {
     keep_item_t item;
-    if (keep->pending_count == KEEP_MAX_PENDING || !item_init(keep, &item, name, bytes, count)) {
-        return false;
-    }
+    bool full = keep->pending_count == KEEP_MAX_PENDING ||
+                keep->used_bytes + strlen(name) + count > KEEP_MAX_BYTES;
+    if (full || !item_init(keep, &item, name, bytes, count)) { return false; }
     keep->pending =
         room(keep->pending, keep->pending_count, &keep->pending_capacity, sizeof *keep->pending);
-    keep->pending[keep->pending_count++] =
-        (keep_pending_t){.item = item, .batch = KEEP_OPEN, .at = ecs_batch_mark(world).at};
+    keep->pending[keep->pending_count++] = (keep_pending_t){.item = item, .batch = KEEP_OPEN};
     return true;
 }
 
@@ -124,11 +120,10 @@ void keep_seal(keep_t *keep, uint32_t batch) {
     }
 }
 
-void keep_drop(keep_t *keep, const ecs_world_t *world, ecs_mark_t mark) {
-    bool here = mark.batch == ecs_batch_mark(world).batch;
-    while (keep->pending_count > 0) {
+void keep_drop(keep_t *keep, uint32_t pending_count) {
+    while (keep->pending_count > pending_count) {
         keep_pending_t *last = &keep->pending[keep->pending_count - 1];
-        if (last->batch != KEEP_OPEN || (here && last->at < mark.at)) { return; }
+        if (last->batch != KEEP_OPEN) { return; }
         item_fini(keep, &last->item);
         keep->pending_count--;
     }

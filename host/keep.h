@@ -12,7 +12,7 @@
 
 #include "../ecs/ecs.h"
 
-/* KEEP_MAX_BYTES: all names and values together. */
+/* KEEP_MAX_BYTES: all names and values together, when a script records another. */
 enum { KEEP_MAX_BYTES = 64 << 20, KEEP_NAME_BYTES = 4200, KEEP_MAX_PENDING = 4096 };
 
 typedef struct {
@@ -24,7 +24,6 @@ typedef struct {
 typedef struct {
     keep_item_t item;
     uint32_t batch; /* place among the sealed ones; KEEP_OPEN: of the open one */
-    uint32_t at;    /* where the open batch stood */
 } keep_pending_t;
 
 typedef struct {
@@ -40,17 +39,16 @@ void keep_init(keep_t *keep);
 void keep_fini(keep_t *keep);
 /* The value of a name, or NULL. Good until the name is written again. */
 const keep_item_t *keep_find(const keep_t *keep, const char *name);
-/* Writes at once. False at KEEP_MAX_BYTES, or for a name that is too long. */
+/* Writes at once, for the host: bounded by the scene. False for a name that is too long. */
 bool keep_put(keep_t *keep, const char *name, const char *bytes, size_t count);
 /* Forgets a name; unknown ones are ignored. */
 void keep_remove(keep_t *keep, const char *name);
 /* Records for the open batch. False at a limit. */
-bool keep_record(keep_t *keep, const ecs_world_t *world, const char *name, const char *bytes,
-                 size_t count);
-/* The open batch is sealed as the batch number `batch` of the next apply, or forgotten from `mark`
- * on (all of it when the mark is of another batch). */
+bool keep_record(keep_t *keep, const char *name, const char *bytes, size_t count);
+/* The open batch is sealed as the batch number `batch` of the next apply, or forgotten down to
+ * what was pending_count once. */
 void keep_seal(keep_t *keep, uint32_t batch);
-void keep_drop(keep_t *keep, const ecs_world_t *world, ecs_mark_t mark);
+void keep_drop(keep_t *keep, uint32_t pending_count);
 /* After an apply: writes what belongs to batches that were accepted. */
 void keep_commit(keep_t *keep, const ecs_batch_result_t *results, uint32_t count);
 

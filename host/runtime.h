@@ -253,8 +253,9 @@ void rt_note_lost(rt_t *rt);
  * *sealed says whether it holds anything; may be NULL. */
 void rt_batch_end(rt_t *rt, bool *sealed);
 void rt_batch_drop(rt_t *rt);
-/* Forgets what was recorded after the mark; all of it, and the stray access, with {0}. */
-void rt_batch_rollback(rt_t *rt, ecs_mark_t mark);
+/* Forgets what was recorded after the mark, when rt->keep had `kept` pending; all of it, and the
+ * stray access, with {0}. */
+void rt_batch_rollback(rt_t *rt, ecs_mark_t mark, uint32_t kept);
 /* Calls a hook with the `arguments` on top of the stack. VM_OK, else the error was logged. */
 int rt_hook(rt_t *rt, hook_t hook, int arguments, int results);
 /* Settles what callbacks have left behind, outside of a step: for the end. */

@@ -34,6 +34,8 @@ void stack_prepare(void) {
     if (mprotect(at, LAST_BYTES + RED_BYTES, PROT_NONE) == 0) { zones = at; }
 }
 
+bool stack_is_guarded(void) { return zones != NULL; }
+
 stack_fault_t stack_fault(const void *address) {
     char *at = (char *)((uintptr_t)address & ~(uintptr_t)(PAGE - 1));
     if (zones == NULL || at < zones || at >= zones + LAST_BYTES + RED_BYTES) {

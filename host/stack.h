@@ -21,6 +21,8 @@ typedef enum {
 
 /* Sets the zones up for the calling thread. Once a process. */
 void stack_prepare(void);
+/* Whether the zones could be made. */
+bool stack_is_guarded(void);
 stack_fault_t stack_fault(const void *address);
 /* Whether the caller runs in a zone. */
 bool stack_is_short(void);

@@ -34,7 +34,7 @@ void rt_detach(rt_t *rt) {
     systems_reset(rt);
     tasks_reset(rt);
     ecs_readers_reset(rt->world);
-    keep_drop(rt->keep, rt->world, (ecs_mark_t){0});
+    keep_drop(rt->keep, 0);
     rt->tick_op_count = 0;
     rt->ref_count = 0;
     rt->free_ref_count = 0;
@@ -63,7 +63,6 @@ void rt_note_lost(rt_t *rt) {
     case OWNER_OBSERVER:
     case OWNER_HOST: break;
     }
-    rt->guard->stats.abandoned++;
     (void)snprintf(rt->lost.place, sizeof rt->lost.place, "%s", guard->place);
     rt->current = NULL;
     rt_batch_drop(rt);
@@ -83,14 +82,15 @@ void rt_batch_end(rt_t *rt, bool *sealed) {
     if (sealed != NULL) { *sealed = any; }
 }
 
-void rt_batch_rollback(rt_t *rt, ecs_mark_t mark) {
+void rt_batch_rollback(rt_t *rt, ecs_mark_t mark, uint32_t kept) {
     if (mark.batch == 0) { (void)guard_take_taint(rt->guard); }
-    keep_drop(rt->keep, rt->world, mark);
+    bool here = mark.batch == ecs_batch_mark(rt->world).batch;
+    keep_drop(rt->keep, here ? kept : 0);
     (void)ecs_batch_rollback(rt->world, mark);
 }
 
 void rt_batch_drop(rt_t *rt) {
-    rt_batch_rollback(rt, (ecs_mark_t){0});
+    rt_batch_rollback(rt, (ecs_mark_t){0}, 0);
     (void)ecs_batch_drop(rt->world);
 }
 

@@ -25,7 +25,7 @@ uint32_t system_add(rt_t *rt, const system_t *system) {
     *added = *system;
     added->last_ns = rt->now_ns;
     const system_t *past = past_of(rt, system->name);
-    if (past != NULL) { /* its time goes on, and a person has not looked */
+    if (past != NULL) { /* its time goes on, and a fault stays */
         added->last_ns = past->last_ns;
         added->due_ns = past->due_ns;
         added->done = past->done;
@@ -59,11 +59,7 @@ void systems_freeze(rt_t *rt) {
 /* Whether this tick runs it; moves its own grid on. */
 static bool take_turn(rt_t *rt, system_t *system) {
     if (system->faulted || system->done) { return false; }
-    if (system->phase == PHASE_STARTUP) {
-        system->done = true;
-        return true;
-    }
-    if (system->every_ns == 0) { return true; }
+    if (system->phase == PHASE_STARTUP || system->every_ns == 0) { return true; }
     if (rt->now_ns < system->due_ns) { return false; }
     uint64_t behind = (rt->now_ns - system->due_ns) / system->every_ns;
     system->due_ns += (behind + 1) * system->every_ns;
@@ -78,6 +74,7 @@ void systems_begin_tick(rt_t *rt) {
         if (system->due && system->kind == SYSTEM_ASYNC) {
             system->due = false;
             if (rt->vm->dead) { continue; }
+            system->done = system->phase == PHASE_STARTUP;
             lua_pushinteger(rt->vm->L, (lua_Integer)i);
             (void)rt_hook(rt, HOOK_ASYNC, 1, 0);
         }
@@ -116,6 +113,7 @@ static void push_call(rt_t *rt, system_t *system) {
 void system_run(rt_t *rt, system_t *system) {
     lua_State *L = rt->vm->L;
     system->due = false;
+    system->done = system->phase == PHASE_STARTUP;
     system->runs++;
     (void)ecs_batch_begin(rt->world, RT_OWNER(OWNER_SYSTEM, system - rt->systems));
     push_call(rt, system);

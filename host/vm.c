@@ -206,16 +206,19 @@ static int abandoned(vm_t *vm) {
 }
 
 /* Ends a slice. One that has reached the heap's limit is followed by a whole collection; when that
- * does not help, nobody else could work in this state. */
+ * does not help, or when blocks of ever other sizes have used the addresses up, nobody else could
+ * work in this state. */
 static int leave_with(vm_t *vm, int rc) {
     leave(vm);
-    if (!vm->arena.reached) { return rc; }
+    bool spent = arena_is_spent(&vm->arena);
+    if (!vm->arena.reached && !spent) { return rc; }
     arena_rearm(&vm->arena);
     (void)collect(vm, true);
     size_t limit = vm->arena.limit_bytes;
-    if (!vm->dead && vm->arena.used_bytes > limit / 4 * 3) {
+    if (!vm->dead && (spent || vm->arena.used_bytes > limit / 4 * 3)) {
         vm->dead = true;
-        vm->why = "its heap is full (limits.heap_mb)";
+        vm->why = spent ? "its heap is scattered over all its addresses"
+                        : "its heap is full (limits.heap_mb)";
     }
     return vm->dead ? VM_E_ABANDONED : rc;
 }

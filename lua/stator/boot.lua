@@ -24,9 +24,9 @@ local function tell_problems(file, lines)
   io.stderr:write(("%s: %d problem%s; nothing was started\n"):format(file, #lines, #lines == 1 and "" or "s"))
 end
 
-local function start_links()
+local function start_links(quarantine)
   for i, l in ipairs(link.list) do
-    if l.run_simulator then link.start_simulator(l, l.run_simulator, i * 2 - 1) end
+    if l.run_simulator and not quarantine then link.start_simulator(l, l.run_simulator, i * 2 - 1) end
     link.start(l, i * 2)
   end
 end
@@ -76,7 +76,7 @@ function M.restore(options, lost, quarantine)
   if #lines > 0 and not quarantine then return false end
   loaded:apply()
   system.freeze()
-  start_links()
+  start_links(quarantine)
   system.resume(lost, quarantine)
   return true
 end

@@ -61,9 +61,9 @@ end
 ---@async
 function M.try(fn, ...)
   need_function("try", fn)
-  local batch, place = world.mark()
+  local batch, place, kept = world.mark()
   local function pass(ok, ...)
-    if not ok then world.rollback(batch, place) end
+    if not ok then world.rollback(batch, place, kept) end
     if ok then return true, ... end
     local e = err.of((...))
     if err.must_pass(e) then error(e, 0) end

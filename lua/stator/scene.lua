@@ -565,10 +565,7 @@ local function read_file(scene)
     scene:problem_text(message)
     return
   end
-  if not keep.put("scene:" .. scene.file, text) then
-    scene:problem_text(scene.shown .. ": the host's memory for files is full")
-    return
-  end
+  keep.put("scene:" .. scene.file, text)
   local root, problem, line, col = json.parse(text)
   if not root then
     scene:problem({ line = line, col = col }, "", problem)
@@ -704,6 +701,7 @@ function M.load(file, sets, declare_host, restoring)
   end
   for_each(scene, root, "links", "object", function(node, path) scene:read_link(node, path) end)
   for_each(scene, root, "entities", "array", function(node, path) scene:read_entity(node, path, nil) end)
+  if restoring then find_entities(scene) end
   if laid_out then -- without its scripts a scene's components mean nothing
     scene:build_queries()
     if restoring then scene:rebuild() else scene:build(root, host) end
@@ -720,7 +718,6 @@ end
 
 --- In place of build when the world is there. Points whose entity is gone are left out.
 function Scene:rebuild()
-  find_entities(self)
   self:read_points()
   self:load_simulators()
 end

@@ -190,9 +190,7 @@ local function compile(path, shown, env, text)
   chunk, message = M.load_text(text:gsub("^#[^\n]*", ""), "@" .. shown)
   if not chunk then return nil, message end
   fieldcheck.add(shown, text)
-  if not keep.put("file:" .. path, string.dump(chunk)) then
-    return nil, shown .. ": the host's memory for files is full"
-  end
+  keep.put("file:" .. path, string.dump(chunk))
   return setfenv(chunk, env)
 end
 

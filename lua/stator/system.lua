@@ -287,8 +287,8 @@ local function culprit_of(lost)
   return is, "host", nil
 end
 
---- Systems and observers that were running stay away until a person has looked, in this VM and the ones
---- after it. The core keeps it of systems.
+--- Systems and observers that were running stay away until the cell is started again, in this VM and the
+--- ones after it. The core keeps it of systems.
 local function mark_faulted(lost)
   for i = 0, #registry.systems - 1 do
     local d = M.by_index[i]
@@ -376,7 +376,7 @@ local function update_per_entity(events)
       if running and not match then
         d.tasks[e] = nil
         task.cancel(running, entity.Entity.alive(e) and "no longer matches" or "despawned")
-      elseif match and not running then
+      elseif match and not running and not d.ended[e] then
         start_for(d, e)
       elseif not match then
         forget_ended(d, e)

@@ -71,7 +71,7 @@ end
 --- batch. Cleanup then records anew.
 local function forget_commands(scope)
   if world.tainted() then return world.rollback() end
-  world.rollback(scope.batch, scope.place)
+  world.rollback(scope.batch, scope.place, scope.kept)
 end
 
 --- The cancellation that holds in a scope: the outermost one below the nearest shield.
@@ -118,7 +118,7 @@ end
 local function enter(task, shield)
   local scope = scope_new(task, task.scope)
   scope.shield = shield
-  scope.batch, scope.place = world.mark()
+  scope.batch, scope.place, scope.kept = world.mark()
   task.scope.inner = scope
   task.scope = scope
   if shield then refresh(task) end

@@ -12,7 +12,11 @@ local function skip_quoted(text, at)
   local quote, i = text:sub(at, at), at + 1
   while i <= #text do
     local c = text:sub(i, i)
-    if c == "\\" then i = i + 1 elseif c == quote or c == "\n" then break end
+    if c == "\\" then -- \z skips white space, and a line may end with two bytes
+      i = select(2, text:find("^z%s*", i + 1)) or select(2, text:find("^\r\n", i + 1)) or i + 1
+    elseif c == quote or c == "\n" then
+      break
+    end
     i = i + 1
   end
   return i + 1

@@ -55,15 +55,12 @@ local ffi, task, registry, err = require "ffi", require "stator.task", require "
 local core, abi = require "stator.core.task", require "stator.abi"
 pcall(ffi.cdef, [=[void qsort(void *, size_t, size_t, int (*)(const void *, const void *)); int usleep(unsigned);
   uint64_t ecs_hash(const ecs_world_t *);]=])
-local i = 0
-while core.system_info(i) do core.reset_system(i) i = i + 1 end
-for _, d in ipairs(registry.observers) do d.faulted = nil require("stator.core.keep").remove("faulted:" .. d.name) end
 local A = { S = {} }
 package.loaded.attack = A
 local Entity = require("stator.entity").Entity
 local Pose, Victim, Trigger = registry.components.Pose, registry.components.Victim, registry.components.Trigger
 local e = abi.C.ecs_lookup(abi.world, "victim")
-local free = registry.queries[1].what == "query" and registry.queries[1]
+local free
 for _, q in ipairs(registry.queries) do if q.what == "query" then free = q end end
 local cmd = require "stator.command"
 local scratch = ffi.new("double[512]")
@@ -88,7 +85,14 @@ local function guarded(fn, where)
     A.result, A.message = ok and "done" or problem.code, ok and "" or problem.message
   end
 end
+-- what an attack before this one has faulted runs again
+local function reset()
+  local i = 0
+  while core.system_info(i) do core.reset_system(i) i = i + 1 end
+  for _, d in ipairs(registry.observers) do d.faulted = nil require("stator.core.keep").remove("faulted:" .. d.name) end
+end
 function A.start(where, body)
+  reset()
   local fn = setfenv(assert(require("stator.script").load_text(body, "=attack")), env)
   A.result = nil
   if where == "task" then
@@ -119,11 +123,6 @@ end
 local HASH = [[
   local registry = require "stator.registry"
   local hash, ticks = 0, 0
-  for _, d in ipairs(registry.systems) do
-    if d.name == "good/integrate" then
-      for id, p in registry.queries[1]:each() do end
-    end
-  end
   local Entity, Pose = require("stator.entity").Entity, registry.components.Pose
   for _, id in ipairs(require("stator.core.world").entities()) do
     local p = Entity.find(id, Pose)
@@ -133,7 +132,6 @@ local HASH = [[
     end
   end
   return hash, ticks]]
-HASH = HASH:gsub("  for _, d in ipairs%(registry.systems%) do.-\n  end\n", "")
 
 local random = SEED % 2147483647
 local function pick(n)
@@ -209,7 +207,7 @@ describe("a cell under attack", function()
     local faults, _, stopped, abandoned, _, vms, moves = cell:guard()
     print(("seed %d: %d attacks: %d stray accesses diverted, %d slices stopped, %d left, %d VMs lost, view moved %d times")
       :format(SEED, ROUNDS * #attacks, faults, stopped, abandoned, vms, moves))
-    assert.is_true(abandoned >= ROUNDS and stopped >= ROUNDS and faults >= ROUNDS and vms >= abandoned)
+    assert.is_true(abandoned >= 3 * ROUNDS and stopped >= ROUNDS and faults >= ROUNDS and vms >= abandoned)
 
     local before = select(2, cell:eval(HASH))
     cell:advance(0.1)

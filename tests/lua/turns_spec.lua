@@ -60,6 +60,13 @@ describe("loops of scripts", function()
     assert.matches("main.lua:8: here", said[2])
   end)
 
+  it("change no text", function()
+    local cell = support.cell ""
+    for _, text in ipairs { 'return "a\\z\n  for x in y do z"', 'return "one \\\r\n repeat two"', "return 'a\\\n while 1 do b'" } do
+      assert.equal(text, cell:eval("return (require('stator.turns').insert(...))", text))
+    end
+  end)
+
   it("survive text that is no Lua, and any text", function()
     local cell = support.cell ""
     local seed = 7
