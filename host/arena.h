@@ -39,7 +39,7 @@ void arena_fini(arena_t *arena);
 void *arena_realloc(void *arena, void *block, size_t old_bytes, size_t new_bytes);
 /* 0: none. */
 void arena_set_limit(arena_t *arena, size_t limit_bytes);
-/* Whether its addresses come to an end: blocks are used again only by blocks of about their size. */
+/* Whether its addresses come to an end: a block is used again only by one of about its size. */
 bool arena_is_spent(const arena_t *arena);
 /* Forgets that the limit was reached. */
 void arena_rearm(arena_t *arena);
