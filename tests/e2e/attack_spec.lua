@@ -115,7 +115,7 @@ local SCENE = [=[{ "tick_hz": 500, "scripts": ["good.lua", "victim.lua"],
 local function cell_on(port, virtual)
   return support.cell {
     virtual = virtual, patience = 1, scripts = { ["good.lua"] = GOOD, ["victim.lua"] = VICTIM },
-    scene = SCENE:format(ASAN and 20 or 4, port),
+    scene = SCENE:format(ASAN and 20 or 10, port) -- a shared machine takes some ms of a slice,
   }
 end
 
