@@ -213,7 +213,7 @@ static int leave_with(vm_t *vm, int rc) {
     bool spent = arena_is_spent(&vm->arena);
     if (!vm->arena.reached && !spent) { return rc; }
     arena_rearm(&vm->arena);
-    (void)collect(vm, true);
+    if (!spent) { (void)collect(vm, true); } /* which comes by here */
     size_t limit = vm->arena.limit_bytes;
     if (!vm->dead && (spent || vm->arena.used_bytes > limit / 4 * 3)) {
         vm->dead = true;
