@@ -124,11 +124,10 @@ ecs_fault_t ecs_fault_divert(ecs_world_t *world, const void *address, bool write
 /* Takes the private pages away. Returns how many there were. Owner thread. */
 uint32_t ecs_fault_settle(ecs_world_t *world);
 
-/* Where the maps are now, and between which addresses view and window move. */
+/* Where the maps are now. */
 typedef struct {
     const char *view, *window, *core;
     size_t bytes;
-    const char *view_low, *view_high, *window_low, *window_high;
     uint64_t moves; /* of the view */
 } ecs_maps_t;
 ecs_maps_t ecs_maps(const ecs_world_t *world);

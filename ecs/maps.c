@@ -216,11 +216,7 @@ uint32_t ecs_walls(const ecs_world_t *world) { return world->memory.maps.walls; 
 
 ecs_maps_t ecs_maps(const ecs_world_t *world) {
     const ecs__maps_t *maps = &world->memory.maps;
-    return (ecs_maps_t){maps->view.map,    maps->window.map,
-                        maps->core,        maps->bytes,
-                        maps->view.base,   slot_at(&maps->view, maps->view.slots),
-                        maps->window.base, slot_at(&maps->window, maps->window.slots),
-                        maps->moves};
+    return (ecs_maps_t){maps->view.map, maps->window.map, maps->core, maps->bytes, maps->moves};
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@ enum { SMALL_MAX_BYTES = 2048, SLAB_BYTES = 65536 };
 #define ALARM_STEP_BYTES ((size_t)4 << 20)
 
 int arena_init(arena_t *arena, size_t reserve_bytes) {
-    *arena = (arena_t){.reserve_bytes = reserve_bytes};
+    *arena = (arena_t){.reserve_bytes = reserve_bytes, .alarm_bytes = SIZE_MAX};
     void *base = mmap(NULL, reserve_bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) { return -1; }

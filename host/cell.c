@@ -212,9 +212,10 @@ void cell_replace_vm(host_t *host) {
     }
     if (host->quarantined && !was_quarantined && deadline_ns == 0) {
         log_printf(&host->log, LOG_ERROR, "watchdog",
-                   "FAULTED: %u VMs lost in a row%s. Links stay up, no script runs. Mend the "
+                   "FAULTED: %u VM%s lost in a row%s. Links stay up, no script runs. Mend the "
                    "script and start the cell again",
-                   host->losses, loaded ? "" : ", and the scripts cannot be loaded again");
+                   host->losses, host->losses == 1 ? "" : "s",
+                   loaded ? "" : ", and the scripts cannot be loaded again");
     }
     if (deadline_ns != 0) { /* the time to stop in goes on */
         host->stop_deadline_ns = 0;

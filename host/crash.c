@@ -8,7 +8,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { MAX_FRAMES = 64, MAX_LEVELS = 20, LINE_BYTES = 512 };
+enum { MAX_FRAMES = 64, MAX_LEVELS = 20 };
 
 void *volatile crash_lua;
 static const log_t *crashed_log;

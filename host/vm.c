@@ -134,7 +134,6 @@ static int collect_some(lua_State *L) {
 int vm_init(vm_t *vm, uv_loop_t *loop, const stator_clock_t *clock) {
     *vm = (vm_t){.clock = clock, .traceback_ref = LUA_NOREF, .patience = 1};
     if (arena_init(&vm->arena, VM_HEAP_RESERVE_BYTES) != 0) { return -1; }
-    arena_set_limit(&vm->arena, 0);
     (void)pthread_sigmask(SIG_SETMASK, NULL, &vm->signals);
     vm->L = lua_newstate(arena_realloc, &vm->arena);
     if (vm->L == NULL) {

@@ -9,7 +9,10 @@ local function run_case(signal)
   local path = support.scene { scripts = { ["main.lua"] = [[
 local stator = require "stator"
 stator.task("t", {}, function() print("the last words") stator.await(stator.sleep(100)) end)]] } }
-  return support.shell(("timeout 20 %s run %s 2>&1 & pid=$!; sleep 0.7; pkill -%s -P $pid; wait $pid"):format(support.binary, path, signal))
+  local out = support.folder() .. "/out"
+  local _, code = support.shell(("timeout 20 %s run %s >%s 2>&1 & pid=$!; until grep -q 'the last words' %s || ! kill -0 $pid; do sleep 0.05; done; "
+    .. "pkill -%s -P $pid; wait $pid"):format(support.binary, path, out, out, signal))
+  return support.shell("cat " .. out), code
 end
 
 describe("a crash", function()

@@ -2,6 +2,11 @@
 local support = require "support"
 
 local HANG = 'string.find(("a"):rep(60), ("a-"):rep(40) .. "b")\n'
+local BEFORE = [[
+local stator = require "stator"
+local await, plc, links = stator.await, stator.link "plc", stator.entity "links/plc"
+local Link = stator.component "Link"
+]]
 local SETTINGS = '"limits": { "slice_soft_ms": 1, "slice_ms": 4 }'
 
 local function cell_for(port, main, options)
@@ -28,10 +33,7 @@ describe("a link whose VM is lost", function()
 
   it("finishes a reply of which half was read before", function()
     local peer = bad("late")
-    local cell = cell_for(peer.port, [[
-local stator = require "stator"
-local await, plc, links = stator.await, stator.link "plc", stator.entity "links/plc"
-local Link = stator.component "Link"
+    local cell = cell_for(peer.port, BEFORE .. [[
 stator.task("read", {}, function()
   await(links:when(Link, { state = "up" }))
   local n = stator.persist("n", 0)
@@ -60,10 +62,7 @@ end)]])
 
   it("tells that the outcome of writes on their way is unknown", function()
     local peer = bad("mute")
-    local cell = cell_for(peer.port, [[
-local stator = require "stator"
-local await, plc, links = stator.await, stator.link "plc", stator.entity "links/plc"
-local Link = stator.component "Link"
+    local cell = cell_for(peer.port, BEFORE .. [[
 stator.task("write", { restart = "never" }, function()
   await(links:when(Link, { state = "up" }))
   await(plc:write_register(5, 77, { timeout = 5 }))

@@ -230,6 +230,21 @@ static void a_slice_that_does_not_come_back_can_be_abandoned(void) {
     }
 }
 
+/* Blocks of ever other sizes use the addresses up long before the heap is full. */
+static void a_heap_without_addresses_is_given_up_at_once(void) {
+    open_vm();
+    size_t reserve_bytes = test_vm.arena.reserve_bytes;
+    CHECK_EQ(luaL_loadstring(test_vm.L, "return 1"), 0);
+    test_vm.arena.reserve_bytes = test_vm.arena.top_bytes;
+    CHECK(arena_is_spent(&test_vm.arena));
+    CHECK_EQ(vm_call(&test_vm, 0, 0), VM_E_ABANDONED);
+    CHECK(test_vm.dead);
+    CHECK(strstr(test_vm.why, "scattered") != NULL);
+    test_vm.arena.reserve_bytes = reserve_bytes;
+    vm_discard(&test_vm);
+    CHECK_EQ(loop_fini(&test_loop), 0);
+}
+
 static bool is_lua(void (*function)(void)) {
     uintptr_t address = 0;
     memcpy(&address, &function, sizeof address);
@@ -412,6 +427,7 @@ int main(void) {
     RUN(a_full_arena_answers_null);
     RUN(errors_stay_inside_the_doors);
     RUN(a_slice_that_does_not_come_back_can_be_abandoned);
+    RUN(a_heap_without_addresses_is_given_up_at_once);
     RUN(the_code_of_lua_is_known_and_nothing_else);
     RUN(a_function_of_the_host_that_raises_is_left);
     RUN(kept_values_are_written_with_their_batch);

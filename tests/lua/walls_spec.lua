@@ -523,8 +523,20 @@ stator.task("bad", { restart = { min = 0.1, max = 0.1 } }, function()
   await(cmd:commit())
   ]] .. HANG .. [[ end)]])
     cell:advance(2)
-    assert.equal(1, #logged(cell, "FAULTED: 1 VMs lost in a row, and the scripts cannot be loaded again"), table.concat(cell:logs(), "\n"))
+    assert.equal(1, #logged(cell, "FAULTED: 1 VM lost in a row, and the scripts cannot be loaded again"), table.concat(cell:logs(), "\n"))
     assert.equal(1, guard(cell).lost)
+  end)
+
+  it("W8: simulated devices count, and stay away then too", function()
+    local cell = support.cell {
+      main = 'local stator = require "stator"\nstator.task("t", {}, function() stator.await(stator.sleep(100)) end)', settings = FAST, patience = PATIENCE,
+      links = '{ "plc": { "driver": "modbus_tcp", "simulate": "sim.lua" } }',
+      files = { ["sim.lua"] = "return function() print('simulates') " .. HANG .. " end" },
+    }
+    cell:advance(2)
+    assert.equal(1, #logged(cell, "FAULTED: 3 VMs lost in a row"), table.concat(cell:logs(), "\n"))
+    assert.equal(3, #logged(cell, "simulates"))
+    assert.equal(3, guard(cell).lost)
   end)
 
   it("W7: costs no startup system its run", function()

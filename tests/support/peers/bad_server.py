@@ -1,7 +1,7 @@
 # A TCP server that misbehaves in one way, after any number of good replies. Prints its port.
 # Ends by itself after two minutes.
 # usage: bad_server.py slow|half|garbage|mute|wrong_id|flood|late [good replies]
-# late: half a reply at once, the rest 0.3 s later
+# late: half a reply at once, the rest with the reply to the next request
 import os
 import socket
 import struct
@@ -26,6 +26,7 @@ def answer(request):
 
 def serve(client):
     global good
+    late = b""
     while True:
         request = client.recv(260)
         if not request:
@@ -49,9 +50,10 @@ def serve(client):
         elif mode == "flood":
             client.sendall(reply * 2000)
         elif mode == "late":
-            client.sendall(reply[:5])
-            time.sleep(0.3)
-            client.sendall(reply[5:])
+            whole, late = late + reply, b""
+            if whole == reply:
+                whole, late = reply[:5], reply[5:]
+            client.sendall(whole)
         # mute: nothing
 
 
