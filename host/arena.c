@@ -27,7 +27,12 @@ void arena_fini(arena_t *arena) {
 }
 
 WITH_LUA static void *bump(arena_t *arena, size_t bytes) {
-    if (arena->top_bytes + bytes > arena->reserve_bytes) { return NULL; }
+    if (bytes > arena->reserve_bytes - arena->top_bytes) {
+        if (arena->strict && arena->on_limit != NULL) {
+            arena->on_limit(arena->context, ARENA_FAR);
+        }
+        return NULL;
+    }
     char *block = arena->base + arena->top_bytes;
     arena->top_bytes += bytes;
     return block;
@@ -72,9 +77,13 @@ void arena_set_limit(arena_t *arena, size_t limit_bytes) {
 }
 
 WITH_LUA static void alarm_limit(arena_t *arena, size_t bytes) {
+    size_t used_bytes = arena->used_bytes + bytes;
+    bool far = used_bytes / ARENA_FAR_FACTOR > arena->limit_bytes;
     arena->reached = true;
-    arena->alarm_bytes = arena->used_bytes + bytes + ALARM_STEP_BYTES;
-    if (arena->on_limit != NULL) { arena->on_limit(arena->context); }
+    arena->alarm_bytes = used_bytes + ALARM_STEP_BYTES;
+    if (arena->on_limit != NULL) {
+        arena->on_limit(arena->context, far ? ARENA_FAR : ARENA_AT_LIMIT);
+    }
 }
 
 WITH_LUA static void *allocate(arena_t *arena, size_t bytes) {

@@ -7,7 +7,8 @@
  *
  * A limit below the range is only told: LuaJIT of 2022 cannot raise an error for a NULL inside
  * compiled code, so the block is given all the same and somebody stops the script. It is told
- * again for every 4 MiB more. At the end of the range the answer is NULL. */
+ * again for every 4 MiB more, as ARENA_FAR from ARENA_FAR_FACTOR times the limit on, and before
+ * the answer is NULL at the end of the range: one call of C, like a gsub, may ask for any size. */
 #ifndef ARENA_H
 #define ARENA_H
 
@@ -15,6 +16,10 @@
 #include <stddef.h>
 
 enum { ARENA_SMALL_CLASSES = 128, ARENA_LARGE_CLASSES = 128 };
+/* A table or buffer that doubles holds the old block beside the new one. */
+enum { ARENA_FAR_FACTOR = 4 };
+
+typedef enum { ARENA_AT_LIMIT, ARENA_FAR } arena_alarm_t;
 
 typedef struct {
     char *base;
@@ -24,7 +29,8 @@ typedef struct {
     size_t alarm_bytes;              /* of used_bytes, for the next alarm; at first the limit */
     bool strict;                     /* the limit holds now */
     bool reached;                    /* it was reached */
-    void (*on_limit)(void *context); /* inside the allocator: may only take note */
+    /* Inside the allocator: takes note, or leaves the slice. */
+    void (*on_limit)(void *context, arena_alarm_t how);
     void *context;
     void *small[ARENA_SMALL_CLASSES]; /* free blocks, linked through their first word */
     void *large[ARENA_LARGE_CLASSES];

@@ -108,7 +108,7 @@ static void raise_fault(guard_t *guard, lua_State *L) {
 static void raise_stop(guard_t *guard, lua_State *L) {
     char text[160];
     guard->stop = false;
-    guard->stop_raised = true;
+    guard->stops_raised++;
     guard->stats.stopped++;
     (void)snprintf(text, sizeof text,
                    "stopped: it ran for %.4g ms without waiting (limit: limits.slice_ms)",
@@ -165,19 +165,13 @@ static void on_count(lua_State *L, lua_Debug *frame) {
     if (guard->stop) { raise_stop(guard, L); }
 }
 
-/* From the allocator. */
-static void on_limit(void *context) {
-    guard_t *guard = context;
-    guard->full = true;
-    arm(guard);
-}
-
 /* After a slice, lost or not: nothing of it may reach the next one. */
 static void slice_ended(void *context) {
     guard_t *guard = context;
     ecs_fault_t late = guard->fault;
     guard->fault = ECS_FAULT_NONE;
-    guard->warn = guard->stop = guard->stop_raised = false;
+    guard->warn = guard->stop = false;
+    guard->stops_raised = 0;
     guard->full = guard->deep = guard->hooked = false;
     stack_restore();
     (void)ecs_fault_settle(guard->world);
@@ -241,6 +235,16 @@ static void leave_now(void *context) {
     leave_slice(guard);
 }
 
+/* From the allocator, which is a part of LuaJIT. */
+static void on_limit(void *context, arena_alarm_t how) {
+    guard_t *guard = context;
+    guard->full = true;
+    arm(guard);
+    if (how != ARENA_FAR || guard->vm->in_host > 0 || ecs_in_core(guard->world) > 0) { return; }
+    guard->vm->why = "one call made far more than its heap may hold (limits.heap_mb)";
+    leave_slice(guard);
+}
+
 static void out_of_stack(guard_t *guard, stack_fault_t where, uintptr_t pc) {
     guard->deep = true;
     arm(guard);
@@ -277,9 +281,10 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     if (!ours) { (void)raise(number); } /* no instruction will do it again */
 }
 
-static void act(guard_t *guard, int level, uintptr_t pc) {
+/* `stops`: how many the watchdog has asked for. */
+static void act(guard_t *guard, int level, uint32_t stops, uintptr_t pc) {
     if (level == LEVEL_WARN) { guard->warn = true; }
-    if (level >= LEVEL_STOP && !guard->stop_raised) { guard->stop = true; }
+    if (stops > guard->stops_raised) { guard->stop = true; }
     if (guard->warn || guard->stop || guard->fault != ECS_FAULT_NONE) { arm(guard); }
     if (level < LEVEL_LEAVE) { return; }
     guard->vm->alarmed = true;
@@ -298,7 +303,7 @@ static void on_kick(int number, siginfo_t *info, void *context) {
         if (level == LEVEL_NONE || guard->vm == NULL || !vm_inside(guard->vm)) { continue; }
         if (!pthread_equal(guard->owner, pthread_self())) { continue; }
         if (guard->vm->slice == atomic_load(&guard->kick_slice)) {
-            act(guard, level, pc_of(context));
+            act(guard, level, atomic_load(&guard->kick_stops), pc_of(context));
         }
     }
     errno = saved;
@@ -334,22 +339,25 @@ typedef struct {
     uint64_t cpu_ns;  /* of the host thread when the slice was first seen */
     uint64_t wall_ns; /* since then, as far as this thread ran too: not while the process slept */
     uint64_t look_ns; /* the last look */
-    uint64_t stopped_ns; /* time used when the first stop was sent; 0: none */
+    uint32_t stops;   /* asked for */
+    uint64_t stop_ns; /* time used when the last one was */
     bool warned;
 } seen_t;
 
+/* A stop has as long as the slice had to end it. When it was raised, and what runs since, such as
+ * cleanup, takes too long again, there is another. */
 static int level_of(const guard_t *guard, seen_t *seen, uint32_t patience) {
     uint64_t cpu = clock_read_ns(guard->cpu_clock) - seen->cpu_ns;
     uint64_t wall = seen->wall_ns / GUARD_WALL_FACTOR;
     uint64_t used = (wall > cpu ? wall : cpu) / ((uint64_t)patience * guard->limits.patience);
-    if (seen->stopped_ns > 0) { /* as long again for the error to help */
-        bool again = used >= seen->stopped_ns + guard->limits.hard_ns;
-        return again ? LEVEL_LEAVE : LEVEL_STOP;
-    }
-    if (used >= guard->limits.hard_ns) {
-        seen->stopped_ns = used;
+    bool ignored = seen->stops > guard->stops_raised;
+    if (used >= seen->stop_ns + guard->limits.hard_ns) {
+        if (ignored || seen->stops == GUARD_STOPS) { return LEVEL_LEAVE; }
+        seen->stops++;
+        seen->stop_ns = used;
         return LEVEL_STOP;
     }
+    if (seen->stops > 0) { return ignored ? LEVEL_STOP : LEVEL_NONE; }
     bool slow = used >= guard->limits.soft_ns && patience == 1; /* not the host's own work */
     bool tell = slow && !seen->warned;
     seen->warned = seen->warned || tell;
@@ -374,6 +382,7 @@ static uint64_t look(guard_t *guard, seen_t *seen) {
     int level = level_of(guard, seen, vm->patience);
     if (level != LEVEL_NONE) {
         atomic_store(&guard->kick_slice, slice);
+        atomic_store(&guard->kick_stops, seen->stops);
         atomic_store(&guard->kick_level, level);
         (void)pthread_kill(guard->owner, KICK_SIGNAL);
     }

@@ -6,8 +6,9 @@
  *   long slice     watchdog thread ─▶ signal ─────────────────────┘
  *   other faults   a report, then the signal's default action
  *
- * A long slice is warned of at the soft limit, stopped by the error at the hard one, and left
- * (vm_abandon) at twice the hard one, when that did not help.
+ * A long slice is warned of at the soft limit and stopped by the error at the hard one. What runs
+ * after that, such as cleanup, is stopped after as long again, GUARD_STOPS times in all; a slice
+ * that goes on for so long after the last, or without heeding one, is left (vm_abandon).
  *
  * The hook is set from the handler. LuaJIT's hooks do not reach compiled code: loops of scripts ask
  * guard_turn now and then (lua/stator/turns.lua) and go back to the interpreter when it says so.
@@ -30,6 +31,7 @@
 enum { GUARD_NAME_BYTES = 128, GUARD_PLACE_BYTES = 96 };
 /* A slice runs out of time on the wall at so many times its limit of CPU time. */
 enum { GUARD_WALL_FACTOR = 10 };
+enum { GUARD_STOPS = 4 };
 
 typedef struct {
     uint64_t soft_ns, hard_ns; /* of CPU time in one slice */
@@ -65,13 +67,15 @@ typedef struct guard {
     pthread_cond_t wake;
     bool stopping;
     _Atomic uint64_t kick_slice;
+    _Atomic uint32_t kick_stops;
     _Atomic int kick_level;
 
     /* of the running slice */
     volatile ecs_fault_t fault; /* first one that has not been raised yet */
     volatile bool tainted;      /* what it records is not to be trusted */
-    volatile bool warn, stop, stop_raised, full, deep;
+    volatile bool warn, stop, full, deep;
     volatile bool hooked;          /* the hook is set */
+    _Atomic uint32_t stops_raised; /* the watchdog reads it */
     char place[GUARD_PLACE_BYTES]; /* where the slice was seen last, "" when it was not */
     uint64_t place_slice;
     uint64_t next_warning_ns;

@@ -66,6 +66,21 @@ static bool take_turn(rt_t *rt, system_t *system) {
     return true;
 }
 
+/* s since its last run; the first one counts from its registration. */
+static double dt_s(const rt_t *rt, const system_t *system) {
+    return (double)(rt->now_ns - system->last_ns) / NS_PER_S;
+}
+
+static void start_async(rt_t *rt, system_t *system) {
+    lua_State *L = rt->vm->L;
+    lua_pushinteger(L, system - rt->systems);
+    lua_pushnumber(L, (double)rt->tick);
+    lua_pushnumber(L, dt_s(rt, system));
+    if (rt_hook(rt, HOOK_ASYNC, 3, 1) != VM_OK) { return; }
+    if (lua_toboolean(L, -1)) { system->last_ns = rt->now_ns; }
+    lua_pop(L, 1);
+}
+
 void systems_begin_tick(rt_t *rt) {
     rt->reader_at = 0;
     for (uint32_t i = 0; i < rt->system_count; i++) {
@@ -75,8 +90,7 @@ void systems_begin_tick(rt_t *rt) {
             system->due = false;
             if (rt->vm->dead) { continue; }
             system->done = system->phase == PHASE_STARTUP;
-            lua_pushinteger(rt->vm->L, (lua_Integer)i);
-            (void)rt_hook(rt, HOOK_ASYNC, 1, 0);
+            start_async(rt, system);
         }
     }
 }
@@ -106,7 +120,7 @@ static void push_call(rt_t *rt, system_t *system) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, system->tick_ref);
     set_number(L, "n", (double)rt->tick);
     set_number(L, "now_s", (double)rt->now_ns / NS_PER_S);
-    set_number(L, "dt_s", (double)(rt->now_ns - system->last_ns) / NS_PER_S);
+    set_number(L, "dt_s", dt_s(rt, system));
     system->last_ns = rt->now_ns;
 }
 

@@ -197,7 +197,7 @@ static void leave(vm_t *vm) {
 static int abandoned(vm_t *vm) {
     (void)pthread_sigmask(SIG_SETMASK, &vm->signals, NULL);
     vm->dead = true;
-    vm->why = "it did not come back";
+    if (vm->why == NULL) { vm->why = "it did not come back"; }
     vm->leave = false;
     vm->in_host = 0;
     leave(vm);

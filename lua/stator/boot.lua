@@ -26,8 +26,12 @@ end
 
 local function start_links(quarantine)
   for i, l in ipairs(link.list) do
-    if l.run_simulator and not quarantine then link.start_simulator(l, l.run_simulator, i * 2 - 1) end
-    link.start(l, i * 2)
+    if l.run_simulator and quarantine then
+      link.stay_down(l, i * 2, "its simulated device is a script, and stays stopped with them")
+    else
+      if l.run_simulator then link.start_simulator(l, l.run_simulator, i * 2 - 1) end
+      link.start(l, i * 2)
+    end
   end
 end
 

@@ -76,15 +76,22 @@ function M.place(e)
   end
 end
 
---- Raises `message` at the line of the script that called into the runtime.
-function M.raise(message)
+--- Raises `message` at the line of the script that called into the runtime, as an error value with
+--- `code` when one is given.
+---@param message string
+---@param code string?
+function M.raise(message, code)
   local level = 2
   while true do
-    local frame = debug.getinfo(level, "S")
+    local frame = debug.getinfo(level, "Sl")
     if not frame then error(message, 0) end
     local internal = frame.what == "C" or frame.source:find("^@stator/") or frame.source:find("^=record")
       or frame.source:find("^=query")
-    if not internal then error(message, level) end -- no tail call: it would shift the level
+    if not internal and code then
+      error(M.new(code, ("%s:%d: %s"):format(frame.short_src, frame.currentline, message)), 0)
+    elseif not internal then
+      error(message, level) -- no tail call: it would shift the level
+    end
     level = level + 1
   end
 end

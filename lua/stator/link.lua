@@ -369,12 +369,17 @@ function M.create(name, settings, points)
   return l
 end
 
---- Starts a link's tasks. Links come before all scripts in the order of T2.
-function M.start(l, position)
+local function spawn(l, position, ...)
   l.task = task.spawn({
     name = l.task_name, order = registry.order(registry.PHASES.update, 0, position), owner = l.entity,
-  }, run, l)
+  }, ...)
 end
+
+--- Starts a link's tasks. Links come before all scripts in the order of T2.
+function M.start(l, position) spawn(l, position, run, l) end
+
+--- In the place of start, for a link that cannot work: tells why.
+function M.stay_down(l, position, why) spawn(l, position, set_state, l, "down", why, "warn") end
 
 --- Starts the simulated device behind a link: its server on a free loopback port, and the script
 --- that plays the device. The link is pointed at it.

@@ -49,7 +49,7 @@ function M.record(_, name, value)
   check_plain(value, name, 0)
   if not keep.recording() then err.raise("persist: only inside a task, a system or an observer") end
   if not keep.record("persist:" .. name, buffer.encode(value)) then
-    err.raise("persist: at most 64 MiB are kept in all, and 4096 values in one round")
+    err.raise("persist: at most 64 MiB are kept in all, and 4096 values in one round", "limit")
   end
 end
 

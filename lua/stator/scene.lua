@@ -582,6 +582,7 @@ local function read_limits(scene, node)
     local name = limit[1]
     s[name] = scene:number(node and member(node, name), "limits." .. name, limit[2], limit[3], limit[4])
   end
+  script.text_max_mb = s.heap_mb
   if s.slice_soft_ms > s.slice_ms then
     scene:problem(member(node, "slice_soft_ms") or node, "limits.slice_soft_ms",
       ("expected at most slice_ms (%g), got %g"):format(s.slice_ms, s.slice_soft_ms))

@@ -12,6 +12,7 @@ local turns = require "stator.turns"
 
 local M = {
   restoring = false, -- a VM was lost: files are taken as they were read, not as they are now
+  text_max_mb = 256, -- longest text that string.rep makes: limits.heap_mb
 }
 
 -- ---- environment ----------------------------------------------------------------------------
@@ -67,7 +68,9 @@ local function script_pcall(f, ...) return pass_cancel(pcall(f, ...)) end
 local function script_xpcall(f, handler, ...)
   return pass_cancel(xpcall(f, function(e)
     if err.must_pass(e) then return e end
-    return handler(e)
+    local ok, value = pcall(handler, e) -- an error of a handler itself would come out as a text
+    if not ok and not err.must_pass(value) then error(value, 0) end
+    return value
   end, ...))
 end
 
@@ -119,6 +122,17 @@ function co.wrap(f)
   local thread = co.create(f)
   return function(...) return results_of(co.resume(thread, ...)) end
 end
+
+--- string.rep, also as a method: the one function that makes a text of any size from nothing.
+local rep = string.rep
+local function bounded_rep(s, n, separator)
+  local bytes = (#tostring(s) + (separator and #tostring(separator) or 0)) * (tonumber(n) or 0)
+  if bytes > M.text_max_mb * 2 ^ 20 then
+    err.raise(("string.rep: a text of %.0f MB; limits.heap_mb is %g"):format(bytes / 2 ^ 20, M.text_max_mb), "memory")
+  end
+  return rep(s, n, separator)
+end
+rawset(string, "rep", bounded_rep)
 
 local function script_string()
   local s = copy(string)

@@ -335,23 +335,21 @@ function M.resume(lost, quarantine)
   end
 end
 
-local function run_async(index)
+--- Answers whether it runs: not while the run before goes on.
+local function run_async(index, n, dt_s)
   local d = M.by_index[index]
   if d.running then
     core.system_skipped(index)
     if d.options.overrun == "fault" then
       fault.raise(d.name, err.new("overrun", "the run before has not ended"), d.script.entity)
     end
-    return
+    return false
   end
-  d.runs = (d.runs or 0) + 1
-  local now = core.now()
-  local tick = { n = d.runs, now_s = now, dt_s = d.last_s and now - d.last_s or 0 }
-  d.last_s = now
   d.running = task.spawn({
     name = d.name, order = order_of(d, d.phase), owner = d.script.entity, script = d.script,
     on_end = function() d.running = nil end,
-  }, d.fn, command, d.query, tick)
+  }, d.fn, command, d.query, { n = n, now_s = core.now(), dt_s = dt_s })
+  return true
 end
 
 -- ---- reacting -------------------------------------------------------------------------------

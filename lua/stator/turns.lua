@@ -3,10 +3,15 @@
 --- put at the start of the body of its loops: in compiled code it is a count and a comparison, and every
 --- TURNS turns a look at whether the watchdog waits.
 ---
----     while busy do ...          while busy do __turn(); ...
+---     while busy do ...                       while busy do __turn(1); ...
 ---
---- Loops over the rows of a chunk (`for i = first, last do`) are left alone: they are short and hot. Lines
---- stay as they are.
+--- The loop over the rows of a chunk is short and hot and has no call of its own; the loop over chunks
+--- around it looks every time:
+---
+---     for first, last, pose in q:chunks() do  for first, last, pose in q:chunks() do __turn(64);
+---       for i = first, last do ...              for i = first, last do ...
+---
+--- Lines stay as they are.
 local ffi = require "ffi"
 local tokens = require "stator.tokens"
 ffi.cdef "int guard_turn(void);"
@@ -31,15 +36,16 @@ local function look()
 end
 
 --- What the inserted call runs.
-function M.turn()
-  left = left - 1
+function M.turn(cost)
+  left = left - cost
   if left < 0 then look() end
 end
 
---- Whether a numeric `for` runs over the rows of a chunk: `for i = first, last do`.
-local function is_row_loop(list, i)
-  return list[i + 2].text == "=" and list[i + 3].text == "first" and list[i + 4].text == ","
-    and list[i + 5].text == "last" and list[i + 6].text == "do"
+local function texts_are(list, i, ...)
+  for k = 1, select("#", ...) do
+    if not list[i + k - 1] or list[i + k - 1].text ~= select(k, ...) then return false end
+  end
+  return true
 end
 
 --- The index of the `do` that belongs to the `while` or `for` at i, past functions in its head.
@@ -52,28 +58,42 @@ local function head_end(list, i)
   end
 end
 
+--- What a turn of the loop at i costs, and the token after which it is counted; nil: it is no loop, or
+--- one over the rows of a chunk.
+local function turn_of(list, i, in_chunks)
+  local word = list[i].text
+  if word == "repeat" then return 1, i end
+  if word ~= "while" and word ~= "for" then return end
+  if in_chunks and texts_are(list, i + 2, "=", "first", ",", "last", "do") then return end
+  return texts_are(list, i, "for", "first", ",", "last") and TURNS or 1, head_end(list, i)
+end
+
 --- The text with a call at the start of every loop's body.
 ---@param text string
 ---@return string
 function M.insert(text)
-  local list, parts, from = tokens.of(text), {}, 1
-  local places = {}
+  local list, costs = tokens.of(text), {} -- costs: of the turn counted after a token
+  local depth, chunks = 0, {} -- chunks: depths of the bodies of the open loops over chunks
   for i, token in ipairs(list) do
-    local word, at = token.text, nil
-    if word == "repeat" then
-      at = i
-    elseif word == "while" or (word == "for" and not (list[i + 6] and is_row_loop(list, i))) then
-      at = head_end(list, i)
+    local cost, at = turn_of(list, i, #chunks > 0)
+    if at then costs[at] = cost end
+    if OPENS[token.text] then
+      depth = depth + 1
+      if costs[i] == TURNS then chunks[#chunks + 1] = depth end
+    elseif CLOSES[token.text] then
+      if chunks[#chunks] == depth then chunks[#chunks] = nil end
+      depth = depth - 1
     end
-    if at then places[#places + 1] = list[at].last end
   end
-  table.sort(places)
-  for _, place in ipairs(places) do
-    parts[#parts + 1] = text:sub(from, place)
-    from = place + 1
+  local parts, from = {}, 1
+  for i, token in ipairs(list) do
+    if costs[i] then
+      parts[#parts + 1] = text:sub(from, token.last) .. " " .. NAME .. "(" .. costs[i] .. ");"
+      from = token.last + 1
+    end
   end
   parts[#parts + 1] = text:sub(from)
-  return table.concat(parts, " " .. NAME .. "();")
+  return table.concat(parts)
 end
 
 return M

@@ -245,21 +245,50 @@ static void a_heap_without_addresses_is_given_up_at_once(void) {
     CHECK_EQ(loop_fini(&test_loop), 0);
 }
 
+static arena_alarm_t last_alarm;
+static int alarms;
+
+static void note_alarm(void *context, arena_alarm_t how) {
+    (void)context;
+    last_alarm = how;
+    alarms++;
+}
+
+static void a_limit_is_told_and_so_is_what_goes_far_beyond(void) {
+    arena_t arena;
+    CHECK_EQ(arena_init(&arena, (size_t)64 << 20), 0);
+    arena_set_limit(&arena, (size_t)4 << 20);
+    arena.on_limit = note_alarm;
+    alarms = 0;
+    arena.strict = true;
+    void *small = arena_realloc(&arena, NULL, 0, (size_t)3 << 20);
+    CHECK(small != NULL && alarms == 0);
+    void *large = arena_realloc(&arena, NULL, 0, (size_t)8 << 20);
+    CHECK(large != NULL && alarms == 1 && last_alarm == ARENA_AT_LIMIT);
+    CHECK(arena_realloc(&arena, NULL, 0, (size_t)16 << 20) != NULL);
+    CHECK(alarms == 2 && last_alarm == ARENA_FAR);
+    last_alarm = ARENA_AT_LIMIT;
+    CHECK(arena_realloc(&arena, NULL, 0, (size_t)60 << 20) == NULL);
+    CHECK(last_alarm == ARENA_FAR);
+    arena_fini(&arena);
+}
+
 static bool is_lua(void (*function)(void)) {
     uintptr_t address = 0;
     memcpy(&address, &function, sizeof address);
     return code_is_lua(address);
 }
 
+extern const char __executable_start[], _end[]; // NOLINT(bugprone-reserved-identifier)
 static int machine_code_seen;
 
 static void look_at_pc(int number, siginfo_t *info, void *context) {
     const ucontext_t *at = context;
     uintptr_t pc = (uintptr_t)at->uc_mcontext.gregs[REG_RIP];
+    bool linked = pc >= (uintptr_t)__executable_start && pc < (uintptr_t)_end;
     (void)number;
     (void)info;
-    /* a hot loop runs in machine code that lies nowhere near the program */
-    machine_code_seen += code_is_lua(pc) && pc - (uintptr_t)look_at_pc + (1u << 24) > (1u << 25);
+    machine_code_seen += code_is_lua(pc) && !linked; /* a hot loop was compiled */
 }
 
 static void the_code_of_lua_is_known_and_nothing_else(void) {
@@ -428,6 +457,7 @@ int main(void) {
     RUN(errors_stay_inside_the_doors);
     RUN(a_slice_that_does_not_come_back_can_be_abandoned);
     RUN(a_heap_without_addresses_is_given_up_at_once);
+    RUN(a_limit_is_told_and_so_is_what_goes_far_beyond);
     RUN(the_code_of_lua_is_known_and_nothing_else);
     RUN(a_function_of_the_host_that_raises_is_left);
     RUN(kept_values_are_written_with_their_batch);

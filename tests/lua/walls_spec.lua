@@ -325,6 +325,9 @@ describe("W5: a slice that is long", function()
     ["a comparator"] = "table.sort({ 3, 2, 1, 5 }, function() while true do end end)",
     ["a replacement"] = "local text = 'aaa' text:gsub('a', function() while true do end end)",
     ["a loop that loads code"] = "while true do load('return 1')() end",
+    ["a loop as over rows"] = "local first, last, n = 1, 1e15, 0 for i = first, last do n = n + i end",
+    ["a loop over many chunks"] =
+      [[local function chunks() return 1, 1e5 end local n = 0 for first, last in chunks do for i = first, last do n = n + i end end]],
   } do
     it("as " .. what .. " is stopped with its line; the rest of the cell goes on", function()
       local cell = cell_of(([[
@@ -359,6 +362,35 @@ stator.task("good", {}, function() for _ in stator.every(0.1) do cmd:add(e, Pose
       assert.equal(1, guard(cell).lost)
     end)
   end
+
+  for what, cleanup in pairs {
+    ["a loop in its cleanup"] = "stator.defer(function() while true do end end) while true do end",
+    ["a loop in the cleanup of an error"] = "stator.defer(function() while true do end end) error('no')",
+    ["a loop in a handler"] = "while true do xpcall(error, function() while true do end end, 'x') end",
+  } do
+    it("is stopped again: " .. what .. " does not cost the VM", function()
+      local cell = cell_of(([[
+stator.task("t", {}, function(cmd)
+  stator.defer(function() cmd:set(e, N, { n = 4 }) end)
+  %s
+end)
+stator.task("good", {}, function() for _ in stator.every(0.1) do cmd:add(e, Pose, { x = 1 }) end end)]]):format(cleanup))
+      cell:advance(1)
+      assert.same({ 4, 12 }, { cell:eval [[local r, E = require 'stator.registry', require('stator.entity').entity
+        return E('e'):get(r.components.N).n, E('e'):get(r.components.Pose).x]] })
+      assert.equal(0, guard(cell).lost)
+    end)
+  end
+
+  it("is stopped four times in all", function()
+    local cell = cell_of [[
+stator.task("t", {}, function(cmd)
+  for _ = 1, 9 do stator.defer(function() while true do end end) end
+  error "no"
+end)]]
+    cell:advance(1)
+    assert.same({ 4, 1 }, { guard(cell).stopped, guard(cell).lost })
+  end)
 
   it("of a system faults it, and no other", function()
     local cell = cell_of [[
@@ -478,14 +510,16 @@ end)]])
     local cell = cell_of([[
 stator.system("integrate", { write = { Pose } }, function(cmd, q, tick) for _, p in q:each() do p.x = p.x + tick.dt_s end end)
 stator.system("slow", { every = 1, write = { N } }, function(cmd, q, tick) for _, n in q:each() do n.n = n.n + tick.dt_s end end)
+stator.async_system("waits", { every = 0.5 }, function(cmd, q, tick) cmd:add(d, Pose, { y = tick.dt_s }) await(stator.sleep(0.1)) end)
 stator.task("bad", { restart = { min = 1.3, max = 1.3 } }, function() await(stator.sleep(1.7)) ]] .. HANG .. [[ end)]],
       { settings = '"limits": { "slice_ms": 4, "lost_vms": 1000 }' })
     cell:advance(20)
     assert.is_true(guard(cell).lost >= 5)
-    local x, n, now = cell:eval [[local E, r = require("stator.entity").entity, require("stator.registry").components
-      return E("e"):get(r.Pose).x, E("e"):get(r.N).n, require("stator.core.task").now()]]
+    local x, n, y, now = cell:eval [[local E, r = require("stator.entity").entity, require("stator.registry").components
+      return E("e"):get(r.Pose).x, E("e"):get(r.N).n, E("d"):get(r.Pose).y, require("stator.core.task").now()]]
     assert.is_true(math.abs(x - (1 + now)) < 0.03, ("%g, %g"):format(x, now))
     assert.is_true(math.abs(n - now) < 1.1, ("%g, %g"):format(n, now))
+    assert.is_true(math.abs(y - now) < 0.6, ("%g, %g"):format(y, now))
   end)
 
   it("twice, by two scripts, starts neither again", function()
@@ -536,6 +570,8 @@ stator.task("bad", { restart = { min = 0.1, max = 0.1 } }, function()
     cell:advance(2)
     assert.equal(1, #logged(cell, "FAULTED: 3 VMs lost in a row"), table.concat(cell:logs(), "\n"))
     assert.equal(3, #logged(cell, "simulates"))
+    assert.equal(1, #logged(cell, "link plc: its simulated device is a script, and stays stopped with them"))
+    assert.same({}, logged(cell, "nil"))
     assert.equal(3, guard(cell).lost)
   end)
 
@@ -611,6 +647,33 @@ stator.task("good", {}, function() for _ in stator.every(0.1) do cmd:add(e, Pose
     assert.equal(0, guard(cell).lost)
     assert.equal(12, cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.Pose).x")
   end)
+
+  it("is not filled by one long text", function()
+    local said = run([[
+      for i, make in ipairs { function() return ("x"):rep(2e9) end, function() return string.rep(7, "2e9") end,
+          function() return ("x"):rep(2, ("y"):rep(2e9)) end } do
+        local ok, problem = pcall(make)
+        print(i, ok, problem.code, problem.message)
+      end
+      print(("x"):rep(3, ","), ("x"):rep(-1), pcall(string.rep, "x"))]], { settings = '"limits": { "heap_mb": 16 }' })
+    assert.matches("^1\tfalse\tmemory\tmain.lua:9: string.rep: a text of 1907 MB; limits.heap_mb is 16$", said[1])
+    assert.matches("^2\tfalse\tmemory\tmain.lua:9:", said[2])
+    assert.matches("^3\tfalse\tmemory\tmain.lua:8:", said[3])
+    assert.matches("^x,x,x\t\tfalse\t.*bad argument #2", said[4])
+  end)
+
+  for what, call in pairs {
+    ["a replacement"] = [[("x"):rep(1e6):gsub("x", ("y"):rep(1e4))]],
+    ["a concatenation"] = [[local t, s = {}, ("y"):rep(1e6) for i = 1, 1e4 do t[i] = s end table.concat(t)]],
+  } do
+    it("goes with its VM when one call makes far more, as " .. what, function()
+      local cell = cell_of('stator.task("bomb", {}, function() ' .. call .. " end)",
+        { settings = '"limits": { "heap_mb": 16, "slice_ms": 10000 }', patience = 1 })
+      cell:advance(1)
+      assert.matches("^one call made far more than its heap may hold %(limits.heap_mb%); its VM was given up", support.faults(cell)[1])
+      assert.equal(1, guard(cell).lost)
+    end)
+  end
 
   it("that stays full is given up with its VM", function()
     local cell = cell_of([[
