@@ -6,9 +6,9 @@
 ---     while busy do ...                       while busy do __turn(1); ...
 ---
 --- The loop over the rows of a chunk is short and hot and has no call of its own; the loop over chunks
---- around it looks every time:
+--- around it counts as several:
 ---
----     for first, last, pose in q:chunks() do  for first, last, pose in q:chunks() do __turn(64);
+---     for first, last, pose in q:chunks() do  for first, last, pose in q:chunks() do __turn(8);
 ---       for i = first, last do ...              for i = first, last do ...
 ---
 --- Lines stay as they are.
@@ -17,6 +17,7 @@ local tokens = require "stator.tokens"
 ffi.cdef "int guard_turn(void);"
 
 local TURNS = 64
+local CHUNK_TURNS = 8 -- what one over a chunk counts for: some thousand rows
 local NAME = "__turn"
 local OPENS = { ["function"] = true, ["if"] = true, ["do"] = true, ["repeat"] = true }
 local CLOSES = { ["end"] = true, ["until"] = true }
@@ -65,7 +66,7 @@ local function turn_of(list, i, in_chunks)
   if word == "repeat" then return 1, i end
   if word ~= "while" and word ~= "for" then return end
   if in_chunks and texts_are(list, i + 2, "=", "first", ",", "last", "do") then return end
-  return texts_are(list, i, "for", "first", ",", "last") and TURNS or 1, head_end(list, i)
+  return texts_are(list, i, "for", "first", ",", "last") and CHUNK_TURNS or 1, head_end(list, i)
 end
 
 --- The text with a call at the start of every loop's body.
@@ -79,7 +80,7 @@ function M.insert(text)
     if at then costs[at] = cost end
     if OPENS[token.text] then
       depth = depth + 1
-      if costs[i] == TURNS then chunks[#chunks + 1] = depth end
+      if costs[i] == CHUNK_TURNS then chunks[#chunks + 1] = depth end
     elseif CLOSES[token.text] then
       if chunks[#chunks] == depth then chunks[#chunks] = nil end
       depth = depth - 1

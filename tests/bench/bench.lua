@@ -7,7 +7,9 @@ local abi = require "stator.abi"
 local command = require "stator.command"
 local core = require "stator.core.task"
 local registry = require "stator.registry"
+local script = require "stator.script"
 local task = require "stator.task"
+local turns = require "stator.turns"
 local world = require "stator.core.world"
 
 ffi.cdef [[
@@ -107,16 +109,23 @@ end
 
 -- ---- writers and queries ----------------------------------------------------------------------
 
-local function integrate(q, dt)
-  for first, last, pos, vel in q:chunks() do
-    for i = first, last do
-      local p, v = pos[i], vel[i]
-      p.x = p.x + v.x * dt
-      p.y = p.y + v.y * dt
-      p.z = p.z + v.z * dt
-    end
-  end
+--- A function compiled as those of scripts are, with what is put into their loops.
+local function as_script(text, ...)
+  local env = setmetatable({ [turns.NAME] = turns.turn }, { __index = _G })
+  return setfenv(assert(script.load_text(text, "=bench")), env)(...)
 end
+
+local integrate = as_script [[
+  return function(q, dt)
+    for first, last, pos, vel in q:chunks() do
+      for i = first, last do
+        local p, v = pos[i], vel[i]
+        p.x = p.x + v.x * dt
+        p.y = p.y + v.y * dt
+        p.z = p.z + v.z * dt
+      end
+    end
+  end]]
 
 local function writing(fn)
   return function()
@@ -174,13 +183,18 @@ local function fragmented()
     end
   end
   point()
-  local sum = 0
+  local walk = as_script([[
+    local frag_query, sum = ..., 0
+    return function()
+      for first, last, frag in frag_query:chunks() do
+        for i = first, last do sum = sum + frag[i].v end
+      end
+    end]], frag_query)
   local function by_query()
-    for first, last, frag in frag_query:chunks() do
-      for i = first, last do sum = sum + frag[i].v end
-    end
+    walk()
     C.ecs_epoch_bump(abi.world)
   end
+  local sum = 0
   local function by_pointers()
     for k = 1, #raw do
       local chunk = raw[k]
@@ -283,7 +297,7 @@ end
 local ORDER = registry.order(registry.PHASES.update, 1, 1)
 
 local function settle_rows()
-  local n, turns = 1000, 200
+  local n, rounds = 1000, 200
   local futures, made = {}, 0
   local stop = false
   for i = 1, n do
@@ -299,7 +313,7 @@ local function settle_rows()
   step(1)
   local function settle_all()
     local total = 0
-    for _ = 1, turns do
+    for _ = 1, rounds do
       local old = {}
       for i = 1, n do old[i] = futures[i] end
       renew()
@@ -310,7 +324,7 @@ local function settle_rows()
     end
     return total
   end
-  local value, limit = pair(5, settle_all, function() return C.bench_resumes(n, turns) * n * turns end, n * turns)
+  local value, limit = pair(5, settle_all, function() return C.bench_resumes(n, rounds) * n * rounds end, n * rounds)
   row("1,000 tasks each awaiting a future that another settles", "ns", value, limit, 4)
   stop = true
   for i = 1, n do futures[i]:settle(true) end
@@ -369,11 +383,11 @@ local function round_row()
 end
 
 local function awaiting_record_row(ids)
-  local n, turns = 200, 300
+  local n, rounds = 200, 300
   local total, count = 0, 0
   for i = 1, n do
     task.spawn({ name = "recorder", order = ORDER }, function()
-      for _ = 1, turns do
+      for _ = 1, rounds do
         local start = now()
         command:set(ids[i], Pos, { x = i, y = 1, z = 2 })
         total, count = total + now() - start, count + 1
@@ -381,9 +395,9 @@ local function awaiting_record_row(ids)
       end
     end)
   end
-  step(turns + 2)
+  step(rounds + 2)
   local clock, calls = 0, 0
-  for _ = 1, n * turns do
+  for _ = 1, n * rounds do
     local start = now()
     clock, calls = clock + now() - start, calls + 1
   end
@@ -462,7 +476,6 @@ local function loop_of(text, n, interpreted)
 end
 
 local function turn_rows()
-  local turns = require "stator.turns"
   _G[turns.NAME] = turns.turn
   local source = "local n, s = ..., 0 while n > 0 do n = n - 1 s = s + n end return s"
   for _, mode in ipairs { "compiled", "interpreted" } do

@@ -49,14 +49,14 @@ describe("loops of scripts", function()
     end
   end)
 
-  it("look after every chunk, and leave the loop over its rows alone", function()
+  it("count a chunk as several turns, and leave the loop over its rows alone", function()
     local cell = support.cell ""
     local function inserted(text) return (cell:eval("return (require('stator.turns').insert(...))", text):gsub(" __turn", "@")) end
-    assert.equal("for first, last, b in q:chunks() do@(64); for i = first, last do s = s + b[i] end end",
+    assert.equal("for first, last, b in q:chunks() do@(8); for i = first, last do s = s + b[i] end end",
       inserted "for first, last, b in q:chunks() do for i = first, last do s = s + b[i] end end")
-    assert.equal("for first, last in f(function() while x do@(1); end end) do@(64); end for i = first, last do@(1); end",
+    assert.equal("for first, last in f(function() while x do@(1); end end) do@(8); end for i = first, last do@(1); end",
       inserted "for first, last in f(function() while x do end end) do end for i = first, last do end")
-    assert.equal("for first, last in q do@(64); if x then for i = first, last do end end repeat@(1); until y for i = first, last do end end",
+    assert.equal("for first, last in q do@(8); if x then for i = first, last do end end repeat@(1); until y for i = first, last do end end",
       inserted "for first, last in q do if x then for i = first, last do end end repeat until y for i = first, last do end end")
     assert.equal("local first, last = 1, 1e9 for i = first, last do@(1); end", inserted "local first, last = 1, 1e9 for i = first, last do end")
   end)
