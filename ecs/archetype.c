@@ -41,15 +41,18 @@ static void table_insert(ecs_world_t *world, const ecs__archetype_t *archetype) 
     world->archetype_table[at] = archetype->index + 1;
 }
 
-static void table_grow(ecs_world_t *world) {
-    if ((world->archetype_count + 1) * 2 <= world->archetype_table_len) { return; }
+static bool table_grow(ecs_world_t *world) {
+    if ((world->archetype_count + 1) * 2 <= world->archetype_table_len) { return true; }
+    uint32_t length = world->archetype_table_len == 0 ? TABLE_MIN : world->archetype_table_len * 2;
+    uint32_t *table = ecs__calloc(length, sizeof(uint32_t));
+    if (table == NULL) { return false; }
     free(world->archetype_table);
-    world->archetype_table_len =
-        world->archetype_table_len == 0 ? TABLE_MIN : world->archetype_table_len * 2;
-    world->archetype_table = ecs__calloc(world->archetype_table_len, sizeof(uint32_t));
+    world->archetype_table = table;
+    world->archetype_table_len = length;
     for (uint32_t i = 0; i < world->archetype_count; i++) {
         table_insert(world, world->archetypes[i]);
     }
+    return true;
 }
 
 /* Rows of a whole chunk: the largest power of two that keeps a chunk within its limits. */
@@ -65,14 +68,32 @@ static void choose_chunk_rows(const ecs_world_t *world, ecs__archetype_t *archet
     archetype->chunk_shift = shift;
 }
 
-static ecs__archetype_t *archetype_new(ecs_world_t *world, const uint32_t *components,
-                                       uint32_t count) {
+static void archetype_free(ecs__archetype_t *archetype) {
+    if (archetype == NULL) { return; }
+    for (uint32_t j = 0; j < archetype->chunk_count; j++) {
+        free(archetype->chunks[j]);
+    }
+    free(archetype->chunks);
+    free(archetype->slots);
+    free(archetype->slot_of);
+    free(archetype->edge_add);
+    free(archetype->edge_remove);
+    free(archetype);
+}
+
+/* One that is not in the world yet; NULL when memory is out. */
+static ecs__archetype_t *archetype_make(const ecs_world_t *world, const uint32_t *components,
+                                        uint32_t count) {
     ecs__archetype_t *made = ecs__calloc(1, sizeof *made);
-    made->index = world->archetype_count;
+    if (made == NULL) { return NULL; }
     made->slot_count = count;
     made->slots = ecs__calloc(count, sizeof *made->slots);
     made->slot_of_len = count == 0 ? 0 : components[count - 1] + 1;
     made->slot_of = ecs__calloc(made->slot_of_len, sizeof(uint32_t));
+    if (made->slots == NULL || made->slot_of == NULL) {
+        archetype_free(made);
+        return NULL;
+    }
     memset(made->slot_of, 0xff, made->slot_of_len * sizeof(uint32_t));
     made->row_bytes = sizeof(double);
     for (uint32_t i = 0; i < count; i++) {
@@ -83,8 +104,24 @@ static ecs__archetype_t *archetype_new(ecs_world_t *world, const uint32_t *compo
         made->row_bytes += component->size_bytes;
     }
     choose_chunk_rows(world, made);
-    table_grow(world);
-    *ECS__PUSH(world->archetypes, world->archetype_count, world->archetype_capacity) = made;
+    return made;
+}
+
+static ecs__archetype_t *archetype_new(ecs_world_t *world, const uint32_t *components,
+                                       uint32_t count) {
+    ecs__archetype_t *made = archetype_make(world, components, count);
+    bool room = made != NULL && table_grow(world) &&
+                ECS__ROOM(world->archetypes, world->archetype_count + 1, world->archetype_capacity);
+    for (uint32_t i = 0; room && i < world->query_count; i++) {
+        room = ecs__query_reserve(world->queries[i]);
+    }
+    if (!room) {
+        archetype_free(made);
+        (void)ecs__oom(world);
+        return NULL;
+    }
+    made->index = world->archetype_count;
+    world->archetypes[world->archetype_count++] = made;
     table_insert(world, made);
     for (uint32_t i = 0; i < world->query_count; i++) {
         ecs__query_add_archetype(world->queries[i], made);
@@ -92,6 +129,7 @@ static ecs__archetype_t *archetype_new(ecs_world_t *world, const uint32_t *compo
     return made;
 }
 
+/* The archetype with these components, made when there is none; NULL when memory is out. */
 static ecs__archetype_t *archetype_get(ecs_world_t *world, const uint32_t *components,
                                        uint32_t count) {
     uint32_t mask = world->archetype_table_len - 1;
@@ -105,8 +143,7 @@ static ecs__archetype_t *archetype_get(ecs_world_t *world, const uint32_t *compo
 }
 
 int ecs__archetype_init(ecs_world_t *world) {
-    (void)archetype_new(world, NULL, 0);
-    return ECS_OK;
+    return archetype_new(world, NULL, 0) == NULL ? ECS_E_MEMORY : ECS_OK;
 }
 
 static void chunk_free(ecs_world_t *world, ecs__chunk_t *chunk) {
@@ -116,16 +153,7 @@ static void chunk_free(ecs_world_t *world, ecs__chunk_t *chunk) {
 
 void ecs__archetype_fini(ecs_world_t *world) {
     for (uint32_t i = 0; i < world->archetype_count; i++) {
-        ecs__archetype_t *archetype = world->archetypes[i];
-        for (uint32_t j = 0; j < archetype->chunk_count; j++) {
-            free(archetype->chunks[j]);
-        }
-        free(archetype->chunks);
-        free(archetype->slots);
-        free(archetype->slot_of);
-        free(archetype->edge_add);
-        free(archetype->edge_remove);
-        free(archetype);
+        archetype_free(world->archetypes[i]);
     }
     free(world->archetypes);
     free(world->archetype_table);
@@ -133,14 +161,22 @@ void ecs__archetype_fini(ecs_world_t *world) {
 
 /* ---- edges ---------------------------------------------------------------------------------- */
 
-static void edges_make(const ecs_world_t *world, ecs__archetype_t *archetype) {
-    if (archetype->edge_len > 0) { return; }
+static int edges_make(ecs_world_t *world, ecs__archetype_t *archetype) {
+    if (archetype->edge_len > 0) { return ECS_OK; }
+    size_t bytes = world->component_count * sizeof(uint32_t);
+    uint32_t *add = ecs__calloc(bytes, 1), *remove = ecs__calloc(bytes, 1);
+    if (add == NULL || remove == NULL) {
+        free(add);
+        free(remove);
+        return ecs__oom(world);
+    }
+    archetype->edge_add = memset(add, 0xff, bytes);
+    archetype->edge_remove = memset(remove, 0xff, bytes);
     archetype->edge_len = world->component_count;
-    size_t bytes = archetype->edge_len * sizeof(uint32_t);
-    archetype->edge_add = memset(ecs__calloc(bytes, 1), 0xff, bytes);
-    archetype->edge_remove = memset(ecs__calloc(bytes, 1), 0xff, bytes);
+    return ECS_OK;
 }
 
+/* ECS__NONE when memory is out. */
 static uint32_t neighbour(ecs_world_t *world, uint32_t from, uint32_t component, bool add) {
     uint32_t list[ECS_MAX_COMPONENTS + 1];
     const ecs__archetype_t *archetype = world->archetypes[from];
@@ -155,33 +191,31 @@ static uint32_t neighbour(ecs_world_t *world, uint32_t from, uint32_t component,
         if (add || at != component) { list[count++] = at; }
     }
     if (!placed) { list[count++] = component; }
-    return archetype_get(world, list, count)->index;
+    const ecs__archetype_t *found = archetype_get(world, list, count);
+    return found == NULL ? ECS__NONE : found->index;
+}
+
+/* The archetype at the other end of an edge, which is made when it is walked first. */
+static int follow(ecs_world_t *world, uint32_t from, uint32_t component, bool add, uint32_t *out) {
+    ecs__archetype_t *archetype = world->archetypes[from];
+    int rc = edges_make(world, archetype);
+    if (rc != ECS_OK) { return rc; }
+    assert(component < archetype->edge_len);
+    uint32_t *edge = add ? &archetype->edge_add[component] : &archetype->edge_remove[component];
+    if (*edge == ECS__NONE) {
+        bool there = ecs__slot(archetype, component) != NULL;
+        *edge = there == add ? from : neighbour(world, from, component, add);
+    }
+    *out = *edge;
+    return *edge == ECS__NONE ? ECS_E_MEMORY : ECS_OK;
 }
 
 int ecs__archetype_with(ecs_world_t *world, uint32_t from, uint32_t component, uint32_t *out) {
-    ecs__archetype_t *archetype = world->archetypes[from];
-    edges_make(world, archetype);
-    assert(component < archetype->edge_len);
-    if (archetype->edge_add[component] == ECS__NONE) {
-        archetype->edge_add[component] = ecs__slot(archetype, component) != NULL
-                                             ? from
-                                             : neighbour(world, from, component, true);
-    }
-    *out = archetype->edge_add[component];
-    return ECS_OK;
+    return follow(world, from, component, true, out);
 }
 
 int ecs__archetype_without(ecs_world_t *world, uint32_t from, uint32_t component, uint32_t *out) {
-    ecs__archetype_t *archetype = world->archetypes[from];
-    edges_make(world, archetype);
-    assert(component < archetype->edge_len);
-    if (archetype->edge_remove[component] == ECS__NONE) {
-        archetype->edge_remove[component] = ecs__slot(archetype, component) == NULL
-                                                ? from
-                                                : neighbour(world, from, component, false);
-    }
-    *out = archetype->edge_remove[component];
-    return ECS_OK;
+    return follow(world, from, component, false, out);
 }
 
 /* ---- chunks and rows ------------------------------------------------------------------------ */
@@ -190,10 +224,13 @@ static ecs__chunk_t *chunk_new(ecs_world_t *world, const ecs__archetype_t *arche
                                uint32_t rows) {
     uint32_t columns = archetype->column_count;
     ecs__chunk_t *chunk =
-        ecs__calloc(1, sizeof *chunk + columns * (2 * sizeof(uint64_t) + sizeof(uint32_t)));
-    chunk->changed = (uint64_t *)(chunk + 1);
-    chunk->added = chunk->changed + columns;
-    chunk->column_offset = (uint32_t *)(chunk->added + columns);
+        ecs__calloc(1, sizeof *chunk + columns * (sizeof(ecs_stamp_t) + sizeof(uint32_t)));
+    if (chunk == NULL) {
+        (void)ecs__oom(world);
+        return NULL;
+    }
+    chunk->stamp = (ecs_stamp_t *)(chunk + 1);
+    chunk->column_offset = (uint32_t *)(chunk->stamp + columns);
     chunk->capacity = rows;
     size_t bytes = ecs__align(rows * sizeof(double), COLUMN_ALIGN);
     for (uint32_t i = 0; i < archetype->slot_count; i++) {
@@ -228,48 +265,62 @@ static int first_chunk_grow(ecs_world_t *world, ecs__archetype_t *archetype) {
         memcpy(world->memory.maps.core + ecs__cell(wide, slot, 0),
                world->memory.maps.core + ecs__cell(old, slot, 0),
                (size_t)old->count * slot->size_bytes);
-        wide->changed[slot->column] = old->changed[slot->column];
-        wide->added[slot->column] = old->added[slot->column];
+        wide->stamp[slot->column] = old->stamp[slot->column];
     }
     archetype->chunks[0] = wide;
     chunk_free(world, old);
     return ECS_OK;
 }
 
-static int make_room(ecs_world_t *world, ecs__archetype_t *archetype) {
-    uint32_t in_last = archetype->row_count & (archetype->chunk_rows - 1);
-    uint32_t chunk = archetype->row_count >> archetype->chunk_shift;
-    if (chunk < archetype->chunk_count) {
-        if (in_last < archetype->chunks[chunk]->capacity) { return ECS_OK; }
-        return first_chunk_grow(world, archetype);
+/* Makes the next chunk: whole, but for the first one, which begins small. */
+static int chunk_append(ecs_world_t *world, ecs__archetype_t *archetype) {
+    if (!ECS__ROOM(archetype->chunks, archetype->chunk_count + 1, archetype->chunk_capacity)) {
+        return ecs__oom(world);
     }
     uint32_t first = archetype->chunk_rows < FIRST_ROWS ? archetype->chunk_rows : FIRST_ROWS;
-    ecs__chunk_t *made = chunk_new(world, archetype, chunk == 0 ? first : archetype->chunk_rows);
+    ecs__chunk_t *made =
+        chunk_new(world, archetype, archetype->chunk_count == 0 ? first : archetype->chunk_rows);
     if (made == NULL) { return ECS_E_MEMORY; }
-    *ECS__PUSH(archetype->chunks, archetype->chunk_count, archetype->chunk_capacity) = made;
+    archetype->chunks[archetype->chunk_count++] = made;
     return ECS_OK;
 }
 
-int ecs__row_add(ecs_world_t *world, ecs__archetype_t *archetype, ecs_id_t id, uint32_t *row) {
-    int rc = make_room(world, archetype);
-    if (rc != ECS_OK) { return rc; }
-    *row = archetype->row_count++;
-    uint32_t at = 0;
-    ecs__chunk_t *chunk = ecs__chunk_of(archetype, *row, &at);
-    chunk->count++;
-    chunk_ids(world, chunk)[at] = id;
-    for (uint32_t i = 0; i < archetype->column_count; i++) {
-        chunk->added[i] = world->shared.tick;
+static uint64_t capacity_of(const ecs__archetype_t *archetype) {
+    if (archetype->chunk_count <= 1) {
+        return archetype->chunk_count == 0 ? 0 : archetype->chunks[0]->capacity;
     }
-    return ECS_OK;
+    return (uint64_t)archetype->chunk_count << archetype->chunk_shift;
 }
 
-/* The last chunk goes when it is empty, but one empty one is kept against flutter. */
-static void shrink(ecs_world_t *world, ecs__archetype_t *archetype) {
-    uint32_t needed = (archetype->row_count + archetype->chunk_rows - 1) >> archetype->chunk_shift;
+int ecs__rows_reserve(ecs_world_t *world, ecs__archetype_t *archetype, uint64_t rows) {
+    int rc = ECS_OK;
+    while (rc == ECS_OK && capacity_of(archetype) < rows) {
+        bool grow =
+            archetype->chunk_count > 0 && archetype->chunks[0]->capacity < archetype->chunk_rows;
+        rc = grow ? first_chunk_grow(world, archetype) : chunk_append(world, archetype);
+    }
+    return rc;
+}
+
+void ecs__rows_trim(ecs_world_t *world, ecs__archetype_t *archetype) {
+    uint64_t rows =
+        archetype->row_count + (uint64_t)(archetype->coming > 0 ? archetype->coming : 0);
+    uint64_t needed = (rows + archetype->chunk_rows - 1) >> archetype->chunk_shift;
     while (archetype->chunk_count > needed + 1) {
         chunk_free(world, archetype->chunks[--archetype->chunk_count]);
     }
+}
+
+uint32_t ecs__row_add(ecs_world_t *world, ecs__archetype_t *archetype, ecs_id_t id) {
+    uint32_t row = archetype->row_count++, at = 0;
+    ecs__chunk_t *chunk = ecs__chunk_of(archetype, row, &at);
+    assert(chunk->count < chunk->capacity);
+    chunk->count++;
+    chunk_ids(world, chunk)[at] = id;
+    for (uint32_t i = 0; i < archetype->column_count; i++) {
+        chunk->stamp[i].added = world->shared.tick;
+    }
+    return row;
 }
 
 void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t row) {
@@ -287,11 +338,11 @@ void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t r
             memcpy(world->memory.maps.core + ecs__cell(chunk, slot, at),
                    world->memory.maps.core + ecs__cell(last_chunk, slot, last_at),
                    slot->size_bytes);
-            chunk->added[slot->column] = world->shared.tick;
-            if (last_chunk->changed[slot->column] > chunk->changed[slot->column]) {
-                chunk->changed[slot->column] = last_chunk->changed[slot->column];
-            }
+            ecs_stamp_t *stamp = &chunk->stamp[slot->column];
+            const ecs_stamp_t *other = &last_chunk->stamp[slot->column];
+            if (other->added > stamp->added) { stamp->added = other->added; }
+            ecs__stamp_newer(stamp, other);
         }
     }
-    shrink(world, archetype);
+    ecs__rows_trim(world, archetype);
 }

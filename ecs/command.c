@@ -10,21 +10,18 @@
 #include "internal.h"
 
 #define RECORD_PHASES (1u << ECS_PHASE_RUN | 1u << ECS_PHASE_WRITE | 1u << ECS_PHASE_REACT)
-#define MASK_BYTES sizeof(uint64_t)
 
 static ecs__stream_t *recording(ecs_world_t *world) { return &world->stream[world->recording]; }
 
 static ecs__pos_t pos_of(uint32_t chunk, uint32_t bytes) { return (chunk << 13 | bytes >> 3) + 1; }
 
 static size_t payload_bytes(const ecs_world_t *world, const ecs__cmd_t *cmd) {
-    size_t size =
-        cmd->component < world->component_count ? world->components[cmd->component].size_bytes : 0;
     switch (cmd->op) {
     case ECS_OP_SPAWN: return cmd->component != 0 ? sizeof(ecs__spawn_t) : 0;
     case ECS_OP_INSERT:
-    case ECS_OP_EXPECT: return ecs__align(size, 8);
     case ECS_OP_SET:
-    case ECS_OP_ADD: return ecs__align(MASK_BYTES + size, 8);
+    case ECS_OP_ADD:
+    case ECS_OP_EXPECT: return ecs__align(world->components[cmd->component].size_bytes, 8);
     default: return 0;
     }
 }
@@ -44,28 +41,32 @@ ecs__pos_t ecs__cmd_after(const ecs_world_t *world, const ecs__stream_t *stream,
     return at >= stream->chunk_end[chunk] ? pos_of(chunk + 1, 0) : pos_of(chunk, at);
 }
 
-/* Room for a command; NULL when the stream has reached its limit. */
+/* Makes the chunk after the last one the one that is written to. */
+static int chunk_next(ecs_world_t *world, ecs__stream_t *stream) {
+    uint32_t next = stream->chunk_count == 0 ? 0 : stream->at_chunk + 1;
+    if (next == ECS__CMD_MAX_CHUNKS) {
+        return ecs__fail(world, ECS_E_LIMIT, "more than 4 GiB of commands in one round");
+    }
+    if (next == stream->chunk_count) {
+        uint32_t ends = stream->chunk_capacity;
+        if (!ECS__ROOM(stream->chunk_end, next + 1, ends)) { return ecs__oom(world); }
+        if (!ECS__ROOM(stream->chunks, next + 1, stream->chunk_capacity)) {
+            return ecs__oom(world);
+        }
+        char *made = ecs__calloc(1, ECS__CMD_CHUNK_BYTES);
+        if (made == NULL) { return ecs__oom(world); }
+        stream->chunks[stream->chunk_count++] = made;
+    }
+    stream->at_chunk = next;
+    stream->at_bytes = 0;
+    stream->chunk_end[next] = 0;
+    return ECS_OK;
+}
+
+/* Room for a command; NULL with the error noted. */
 static ecs__cmd_t *stream_take(ecs_world_t *world, ecs__stream_t *stream, size_t bytes) {
     if (stream->chunk_count == 0 || stream->at_bytes + bytes > ECS__CMD_CHUNK_BYTES) {
-        uint32_t next = stream->chunk_count == 0 ? 0 : stream->at_chunk + 1;
-        if (next == ECS__CMD_MAX_CHUNKS) {
-            (void)ecs__fail(world, ECS_E_LIMIT, "more than 4 GiB of commands in one round");
-            return NULL;
-        }
-        if (next == stream->chunk_count) {
-            uint32_t capacity = stream->chunk_capacity;
-            *ECS__PUSH(stream->chunks, stream->chunk_count, stream->chunk_capacity) =
-                ecs__calloc(1, ECS__CMD_CHUNK_BYTES);
-            if (capacity != stream->chunk_capacity) {
-                uint32_t *ends = ecs__calloc(stream->chunk_capacity, sizeof(uint32_t));
-                if (capacity > 0) { memcpy(ends, stream->chunk_end, capacity * sizeof(uint32_t)); }
-                free(stream->chunk_end);
-                stream->chunk_end = ends;
-            }
-        }
-        stream->at_chunk = next;
-        stream->at_bytes = 0;
-        stream->chunk_end[next] = 0;
+        if (chunk_next(world, stream) != ECS_OK) { return NULL; }
     }
     ecs__cmd_t *cmd = (ecs__cmd_t *)(void *)(stream->chunks[stream->at_chunk] + stream->at_bytes);
     stream->at_bytes += (uint32_t)bytes;
@@ -91,6 +92,7 @@ void ecs__stream_clear(ecs__stream_t *stream) {
     stream->at_chunk = 0;
     stream->at_bytes = 0;
     stream->batch_count = 0;
+    stream->spawned_count = stream->unused_count = 0;
     if (stream->chunk_count > 0) { stream->chunk_end[0] = 0; }
 }
 
@@ -103,6 +105,8 @@ void ecs__stream_fini(ecs_world_t *world) {
         free(stream->chunks);
         free(stream->chunk_end);
         free(stream->batches);
+        free(stream->spawned);
+        free(stream->unused);
     }
 }
 
@@ -113,11 +117,16 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
     if (stream->open) { return ecs__fail(world, ECS_E_INVALID, "a batch is open already"); }
+    if (!ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity)) {
+        return ecs__oom(world); /* sealing cannot fail */
+    }
     ecs__pos_t at = stream_pos(stream);
-    stream->current = (ecs__batch_t){.owner = owner, .first = at, .end = at};
+    stream->current =
+        (ecs__batch_t){.owner = owner, .first = at, .end = at, .spawned = stream->spawned_count};
     stream->open = true;
     world->batches_begun++;
     stream->flags = 0;
+    stream->place = 0;
     return ECS_OK;
 }
 
@@ -127,35 +136,56 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags) {
     return rc;
 }
 
+int ecs_batch_place(ecs_world_t *world, uint32_t place) {
+    int rc = ecs__guard(world, RECORD_PHASES);
+    if (rc == ECS_OK) { recording(world)->place = (uint16_t)place; }
+    return rc;
+}
+
 int ecs_batch_seal(ecs_world_t *world, bool *sealed) {
     int rc = ecs__guard(world, RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
     stream->current.end = stream_pos(stream);
     bool any = stream->open && stream->current.end != stream->current.first;
-    if (any) {
-        *ECS__PUSH(stream->batches, stream->batch_count, stream->batch_capacity) = stream->current;
-    }
+    if (any) { stream->batches[stream->batch_count++] = stream->current; }
     stream->open = false;
     if (sealed != NULL) { *sealed = any; }
     return ECS_OK;
 }
 
-/* Frees the ids that spawns from `first` on have reserved. */
-static void free_reserved(ecs_world_t *world, ecs__stream_t *stream, ecs__pos_t first) {
-    ecs__batch_t rest = {.first = first, .end = stream_pos(stream)};
-    for (ecs__pos_t at = ecs__cmd_first(stream, &rest); at != rest.end;
-         at = ecs__cmd_after(world, stream, at, rest.end)) {
-        const ecs__cmd_t *cmd = ecs__cmd_at(stream, at);
-        if (cmd->op != ECS_OP_SPAWN) { continue; }
-        ecs__entity_free(world, ecs__index(cmd->id));
-        stream->current.reserved--;
-    }
-}
-
 ecs_mark_t ecs_batch_mark(const ecs_world_t *world) {
     const ecs__stream_t *stream = &world->stream[world->recording];
     return (ecs_mark_t){world->batches_begun, stream_pos(stream)};
+}
+
+/* How many ids of the stream were reserved before `place` in the open batch. */
+static uint32_t spawned_before(const ecs__stream_t *stream, ecs__pos_t place) {
+    uint32_t low = stream->current.spawned, high = stream->spawned_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (stream->spawned[middle].at < place) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* Ids that were reserved from `first` on are not needed. */
+static void set_unused(ecs__stream_t *stream, uint32_t first) {
+    for (uint32_t i = first; i < stream->spawned_count; i++) {
+        stream->unused[stream->unused_count++] = stream->spawned[i].id;
+    }
+    stream->spawned_count = first;
+}
+
+/* Takes back what was recorded after the place. */
+static void rewind_to(ecs__stream_t *stream, ecs__pos_t place) {
+    stream->at_chunk = (place - 1) >> 13;
+    stream->at_bytes = ((place - 1) & 0x1fff) << 3;
+    if (stream->chunk_count > 0) { stream->chunk_end[stream->at_chunk] = stream->at_bytes; }
 }
 
 int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark) {
@@ -165,10 +195,8 @@ int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark) {
     if (!stream->open) { return ECS_OK; }
     bool here = mark.batch == world->batches_begun && mark.at >= stream->current.first;
     ecs__pos_t first = here ? mark.at : stream->current.first;
-    if (stream->current.reserved > 0) { free_reserved(world, stream, first); }
-    stream->at_chunk = (first - 1) >> 13;
-    stream->at_bytes = ((first - 1) & 0x1fff) << 3;
-    if (stream->chunk_count > 0) { stream->chunk_end[stream->at_chunk] = stream->at_bytes; }
+    set_unused(stream, here ? spawned_before(stream, first) : stream->current.spawned);
+    rewind_to(stream, first);
     return ECS_OK;
 }
 
@@ -176,6 +204,13 @@ int ecs_batch_drop(ecs_world_t *world) {
     int rc = ecs_batch_rollback(world, (ecs_mark_t){0});
     if (rc == ECS_OK) { recording(world)->open = false; }
     return rc;
+}
+
+void ecs__stream_free_unused(ecs_world_t *world, ecs__stream_t *stream) {
+    for (uint32_t i = 0; i < stream->unused_count; i++) {
+        ecs__entity_free(world, ecs__index(stream->unused[i]));
+    }
+    stream->unused_count = 0;
 }
 
 bool ecs_batch_open(const ecs_world_t *world, uint64_t *owner) {
@@ -206,10 +241,36 @@ static ecs__cmd_t *record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t
     }
     ecs__cmd_t *cmd = stream_take(world, stream, sizeof *cmd + payload);
     if (cmd != NULL) {
-        *cmd = (ecs__cmd_t){
-            .op = (uint8_t)op, .flags = stream->flags, .component = (uint16_t)component, .id = id};
+        *cmd = (ecs__cmd_t){.op = (uint8_t)op,
+                            .flags = stream->flags,
+                            .component = (uint16_t)component,
+                            .id = id,
+                            .fields = (uint64_t)stream->place << ECS__PLACE_SHIFT};
     }
     return cmd;
+}
+
+/* Records a spawn and reserves its id; 0, with nothing recorded, when one of them fails. */
+static ecs_id_t record_spawn(ecs_world_t *world, bool placed, ecs__cmd_t **out) {
+    ecs__stream_t *stream = recording(world);
+    ecs__pos_t before = stream_pos(stream);
+    uint32_t ids = stream->spawned_count + stream->unused_count + 1; /* rolling back cannot fail */
+    if (!ECS__ROOM(stream->spawned, stream->spawned_count + 1, stream->spawned_capacity) ||
+        !ECS__ROOM(stream->unused, ids, stream->unused_capacity)) {
+        (void)ecs__oom(world);
+        return 0;
+    }
+    ecs__cmd_t *cmd =
+        record(world, ECS_OP_SPAWN, 0, placed ? 1 : 0, placed ? sizeof(ecs__spawn_t) : 0);
+    if (cmd == NULL) { return 0; }
+    cmd->id = ecs__entity_reserve(world);
+    if (cmd->id == 0) {
+        rewind_to(stream, before);
+        return 0;
+    }
+    stream->spawned[stream->spawned_count++] = (ecs__spawned_t){cmd->id, stream_pos(stream)};
+    *out = cmd;
+    return cmd->id;
 }
 
 ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name) {
@@ -221,15 +282,9 @@ ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name)
         return 0;
     }
     ECS__ENTER(world);
-    ecs_id_t id = 0;
-    ecs__cmd_t *cmd =
-        record(world, ECS_OP_SPAWN, 0, placed ? 1 : 0, placed ? sizeof(ecs__spawn_t) : 0);
-    if (cmd != NULL) {
-        id = ecs__entity_reserve(world);
-        cmd->id = id;
-        recording(world)->current.reserved++;
-    }
-    if (cmd != NULL && placed) {
+    ecs__cmd_t *cmd = NULL;
+    ecs_id_t id = record_spawn(world, placed, &cmd);
+    if (id != 0 && placed) {
         ecs__spawn_t *payload = (ecs__spawn_t *)(void *)(cmd + 1);
         *payload = (ecs__spawn_t){.parent = parent};
         if (has_name) { (void)snprintf(payload->name, sizeof payload->name, "%s", name); }
@@ -241,16 +296,12 @@ ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name)
 void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component, double mask) {
     ECS__ENTER(world);
     size_t size = component < world->component_count ? world->components[component].size_bytes : 0;
-    bool masked = op == ECS_OP_SET || op == ECS_OP_ADD;
-    size_t payload = ecs__align(size + (masked ? MASK_BYTES : 0), 8);
-    char *slot = NULL;
-    ecs__cmd_t *cmd = record(world, op, id, component, payload);
+    ecs__cmd_t *cmd = record(world, op, id, component, ecs__align(size, 8));
+    void *slot = NULL;
     if (cmd != NULL) {
-        slot = (char *)(cmd + 1);
-        if (masked) {
-            uint64_t bits = (uint64_t)mask;
-            memcpy(slot, &bits, sizeof bits);
-            slot += MASK_BYTES;
+        slot = cmd + 1;
+        if (op == ECS_OP_SET || op == ECS_OP_ADD) {
+            cmd->fields |= (uint64_t)mask & ECS__FIELD_MASK;
             memset(slot, 0, size);
         } else {
             memcpy(slot, world->components[component].default_value, size);

@@ -12,8 +12,8 @@
  * Thread: a world belongs to the thread that created it. Every call that changes entities or values
  * checks thread and phase, in every build, and answers ECS_E_THREAD or ECS_E_PHASE.
  * Errors: 0 or a negative ecs_error_t; the text of the newest one is ecs_last_error().
- * Memory: out of memory ends the process with a message, except at the world's reserve_bytes,
- * which is the error value ECS_E_MEMORY.
+ * Memory: out of memory, and the world's limits, are error values, and what failed leaves the world
+ * as it was.
  * Depends on libc only. */
 #ifndef ECS_H
 #define ECS_H
@@ -50,9 +50,11 @@ const char *ecs_error_text(int error);
 /* ---- world -------------------------------------------------------------------------------- */
 
 typedef struct {
-    size_t reserve_bytes; /* address space and upper limit for component data; 0: 4 GiB */
-    uint32_t chunk_rows;  /* most rows in a chunk, 16 to 4096; 0: 4096. Small ones are for tests */
-    uint32_t walls;       /* ECS_WALL_* to force; what the kernel cannot do is added */
+    size_t reserve_bytes;  /* address space and upper limit for component data; 0: 4 GiB */
+    size_t max_bytes;      /* not 0: takes its place, and all of it is allocated at once and kept */
+    uint32_t max_entities; /* not 0: room for so many ids is made at once, and never more */
+    uint32_t chunk_rows;   /* most rows in a chunk, 16 to 4096; 0: 4096. Small ones are for tests */
+    uint32_t walls;        /* ECS_WALL_* to force; what the kernel cannot do is added */
 } ecs_options_t;
 
 /* What may happen now. The host moves a world through its phases; see docs/semantics.md. */
@@ -174,11 +176,16 @@ typedef struct {
     uint32_t write[ECS_MAX_TERMS], read[ECS_MAX_TERMS], maybe[ECS_MAX_TERMS];
     uint32_t with[ECS_MAX_TERMS], without[ECS_MAX_TERMS];
     uint32_t write_count, read_count, maybe_count, with_count, without_count;
+    /* Only chunks in which one of these was written, or came to a row, since the last walk of this
+     * query that went to its end began (at first: ever). They must be there, as by `with`; tags are
+     * refused. A walk marks what it writes at its own tick, which does not count for the next. */
+    uint32_t changed[ECS_MAX_TERMS], added[ECS_MAX_TERMS];
+    uint32_t changed_count, added_count;
 } ecs_query_desc_t;
 
-/* The query lives as long as the world; the same description again gives the same query. Its list
- * of archetypes is kept current when such appear. Iteration order: archetypes by creation, rows by
- * position. Any phase. */
+/* The query lives as long as the world; the same description again gives the same query, unless it
+ * has `changed` or `added`: each of those has its own past. Its list of archetypes is kept current
+ * when such appear. Iteration order: archetypes by creation, rows by position. Any phase. */
 int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query_t **out);
 
 /* ---- batches ------------------------------------------------------------------------------- */
@@ -198,6 +205,8 @@ typedef struct {
     uint32_t skipped;    /* commands without effect because their target was gone */
     ecs_id_t skipped_id; /* the first of those */
     uint32_t skipped_op, skipped_component;
+    uint32_t place, skipped_place; /* where the commands were recorded: see ecs_batch_place */
+    ecs_stamp_t by; /* ECS_E_EXPECT: who changed the component last; `changed` 0: unknown */
 } ecs_batch_result_t;
 
 /* Opens a batch; what is recorded from now on belongs to it. One is open at most. Run, write or
@@ -205,6 +214,9 @@ typedef struct {
 int ecs_batch_begin(ecs_world_t *world, uint64_t owner);
 /* Sets ECS_FLAG_* for the commands recorded from now on in the open batch. */
 int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
+/* Notes where the next commands are recorded: a number below 65536 that means something to the
+ * host, such as a line of a script; 0: unknown. It comes back in results and ecs_provenance. */
+int ecs_batch_place(ecs_world_t *world, uint32_t place);
 /* Seals the open batch for the next apply. An empty one leaves no trace. *sealed may be NULL. */
 int ecs_batch_seal(ecs_world_t *world, bool *sealed);
 /* A place in the open batch, to go back to. */
@@ -214,10 +226,10 @@ typedef struct {
 } ecs_mark_t;
 ecs_mark_t ecs_batch_mark(const ecs_world_t *world);
 /* Forgets what was recorded after the mark; all of the open batch when the mark is of another one.
- * The batch stays open. Cost and ids: as ecs_batch_drop. */
+ * The batch stays open. O(1) in its commands; the ids that go are noted, and retired one generation
+ * by the next apply. */
 int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark);
-/* Forgets what the open batch holds: O(1), or one pass over it when it reserved ids; those are
- * retired one generation. */
+/* Forgets what the open batch holds and closes it. As ecs_batch_rollback. */
 int ecs_batch_drop(ecs_world_t *world);
 /* Whether a batch is open; *owner is then whoever records. */
 bool ecs_batch_open(const ecs_world_t *world, uint64_t *owner);
@@ -225,9 +237,15 @@ bool ecs_batch_open(const ecs_world_t *world, uint64_t *owner);
 uint32_t ecs_batch_count(const ecs_world_t *world);
 
 /* Applies the sealed batches in the order they were sealed. Apply phase. The results stay valid
- * until the next apply; one per batch, in order. */
+ * until the next apply; one per batch, in order. A batch for which memory or the world's limits do
+ * not suffice is refused, whole (ECS_E_MEMORY, ECS_E_LIMIT). ECS_E_MEMORY of the call itself: there
+ * is not even room for the results; the batches wait. */
 int ecs_apply(ecs_world_t *world);
 const ecs_batch_result_t *ecs_apply_results(const ecs_world_t *world, uint32_t *count);
+
+/* The newest write to the component's column in the entity's chunk: whose it was, where it was
+ * recorded, at which tick. A chunk's rows share it. ECS_E_ABSENT; ECS_E_INVALID for a tag. */
+int ecs_provenance(ecs_world_t *world, ecs_id_t id, uint32_t component, ecs_stamp_t *out);
 
 /* ---- reactions ----------------------------------------------------------------------------- */
 
@@ -291,7 +309,7 @@ const ecs_watch_result_t *ecs_watch_poll(ecs_world_t *world, uint32_t *count);
 
 /* Write phase: a mutable column cell, marked changed; NULL with ecs_last_error() elsewhere. */
 void *ecs_write(ecs_world_t *world, ecs_id_t id, uint32_t component);
-/* Starts the change tick of a writer. Write phase. */
-int ecs_write_begin(ecs_world_t *world);
+/* Starts the change tick of a writer. `owner` is the host's, for ecs_provenance. Write phase. */
+int ecs_write_begin(ecs_world_t *world, uint64_t owner);
 
 #endif

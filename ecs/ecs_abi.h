@@ -50,6 +50,15 @@ enum {
     ECS_OP_EXPECT
 };
 
+/* The newest write to a column of one chunk. */
+typedef struct ecs_stamp {
+    uint64_t changed; /* tick of the last write */
+    uint64_t owner;   /* whose batch or system it was */
+    uint64_t added;   /* tick at which a row last came */
+    uint32_t place;   /* where it was recorded, as given to ecs_batch_place; 0: unknown */
+    uint32_t unused;
+} ecs_stamp_t;
+
 /* One field of a component, in memory order. */
 typedef struct ecs_field {
     char name[64];
@@ -67,8 +76,8 @@ typedef struct ecs_box {
     const void *p;
     int32_t count;
     uint32_t epoch;
-    uint64_t *changed; /* the column's change tick, for a writer's box; else NULL */
-    uint64_t before;   /* its value before this box marked it */
+    ecs_stamp_t *stamp; /* the column's, for a writer's box; else NULL */
+    ecs_stamp_t before; /* its value before this box marked it */
 } ecs_box_t;
 
 /* One walk over a query. box[k] belongs to the k-th of the columns `write, read, maybe`; a maybe
@@ -79,6 +88,7 @@ typedef struct ecs_cursor {
     uint32_t chunk_at;
     int32_t count; /* rows of the current chunk */
     const double *ids;
+    uint64_t began; /* tick at which the walk began */
     ecs_box_t box[16];
     struct ecs_cursor *next_free;
 } ecs_cursor_t;

@@ -4,14 +4,35 @@
 
 #include "internal.h"
 
-static ecs__record_t *slot_new(ecs_world_t *world) {
-    uint32_t page = world->slot_count / ECS__PAGE_ROWS;
-    if (page == ECS__MAX_PAGES) { return NULL; }
-    if (world->pages == NULL) { world->pages = ecs__calloc(ECS__MAX_PAGES, sizeof(ecs__page_t *)); }
-    if (page == world->page_count) {
-        world->pages[page] = ecs__calloc(1, sizeof(ecs__page_t));
-        world->page_count++;
+/* Makes pages until there are slots for so many entities. */
+static int pages_make(ecs_world_t *world, uint32_t slots) {
+    if (world->pages == NULL) {
+        world->pages = ecs__calloc(ECS__MAX_PAGES, sizeof(ecs__page_t *));
+        if (world->pages == NULL) { return ecs__oom(world); }
     }
+    while (world->page_count * (uint64_t)ECS__PAGE_ROWS < slots) {
+        ecs__page_t *page = ecs__calloc(1, sizeof *page);
+        if (page == NULL) { return ecs__oom(world); }
+        world->pages[world->page_count++] = page;
+    }
+    return ECS_OK;
+}
+
+int ecs__entity_init(ecs_world_t *world, uint32_t max_entities) {
+    world->max_slots = ECS__MAX_PAGES * ECS__PAGE_ROWS - 1u;
+    world->free_head = world->free_tail = ECS__NONE;
+    if (max_entities == 0) { return ECS_OK; }
+    world->max_slots = max_entities;
+    return pages_make(world, max_entities);
+}
+
+static ecs__record_t *slot_new(ecs_world_t *world) {
+    if (world->slot_count == world->max_slots) {
+        (void)ecs__fail(world, ECS_E_LIMIT, "the world has room for %u entities (max_entities)",
+                        world->max_slots);
+        return NULL;
+    }
+    if (pages_make(world, world->slot_count + 1) != ECS_OK) { return NULL; }
     ecs__record_t *record = ecs__record_at(world, world->slot_count++);
     record->generation = 1;
     return record;
@@ -113,10 +134,29 @@ const char *ecs__cell_read(const ecs_world_t *world, ecs_id_t id, uint32_t compo
     return offset == UINT64_MAX ? NULL : world->memory.maps.core + offset;
 }
 
-int ecs_write_begin(ecs_world_t *world) {
+int ecs_write_begin(ecs_world_t *world, uint64_t owner) {
     int rc = ecs__guard(world, 1u << ECS_PHASE_WRITE);
-    if (rc == ECS_OK) { world->shared.tick++; }
-    return rc;
+    if (rc != ECS_OK) { return rc; }
+    world->shared.tick++;
+    world->writer = owner;
+    return ECS_OK;
+}
+
+int ecs_provenance(ecs_world_t *world, ecs_id_t id, uint32_t component, ecs_stamp_t *out) {
+    const ecs__record_t *record = NULL;
+    const ecs__slot_t *slot = locate(world, id, component, &record);
+    if (slot == NULL) {
+        return ecs__fail(world, ECS_E_ABSENT, "the entity lacks %s",
+                         ecs_component_name(world, component));
+    }
+    if (slot->column == ECS__NONE) {
+        return ecs__fail(world, ECS_E_INVALID, "%s is a tag and has no values",
+                         ecs_component_name(world, component));
+    }
+    uint32_t at = 0;
+    *out =
+        ecs__chunk_of(world->archetypes[record->archetype], record->row, &at)->stamp[slot->column];
+    return ECS_OK;
 }
 
 void *ecs_write(ecs_world_t *world, ecs_id_t id, uint32_t component) {
@@ -130,7 +170,10 @@ void *ecs_write(ecs_world_t *world, ecs_id_t id, uint32_t component) {
     }
     uint32_t at = 0;
     ecs__chunk_t *chunk = ecs__chunk_of(world->archetypes[record->archetype], record->row, &at);
-    chunk->changed[slot->column] = world->shared.tick;
+    ecs_stamp_t *stamp = &chunk->stamp[slot->column];
+    stamp->changed = world->shared.tick;
+    stamp->owner = world->writer;
+    stamp->place = 0;
     ecs__window_open(&world->memory.maps);
     return world->memory.maps.window.map + ecs__cell(chunk, slot, at);
 }

@@ -14,7 +14,7 @@ ecs__node_t *ecs__node(const ecs_world_t *world, uint32_t index) {
 static ecs__node_t *node_make(ecs_world_t *world, uint32_t index) {
     ecs__page_t *page = world->pages[index / ECS__PAGE_ROWS];
     if (page->nodes == NULL) { page->nodes = ecs__calloc(ECS__PAGE_ROWS, sizeof(ecs__node_t)); }
-    return &page->nodes[index % ECS__PAGE_ROWS];
+    return page->nodes == NULL ? NULL : &page->nodes[index % ECS__PAGE_ROWS];
 }
 
 static uint32_t name_hash(uint32_t parent, const char *name, size_t length) {
@@ -42,21 +42,24 @@ static ecs__name_t *name_find(const ecs_world_t *world, uint32_t parent, const c
     }
 }
 
-static void names_grow(ecs_world_t *world) {
-    if ((world->name_used + 1) * 2 < world->name_capacity) { return; }
+static int names_grow(ecs_world_t *world) {
+    if ((world->name_used + 1) * 2 < world->name_capacity) { return ECS_OK; }
     ecs__name_t *old = world->names;
-    uint32_t old_capacity = world->name_capacity;
-    world->name_capacity = NAMES_MIN;
-    while (world->name_capacity < world->name_count * 4) {
-        world->name_capacity *= 2;
+    uint32_t old_capacity = world->name_capacity, capacity = NAMES_MIN;
+    while (capacity < world->name_count * 4) {
+        capacity *= 2;
     }
-    world->names = ecs__calloc(world->name_capacity, sizeof *world->names);
+    ecs__name_t *wide = ecs__calloc(capacity, sizeof *wide);
+    if (wide == NULL) { return ecs__oom(world); }
+    world->names = wide;
+    world->name_capacity = capacity;
     world->name_used = world->name_count;
     for (uint32_t i = 0; i < old_capacity; i++) {
         if (old[i].index == 0 || old[i].index == ECS__NONE) { continue; }
         *name_find(world, old[i].parent, old[i].name, strlen(old[i].name)) = old[i];
     }
     free(old);
+    return ECS_OK;
 }
 
 uint32_t ecs__child_named(const ecs_world_t *world, uint32_t parent, const char *name,
@@ -71,24 +74,27 @@ static int name_add(ecs_world_t *world, uint32_t index, uint32_t parent, const c
     if (ecs__child_named(world, parent, name, length) != 0) {
         return ecs__fail(world, ECS_E_EXISTS, "an entity \"%s\" is there already", name);
     }
-    names_grow(world);
+    char *copy = ecs__strdup(name);
+    if (copy == NULL || names_grow(world) != ECS_OK) {
+        free(copy);
+        return ecs__oom(world);
+    }
+    ecs__node(world, index)->name = copy;
     ecs__name_t *entry = name_find(world, parent, name, length);
     if (entry->index == 0) { world->name_used++; }
     world->name_count++;
     entry->parent = parent;
     entry->index = index + 1;
     (void)snprintf(entry->name, sizeof entry->name, "%s", name);
-    node_make(world, index)->name = ecs__strdup(name);
     return ECS_OK;
 }
 
 int ecs__node_link(ecs_world_t *world, uint32_t index, uint32_t parent, const char *name) {
-    if (name[0] != '\0') {
-        int rc = name_add(world, index, parent, name);
-        if (rc != ECS_OK) { return rc; }
-    }
-    if (parent == 0) { return ECS_OK; }
-    ecs__node_t *node = node_make(world, index), *above = node_make(world, parent - 1);
+    ecs__node_t *node = node_make(world, index);
+    ecs__node_t *above = parent == 0 ? node : node_make(world, parent - 1);
+    if (node == NULL || above == NULL) { return ecs__oom(world); }
+    int rc = name[0] != '\0' ? name_add(world, index, parent, name) : ECS_OK;
+    if (rc != ECS_OK || parent == 0) { return rc; }
     node->parent = parent;
     node->prev = above->last;
     if (above->last != 0) {

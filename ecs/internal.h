@@ -12,14 +12,25 @@
 #define ECS__NONE 0xffffffffu
 #define ECS__ARRAY_MIN 16
 
-/* Grows `array` (count used, capacity field) so that one more fits. Ends the process when memory
- * is out. */
-#define ECS__PUSH(array, count, capacity)                                                          \
-    (((count) < (capacity) ? (void)0                                                               \
-                           : (void)((array) = ecs__grow((array), &(capacity), sizeof *(array)))),  \
-     &(array)[(count)++])
+/* Whether `array` has room for so many items, growing it when it has not; false when memory is out:
+ * the array is then as it was. */
+#define ECS__ROOM(array, items, capacity)                                                          \
+    ({                                                                                             \
+        bool fits_ = (items) <= (capacity);                                                        \
+        if (!fits_) {                                                                              \
+            void *grown_ = ecs__grow((array), &(capacity), (items), sizeof *(array));              \
+            fits_ = grown_ != NULL;                                                                \
+            if (fits_) { (array) = grown_; }                                                       \
+        }                                                                                          \
+        fits_;                                                                                     \
+    })
 
-void *ecs__grow(void *array, uint32_t *capacity, size_t item_bytes);
+/* The place of one more item; NULL when memory is out. */
+#define ECS__PUSH(array, count, capacity)                                                          \
+    (ECS__ROOM(array, (count) + 1, capacity) ? &(array)[(count)++] : NULL)
+
+/* Every one of these answers NULL when memory is out, which is an error value of the caller. */
+void *ecs__grow(void *array, uint32_t *capacity, uint32_t items, size_t item_bytes);
 void *ecs__calloc(size_t count, size_t item_bytes);
 char *ecs__strdup(const char *text);
 
@@ -73,9 +84,12 @@ void ecs__window_close(ecs_world_t *world);
 
 enum { ECS__BLOCK_CLASSES = 128 };
 
+/* Free blocks of one size. Offsets are multiples of 64; the lowest bit says that the file has a hole
+ * there. There is room for every block of the size that exists, so that freeing cannot fail. */
 typedef struct {
     uint64_t *offset;
     uint32_t count, capacity;
+    uint32_t blocks; /* free or in use */
 } ecs__free_list_t;
 
 typedef struct {
@@ -83,14 +97,18 @@ typedef struct {
     size_t reserve_bytes;   /* size of each map */
     size_t committed_bytes; /* of the file */
     size_t used_bytes;      /* handed out from the front of the file */
+    size_t free_bytes;      /* in free blocks that have memory */
+    bool preallocated;      /* memory is kept, and there from the start */
     ecs__maps_t maps;
     ecs__free_list_t free[ECS__BLOCK_CLASSES];
 } ecs__memory_t;
 
-int ecs__memory_init(ecs__memory_t *memory, size_t reserve_bytes, uint32_t walls);
+/* `max_bytes` not 0: all of them are there from the start; else at most `reserve_bytes`. */
+int ecs__memory_init(ecs__memory_t *memory, const ecs_options_t *options);
 void ecs__memory_fini(ecs__memory_t *memory);
 /* A block of at least `bytes`, 64-byte aligned, not cleared. *got is its real size. */
 int ecs__block_alloc(ecs__memory_t *memory, size_t bytes, uint64_t *offset, size_t *got);
+/* Large ones give their memory back to the system, when enough is kept. */
 void ecs__block_free(ecs__memory_t *memory, uint64_t offset, size_t got);
 
 /* ---- schema --------------------------------------------------------------------------------- */
@@ -147,8 +165,7 @@ typedef struct {
     uint64_t block_offset;
     size_t block_bytes;
     uint32_t *column_offset; /* from the block's start, one per column */
-    uint64_t *changed;       /* tick of the last write, one per column */
-    uint64_t *added;         /* tick at which a row last came, one per column */
+    ecs_stamp_t *stamp;      /* one per column */
 } ecs__chunk_t;
 
 typedef struct {
@@ -169,6 +186,8 @@ typedef struct {
     ecs__chunk_t **chunks;
     uint32_t chunk_count, chunk_capacity;
     uint32_t row_count;
+    int64_t coming; /* during an apply: rows that accepted batches bring, less those they take */
+    bool grows;     /* and whether it is in world->growing */
     uint32_t *edge_add, *edge_remove; /* component -> archetype or ECS__NONE, made on demand */
     uint32_t edge_len;
 } ecs__archetype_t;
@@ -178,9 +197,12 @@ struct ecs_query {
     ecs_query_desc_t desc;
     uint32_t columns[ECS_MAX_TERMS]; /* write, read, maybe: components in order of the boxes */
     uint32_t column_count;
+    uint64_t since; /* tick at which the last whole walk began, for `changed` and `added` */
     const ecs__archetype_t **archetypes;
     uint32_t archetype_count, archetype_capacity;
-    uint32_t *places; /* column_count for each of them: its column there, ECS__NONE if absent */
+    uint32_t *places; /* place_terms for each of them: the columns, then those of `changed` and
+                       * `added`; ECS__NONE where there is none */
+    uint32_t place_terms;
     uint32_t place_count, place_capacity;
     ecs_cursor_t *free_cursor;
     ecs_cursor_t **cursors; /* all ever made, for the end */
@@ -192,14 +214,21 @@ struct ecs_query {
 /* 8 bytes less than 64 KiB: an offset is then never the next chunk's start. */
 enum { ECS__CMD_CHUNK_BYTES = 65536 - 8, ECS__CMD_MAX_CHUNKS = 1 << 16 };
 
-/* Followed by the payload: SET and ADD a uint64_t field mask and the component, INSERT and EXPECT
- * the component, SPAWN a parent id and a name when it has either. */
+/* Followed by the payload: the component for INSERT, SET, ADD and EXPECT; ecs__spawn_t for SPAWN when
+ * it has a parent or a name (component is 1 then); ecs__bulk_t for SPAWN_MANY and COLUMN. */
 typedef struct {
     uint8_t op, flags;
     uint16_t component;
     uint32_t next; /* position of the entity's next command, 0 for none */
     double id;
+    uint64_t fields; /* SET and ADD: mask of the fields; the upper 16 bits: the place */
 } ecs__cmd_t;
+
+enum { ECS__PLACE_SHIFT = 48 };
+#define ECS__FIELD_MASK (((uint64_t)1 << ECS__PLACE_SHIFT) - 1)
+static inline uint32_t ecs__cmd_place(const ecs__cmd_t *cmd) {
+    return (uint32_t)(cmd->fields >> ECS__PLACE_SHIFT);
+}
 
 typedef struct {
     double parent;
@@ -212,8 +241,13 @@ typedef uint32_t ecs__pos_t;
 typedef struct {
     uint64_t owner;
     ecs__pos_t first, end;
-    uint32_t reserved; /* ids it reserved */
+    uint32_t spawned; /* how many ids the stream had reserved before it */
 } ecs__batch_t;
+
+typedef struct {
+    ecs_id_t id;
+    ecs__pos_t at;
+} ecs__spawned_t;
 
 typedef struct {
     char **chunks;
@@ -222,21 +256,29 @@ typedef struct {
     uint32_t at_chunk, at_bytes;
     ecs__batch_t *batches;
     uint32_t batch_count, batch_capacity;
+    ecs__spawned_t *spawned; /* ids that spawns have reserved, in order */
+    uint32_t spawned_count, spawned_capacity;
+    ecs_id_t *unused; /* those that were rolled back: freed by the next apply. Room for all */
+    uint32_t unused_count, unused_capacity;
     bool open;
     uint8_t flags;
+    uint16_t place;
     ecs__batch_t current;
 } ecs__stream_t;
 
 /* An entity that the apply in progress concerns. */
 typedef struct {
-    ecs_id_t id;
+    ecs_id_t id;     /* 0: nothing to do */
     uint32_t before; /* archetype before the apply; ECS__RESERVED for a spawn */
     uint32_t after;  /* archetype so far */
     ecs__pos_t first, last;
-    ecs__pos_t dead_at; /* command that despawns it, 0 while alive */
-    uint64_t owner;     /* of the last batch that concerns it */
-    bool exists;        /* alive so far */
+    ecs__pos_t dead_at; /* 0: it exists so far; the command that despawns it; ECS__NONE: not yet */
+    uint32_t batch;     /* one that concerns it, most likely the last */
 } ecs__touched_t;
+
+#define ECS__MAX_EVENTS (1u << 26)
+
+static inline bool ecs__exists(const ecs__touched_t *entry) { return entry->dead_at == 0; }
 
 typedef struct {
     ecs_watch_desc_t desc;
@@ -271,7 +313,7 @@ struct ecs_world {
 
     ecs__page_t **pages;
     uint32_t page_count;
-    uint32_t slot_count; /* slots ever used */
+    uint32_t slot_count, max_slots; /* ever used; the limit */
     uint32_t free_head, free_tail;
     ecs__name_t *names; /* open addressing */
     uint32_t name_count, name_used, name_capacity;
@@ -289,12 +331,16 @@ struct ecs_world {
     uint64_t batches_begun;  /* tells which batch is open */
     ecs__touched_t *touched;
     uint32_t touched_count, touched_capacity;
+    uint32_t *growing; /* archetypes to which the batch being validated brings rows */
+    uint32_t growing_count, growing_capacity;
+    uint64_t writer; /* owner of the writer that runs */
     ecs_batch_result_t *results;
     uint32_t result_count, result_capacity;
     char expect_scratch[ECS_MAX_COMPONENT_BYTES];
 
     ecs_event_t *events;
     uint32_t event_count, event_capacity;
+    uint64_t event_bound; /* of those that the accepted batches can raise */
     uint32_t observed_kinds;
     ecs__watch_t *watches;
     uint32_t watch_count, watch_capacity, watch_next_id;
@@ -311,6 +357,8 @@ void ecs__left(ecs_world_t *world);
 /* Notes the text of an error and returns its number. */
 int ecs__fail(ecs_world_t *world, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* ECS_E_MEMORY, with its text. */
+int ecs__oom(ecs_world_t *world);
 /* 0, ECS_E_THREAD or ECS_E_PHASE. `phases` is a mask of 1 << ecs_phase_t. */
 int ecs__guard(ecs_world_t *world, uint32_t phases);
 
@@ -335,7 +383,9 @@ static inline ecs__record_t *ecs__record_at(const ecs_world_t *world, uint32_t i
 static inline bool ecs__record_alive(const ecs__record_t *record) {
     return record->archetype < ECS__RETIRED;
 }
-/* Takes an id for a spawn that is being recorded; 0 when all slots are used. */
+/* `max_entities` not 0: room for so many is made at once, and never more. */
+int ecs__entity_init(ecs_world_t *world, uint32_t max_entities);
+/* Takes an id for a spawn that is being recorded; 0 with the error noted when there is none. */
 ecs_id_t ecs__entity_reserve(ecs_world_t *world);
 /* Frees a slot, alive or reserved; its generation goes up. */
 void ecs__entity_free(ecs_world_t *world, uint32_t index);
@@ -359,8 +409,12 @@ static inline const ecs__slot_t *ecs__slot(const ecs__archetype_t *archetype, ui
     }
     return &archetype->slots[archetype->slot_of[component]];
 }
-/* Appends a row for the entity; its columns are not set. */
-int ecs__row_add(ecs_world_t *world, ecs__archetype_t *archetype, ecs_id_t id, uint32_t *row);
+/* Makes chunks until there is room for so many rows. */
+int ecs__rows_reserve(ecs_world_t *world, ecs__archetype_t *archetype, uint64_t rows);
+/* Gives chunks back that no row needs; one empty one stays, against flutter. */
+void ecs__rows_trim(ecs_world_t *world, ecs__archetype_t *archetype);
+/* Appends a row for the entity, for which there is room; its columns are not set. */
+uint32_t ecs__row_add(ecs_world_t *world, ecs__archetype_t *archetype, ecs_id_t id);
 /* Removes a row; the archetype's last row takes its place. */
 void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t row);
 static inline ecs__chunk_t *ecs__chunk_of(const ecs__archetype_t *archetype, uint32_t row,
@@ -368,12 +422,21 @@ static inline ecs__chunk_t *ecs__chunk_of(const ecs__archetype_t *archetype, uin
     *at = row & (archetype->chunk_rows - 1);
     return archetype->chunks[row >> archetype->chunk_shift];
 }
+/* The newer of two writes counts where rows of two chunks come together. */
+static inline void ecs__stamp_newer(ecs_stamp_t *stamp, const ecs_stamp_t *other) {
+    if (other->changed <= stamp->changed) { return; }
+    stamp->changed = other->changed;
+    stamp->owner = other->owner;
+    stamp->place = other->place;
+}
 /* Byte offset of a cell in the memory maps. */
 static inline uint64_t ecs__cell(const ecs__chunk_t *chunk, const ecs__slot_t *slot, uint32_t at) {
     return chunk->block_offset + chunk->column_offset[slot->column] +
            (uint64_t)at * slot->size_bytes;
 }
 
+/* Makes room for one more archetype; false when memory is out. */
+bool ecs__query_reserve(ecs_query_t *query);
 void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype);
 void ecs__query_fini(ecs_world_t *world);
 void ecs__cursors_reset(ecs_world_t *world);
@@ -388,11 +451,30 @@ ecs__pos_t ecs__cmd_after(const ecs_world_t *world, const ecs__stream_t *stream,
 /* First command of a batch, or its end when it is empty. */
 ecs__pos_t ecs__cmd_first(const ecs__stream_t *stream, const ecs__batch_t *batch);
 void ecs__stream_clear(ecs__stream_t *stream);
+/* Frees the ids of what was rolled back. */
+void ecs__stream_free_unused(ecs_world_t *world, ecs__stream_t *stream);
 void ecs__stream_fini(ecs_world_t *world);
+
+/* Writes what an INSERT, SET or ADD says over the value at `to`. */
+void ecs__payload_write(const ecs_world_t *world, const ecs__cmd_t *cmd, char *to);
+static inline bool ecs__cmd_writes(const ecs__cmd_t *cmd) {
+    return cmd->op == ECS_OP_INSERT || cmd->op == ECS_OP_SET || cmd->op == ECS_OP_ADD;
+}
+/* Validates a batch against the world and the accepted ones before it, and chains its commands. A
+ * refused one is taken out again; its result says why. Room for the results is there. */
+void ecs__validate(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch);
+/* Carries an entry of world->touched out, and forgets it. */
+void ecs__fold(ecs_world_t *world, const ecs__stream_t *stream, const ecs__touched_t *entry);
+/* Owner of the command at `pos`; `batch` is the likely one. */
+uint64_t ecs__owner_at(const ecs__stream_t *stream, uint32_t batch, ecs__pos_t pos);
+/* Ask for cache lines: of an entity's record; of the row that its payloads most likely go to. */
+void ecs__prefetch_row(const ecs_world_t *world, ecs_id_t id);
+void ecs__prefetch_record(const ecs_world_t *world, ecs_id_t id);
 
 /* Bytes of a component at an entity, in the core's map; NULL if absent. */
 const char *ecs__cell_read(const ecs_world_t *world, ecs_id_t id, uint32_t component);
-void ecs__event(ecs_world_t *world, uint32_t kind, const ecs__touched_t *entry, uint32_t component);
+/* Notes an event; there is room for it. */
+void ecs__event(ecs_world_t *world, uint32_t kind, const ecs_event_t *event);
 void ecs__observe_fini(ecs_world_t *world);
 
 #endif

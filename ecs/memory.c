@@ -10,38 +10,58 @@
 #define MIN_BLOCK_BYTES 1024u
 #define GROW_BYTES ((size_t)1 << 20)
 #define GROW_MAX_BYTES ((size_t)64 << 20)
+#define PAGE_BYTES ((size_t)4096)
+#define HOLE_MIN_BYTES ((size_t)64 << 10) /* smaller blocks keep their memory */
+#define FREE_KEEP_BYTES ((size_t)8 << 20) /* so much is kept in free blocks */
+#define HOLE ((uint64_t)1)
 
-void *ecs__grow(void *array, uint32_t *capacity, size_t item_bytes) {
-    uint32_t want = *capacity < ECS__ARRAY_MIN ? ECS__ARRAY_MIN : *capacity * 2;
-    void *grown = realloc(array, want * item_bytes);
-    if (grown == NULL) {
-        (void)fprintf(stderr, "stator: out of memory (%zu bytes)\n", want * item_bytes);
-        abort();
+void *ecs__grow(void *array, uint32_t *capacity, uint32_t items, size_t item_bytes) {
+    uint64_t want = *capacity < ECS__ARRAY_MIN ? ECS__ARRAY_MIN : (uint64_t)*capacity * 2;
+    while (want < items) {
+        want *= 2;
     }
-    *capacity = want;
+    if (want > UINT32_MAX) { want = UINT32_MAX; }
+    void *grown = realloc(array, want * item_bytes);
+    if (grown != NULL) { *capacity = (uint32_t)want; }
     return grown;
 }
 
 void *ecs__calloc(size_t count, size_t item_bytes) {
-    void *memory = calloc(count == 0 ? 1 : count, item_bytes);
-    if (memory == NULL) {
-        (void)fprintf(stderr, "stator: out of memory (%zu bytes)\n", count * item_bytes);
-        abort();
-    }
-    return memory;
+    return calloc(count == 0 ? 1 : count, item_bytes == 0 ? 1 : item_bytes);
 }
 
 char *ecs__strdup(const char *text) {
     size_t bytes = strlen(text) + 1;
-    return memcpy(ecs__calloc(bytes, 1), text, bytes);
+    char *copy = ecs__calloc(bytes, 1);
+    return copy == NULL ? NULL : memcpy(copy, text, bytes);
 }
 
-int ecs__memory_init(ecs__memory_t *memory, size_t reserve_bytes, uint32_t walls) {
-    *memory = (ecs__memory_t){.fd = -1};
-    memory->reserve_bytes = ecs__align(reserve_bytes == 0 ? 4 * GIB : reserve_bytes, 4096);
+/* Makes the file long enough. fallocate, so that a full machine is an error and no SIGBUS. */
+static int commit(ecs__memory_t *memory, size_t bytes) {
+    if (bytes <= memory->committed_bytes) { return ECS_OK; }
+    if (bytes > memory->reserve_bytes) { return ECS_E_MEMORY; }
+    size_t step = memory->committed_bytes;
+    step = step < GROW_BYTES ? GROW_BYTES : step > GROW_MAX_BYTES ? GROW_MAX_BYTES : step;
+    size_t want = ecs__align(bytes, PAGE_BYTES);
+    if (want < memory->committed_bytes + step) { want = memory->committed_bytes + step; }
+    if (want > memory->reserve_bytes) { want = memory->reserve_bytes; }
+    if (fallocate(memory->fd, 0, (off_t)memory->committed_bytes,
+                  (off_t)(want - memory->committed_bytes)) != 0) {
+        return ECS_E_MEMORY;
+    }
+    memory->committed_bytes = want;
+    return ECS_OK;
+}
+
+int ecs__memory_init(ecs__memory_t *memory, const ecs_options_t *options) {
+    size_t reserve_bytes = options->reserve_bytes == 0 ? 4 * GIB : options->reserve_bytes;
+    *memory = (ecs__memory_t){.fd = -1, .preallocated = options->max_bytes > 0};
+    if (memory->preallocated) { reserve_bytes = options->max_bytes; }
+    memory->reserve_bytes = ecs__align(reserve_bytes, PAGE_BYTES);
     memory->fd = memfd_create("stator-world", MFD_CLOEXEC);
     if (memory->fd < 0) { return ECS_E_MEMORY; }
-    int rc = ecs__maps_init(&memory->maps, memory->fd, memory->reserve_bytes, walls);
+    int rc = ecs__maps_init(&memory->maps, memory->fd, memory->reserve_bytes, options->walls);
+    if (rc == ECS_OK && memory->preallocated) { rc = commit(memory, memory->reserve_bytes); }
     if (rc != ECS_OK) { ecs__memory_fini(memory); }
     return rc;
 }
@@ -73,20 +93,16 @@ static uint32_t class_of(size_t bytes, size_t *got) {
     return class;
 }
 
-/* Makes the file long enough. fallocate, so that a full machine is an error and no SIGBUS. */
-static int commit(ecs__memory_t *memory, size_t bytes) {
-    if (bytes <= memory->committed_bytes) { return ECS_OK; }
-    if (bytes > memory->reserve_bytes) { return ECS_E_MEMORY; }
-    size_t step = memory->committed_bytes;
-    step = step < GROW_BYTES ? GROW_BYTES : step > GROW_MAX_BYTES ? GROW_MAX_BYTES : step;
-    size_t want = ecs__align(bytes, 4096);
-    if (want < memory->committed_bytes + step) { want = memory->committed_bytes + step; }
-    if (want > memory->reserve_bytes) { want = memory->reserve_bytes; }
-    if (fallocate(memory->fd, 0, (off_t)memory->committed_bytes,
-                  (off_t)(want - memory->committed_bytes)) != 0) {
-        return ECS_E_MEMORY;
+/* The next free block; one with a hole gets its memory back. */
+static int take_free(ecs__memory_t *memory, ecs__free_list_t *list, size_t got, uint64_t *offset) {
+    *offset = list->offset[list->count - 1];
+    if ((*offset & HOLE) != 0) {
+        *offset &= ~HOLE;
+        if (fallocate(memory->fd, 0, (off_t)*offset, (off_t)got) != 0) { return ECS_E_MEMORY; }
+    } else {
+        memory->free_bytes -= got;
     }
-    memory->committed_bytes = want;
+    list->count--;
     return ECS_OK;
 }
 
@@ -94,19 +110,28 @@ int ecs__block_alloc(ecs__memory_t *memory, size_t bytes, uint64_t *offset, size
     uint32_t class = class_of(bytes, got);
     if (class >= ECS__BLOCK_CLASSES) { return ECS_E_MEMORY; }
     ecs__free_list_t *list = &memory->free[class];
-    if (list->count > 0) {
-        *offset = list->offset[--list->count];
-        return ECS_OK;
-    }
+    if (list->count > 0) { return take_free(memory, list, *got, offset); }
+    if (!ECS__ROOM(list->offset, list->blocks + 1, list->capacity)) { return ECS_E_MEMORY; }
     int rc = commit(memory, memory->used_bytes + *got);
     if (rc != ECS_OK) { return rc; }
     *offset = memory->used_bytes;
     memory->used_bytes += *got;
+    list->blocks++;
     return ECS_OK;
+}
+
+/* Whole pages of the block leave the file; false when it keeps its memory. */
+static bool punch(const ecs__memory_t *memory, uint64_t offset, size_t got) {
+    if (memory->preallocated || got < HOLE_MIN_BYTES) { return false; }
+    if (memory->free_bytes + got <= FREE_KEEP_BYTES) { return false; }
+    return fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                     (off_t)got) == 0;
 }
 
 void ecs__block_free(ecs__memory_t *memory, uint64_t offset, size_t got) {
     size_t same = 0;
     ecs__free_list_t *list = &memory->free[class_of(got, &same)];
-    *ECS__PUSH(list->offset, list->count, list->capacity) = offset;
+    bool hole = punch(memory, offset, got);
+    if (!hole) { memory->free_bytes += got; }
+    list->offset[list->count++] = offset | (hole ? HOLE : 0);
 }

@@ -18,14 +18,10 @@ int ecs_observe(ecs_world_t *world, uint32_t kind, uint32_t component) {
     return ECS_OK;
 }
 
-void ecs__event(ecs_world_t *world, uint32_t kind, const ecs__touched_t *entry,
-                uint32_t component) {
-    bool wanted = component == ECS__NONE
-                      ? (world->observed_kinds >> kind & 1u) != 0
-                      : ((uint32_t)world->components[component].observed >> kind & 1u) != 0;
-    if (!wanted) { return; }
-    *ECS__PUSH(world->events, world->event_count, world->event_capacity) =
-        (ecs_event_t){.id = entry->id, .component = component, .kind = kind, .owner = entry->owner};
+void ecs__event(ecs_world_t *world, uint32_t kind, const ecs_event_t *event) {
+    uint32_t wanted = event->component == ECS__NONE ? world->observed_kinds
+                                                    : world->components[event->component].observed;
+    if ((wanted >> kind & 1u) != 0) { world->events[world->event_count++] = *event; }
 }
 
 const ecs_event_t *ecs_events(const ecs_world_t *world, uint32_t *count) {
@@ -128,14 +124,24 @@ int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t own
              (desc->kind == ECS_WATCH_REMOVED && gone);
     if (*fired) { return ECS_OK; }
     if (gone) { return ecs__fail(world, ECS_E_DEAD, "the entity is gone"); }
-    ecs__watch_t *watch = ECS__PUSH(world->watches, world->watch_count, world->watch_capacity);
-    *watch =
-        (ecs__watch_t){.desc = *desc, .id = ++world->watch_next_id, .owner = owner, .last = now};
-    watch->seen_tick = world->shared.tick;
     size_t bytes = 0;
     const char *value = desc->kind == ECS_WATCH_CHANGED ? watched_bytes(world, desc, &bytes) : NULL;
-    if (value != NULL) { watch->copy = memcpy(ecs__calloc(bytes, 1), value, bytes); }
-    *out = watch->id;
+    void *copy = value == NULL ? NULL : ecs__calloc(bytes, 1);
+    /* a poll needs room for all that may fire */
+    if ((value != NULL && copy == NULL) ||
+        !ECS__ROOM(world->watches, world->watch_count + 1, world->watch_capacity) ||
+        !ECS__ROOM(world->watch_results, world->watch_count + 1, world->watch_result_capacity)) {
+        free(copy);
+        return ecs__oom(world);
+    }
+    if (value != NULL) { memcpy(copy, value, bytes); }
+    world->watches[world->watch_count++] = (ecs__watch_t){.desc = *desc,
+                                                          .id = ++world->watch_next_id,
+                                                          .owner = owner,
+                                                          .last = now,
+                                                          .seen_tick = world->shared.tick,
+                                                          .copy = copy};
+    *out = world->watch_next_id;
     return ECS_OK;
 }
 
@@ -175,8 +181,8 @@ static bool may_have_changed(const ecs_world_t *world, const ecs__watch_t *watch
     if (slot == NULL || slot->column == ECS__NONE) { return true; }
     uint32_t at = 0;
     const ecs__chunk_t *chunk = ecs__chunk_of(archetype, record->row, &at);
-    return chunk->changed[slot->column] > watch->seen_tick ||
-           chunk->added[slot->column] > watch->seen_tick;
+    const ecs_stamp_t *stamp = &chunk->stamp[slot->column];
+    return stamp->changed > watch->seen_tick || stamp->added > watch->seen_tick;
 }
 
 static bool fires(const ecs_world_t *world, ecs__watch_t *watch) {
@@ -209,8 +215,7 @@ const ecs_watch_result_t *ecs_watch_poll(ecs_world_t *world, uint32_t *count) {
         bool fired = test && fires(world, &watch);
         bool lost = !fired && !ecs_alive(world, watch.desc.id);
         if (fired || lost) {
-            *ECS__PUSH(world->watch_results, world->watch_result_count,
-                       world->watch_result_capacity) =
+            world->watch_results[world->watch_result_count++] =
                 (ecs_watch_result_t){watch.id, watch.owner, fired ? ECS_OK : ECS_E_DEAD};
             free(watch.copy);
         } else {

@@ -18,19 +18,35 @@ static bool has_any(const ecs__archetype_t *archetype, const uint32_t *component
     return false;
 }
 
+static bool matches(const ecs_query_desc_t *d, const ecs__archetype_t *archetype) {
+    return has_all(archetype, d->write, d->write_count) &&
+           has_all(archetype, d->read, d->read_count) &&
+           has_all(archetype, d->with, d->with_count) &&
+           has_all(archetype, d->changed, d->changed_count) &&
+           has_all(archetype, d->added, d->added_count) &&
+           !has_any(archetype, d->without, d->without_count);
+}
+
+bool ecs__query_reserve(ecs_query_t *query) {
+    return ECS__ROOM(query->archetypes, query->archetype_count + 1, query->archetype_capacity) &&
+           ECS__ROOM(query->places, query->place_count + query->place_terms, query->place_capacity);
+}
+
+static void add_places(ecs_query_t *query, const ecs__archetype_t *archetype,
+                       const uint32_t *components, uint32_t count) {
+    for (uint32_t k = 0; k < count; k++) {
+        const ecs__slot_t *slot = ecs__slot(archetype, components[k]);
+        query->places[query->place_count++] = slot == NULL ? ECS__NONE : slot->column;
+    }
+}
+
 void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype) {
     const ecs_query_desc_t *d = &query->desc;
-    if (has_all(archetype, d->write, d->write_count) &&
-        has_all(archetype, d->read, d->read_count) && has_all(archetype, d->with, d->with_count) &&
-        !has_any(archetype, d->without, d->without_count)) {
-        *ECS__PUSH(query->archetypes, query->archetype_count, query->archetype_capacity) =
-            archetype;
-        for (uint32_t k = 0; k < query->column_count; k++) {
-            const ecs__slot_t *slot = ecs__slot(archetype, query->columns[k]);
-            *ECS__PUSH(query->places, query->place_count, query->place_capacity) =
-                slot == NULL ? ECS__NONE : slot->column;
-        }
-    }
+    if (!matches(d, archetype)) { return; }
+    query->archetypes[query->archetype_count++] = archetype;
+    add_places(query, archetype, query->columns, query->column_count);
+    add_places(query, archetype, d->changed, d->changed_count);
+    add_places(query, archetype, d->added, d->added_count);
 }
 
 static int check_terms(ecs_world_t *world, const uint32_t *components, uint32_t count,
@@ -66,33 +82,75 @@ static void add_columns(ecs_query_t *query, const uint32_t *components, uint32_t
     }
 }
 
-int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query_t **out) {
-    if (!pthread_equal(world->owner, pthread_self())) { return ECS_E_THREAD; }
-    if (desc->write_count + desc->read_count + desc->maybe_count > ECS_MAX_TERMS ||
-        desc->with_count > ECS_MAX_TERMS || desc->without_count > ECS_MAX_TERMS) {
-        return ecs__fail(world, ECS_E_LIMIT, "a query names at most %d components",
-                         (int)ECS_MAX_TERMS);
+static int check_desc(ecs_world_t *world, const ecs_query_desc_t *d) {
+    const struct {
+        const uint32_t *list;
+        uint32_t count;
+        bool column;
+    } terms[] = {{d->write, d->write_count, true},      {d->read, d->read_count, true},
+                 {d->maybe, d->maybe_count, true},      {d->with, d->with_count, false},
+                 {d->without, d->without_count, false}, {d->changed, d->changed_count, true},
+                 {d->added, d->added_count, true}};
+    uint32_t columns = 0;
+    int rc = ECS_OK;
+    for (size_t i = 0; rc == ECS_OK && i < sizeof terms / sizeof *terms; i++) {
+        if (i < 3) { columns += terms[i].count; }
+        if (terms[i].count > ECS_MAX_TERMS || columns > ECS_MAX_TERMS) {
+            return ecs__fail(world, ECS_E_LIMIT, "a query names at most %d components",
+                             (int)ECS_MAX_TERMS);
+        }
+        rc = check_terms(world, terms[i].list, terms[i].count, terms[i].column);
     }
-    int rc = check_terms(world, desc->write, desc->write_count, true);
-    if (rc == ECS_OK) { rc = check_terms(world, desc->read, desc->read_count, true); }
-    if (rc == ECS_OK) { rc = check_terms(world, desc->maybe, desc->maybe_count, true); }
-    if (rc == ECS_OK) { rc = check_terms(world, desc->with, desc->with_count, false); }
-    if (rc == ECS_OK) { rc = check_terms(world, desc->without, desc->without_count, false); }
-    if (rc != ECS_OK) { return rc; }
-    for (uint32_t i = 0; i < world->query_count; i++) {
-        *out = world->queries[i];
-        if (same_desc(desc, &world->queries[i]->desc)) { return ECS_OK; }
+    return rc;
+}
+
+static void query_free(ecs_query_t *query) {
+    if (query == NULL) { return; }
+    for (uint32_t j = 0; j < query->cursor_count; j++) {
+        free(query->cursors[j]);
     }
+    free(query->cursors);
+    free(query->archetypes);
+    free(query->places);
+    free(query);
+}
+
+/* A query over the archetypes there are; NULL when memory is out. */
+static ecs_query_t *query_make(ecs_world_t *world, const ecs_query_desc_t *desc) {
     ecs_query_t *query = ecs__calloc(1, sizeof *query);
+    if (query == NULL) { return NULL; }
     query->world = world;
     query->desc = *desc;
     add_columns(query, desc->write, desc->write_count);
     add_columns(query, desc->read, desc->read_count);
     add_columns(query, desc->maybe, desc->maybe_count);
+    query->place_terms = query->column_count + desc->changed_count + desc->added_count;
     for (uint32_t i = 0; i < world->archetype_count; i++) {
+        if (!ecs__query_reserve(query)) {
+            query_free(query);
+            return NULL;
+        }
         ecs__query_add_archetype(query, world->archetypes[i]);
     }
-    *ECS__PUSH(world->queries, world->query_count, world->query_capacity) = query;
+    return query;
+}
+
+int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query_t **out) {
+    if (!pthread_equal(world->owner, pthread_self())) { return ECS_E_THREAD; }
+    int rc = check_desc(world, desc);
+    if (rc != ECS_OK) { return rc; }
+    bool has_past = desc->changed_count > 0 || desc->added_count > 0;
+    for (uint32_t i = 0; i < world->query_count && !has_past; i++) {
+        *out = world->queries[i];
+        if (same_desc(desc, &world->queries[i]->desc)) { return ECS_OK; }
+    }
+    ecs_query_t *query = query_make(world, desc);
+    if (query == NULL ||
+        !ECS__ROOM(world->queries, world->query_count + 1, world->query_capacity)) {
+        query_free(query);
+        return ecs__oom(world);
+    }
+    world->queries[world->query_count++] = query;
     *out = query;
     return ECS_OK;
 }
@@ -109,22 +167,39 @@ void ecs__cursors_reset(ecs_world_t *world) {
 
 void ecs__query_fini(ecs_world_t *world) {
     for (uint32_t i = 0; i < world->query_count; i++) {
-        ecs_query_t *query = world->queries[i];
-        for (uint32_t j = 0; j < query->cursor_count; j++) {
-            free(query->cursors[j]);
-        }
-        free(query->cursors);
-        free(query->archetypes);
-        free(query->places);
-        free(query);
+        query_free(world->queries[i]);
     }
     free(world->queries);
+}
+
+/* Whether one of the columns was written, or came to a row, since the query's last whole walk. */
+static bool is_news(const ecs_query_t *query, uint32_t archetype_at, const ecs__chunk_t *chunk) {
+    const ecs_query_desc_t *d = &query->desc;
+    const uint32_t *place =
+        &query->places[(size_t)archetype_at * query->place_terms + query->column_count];
+    for (uint32_t k = 0; k < d->changed_count; k++, place++) {
+        const ecs_stamp_t *stamp = &chunk->stamp[*place];
+        if (stamp->changed > query->since || stamp->added > query->since) { return true; }
+    }
+    for (uint32_t k = 0; k < d->added_count; k++, place++) {
+        if (chunk->stamp[*place].added > query->since) { return true; }
+    }
+    return false;
+}
+
+static bool has_filter(const ecs_query_t *query) {
+    return query->place_terms != query->column_count;
 }
 
 double ecs_query_count(const ecs_query_t *query) {
     double rows = 0;
     for (uint32_t i = 0; i < query->archetype_count; i++) {
-        rows += query->archetypes[i]->row_count;
+        const ecs__archetype_t *archetype = query->archetypes[i];
+        if (!has_filter(query)) { rows += archetype->row_count; }
+        for (uint32_t c = 0; has_filter(query) && c < archetype->chunk_count; c++) {
+            const ecs__chunk_t *chunk = archetype->chunks[c];
+            if (is_news(query, i, chunk)) { rows += chunk->count; }
+        }
     }
     return rows;
 }
@@ -134,9 +209,13 @@ ecs_cursor_t *ecs_cursor_open(ecs_query_t *query) {
     if (cursor != NULL) {
         query->free_cursor = cursor->next_free;
     } else {
+        if (!ECS__ROOM(query->cursors, query->cursor_count + 1, query->cursor_capacity)) {
+            return NULL;
+        }
         cursor = ecs__calloc(1, sizeof *cursor);
+        if (cursor == NULL) { return NULL; }
         cursor->query = query;
-        *ECS__PUSH(query->cursors, query->cursor_count, query->cursor_capacity) = cursor;
+        query->cursors[query->cursor_count++] = cursor;
     }
     cursor->next_free = NULL;
     ecs_cursor_rewind(cursor);
@@ -168,10 +247,12 @@ static void fill_box(const ecs_query_t *query, ecs_box_t *box, ecs__chunk_t *chu
     box->count = (int32_t)chunk->count;
     box->p = (write ? maps->window.map : maps->view.map) + chunk->block_offset +
              chunk->column_offset[column];
-    box->changed = write ? &chunk->changed[column] : NULL;
+    box->stamp = write ? &chunk->stamp[column] : NULL;
     if (write) {
-        box->before = *box->changed;
-        *box->changed = world->shared.tick;
+        box->before = *box->stamp;
+        box->stamp->changed = world->shared.tick;
+        box->stamp->owner = world->writer;
+        box->stamp->place = 0;
     }
 }
 
@@ -179,7 +260,7 @@ static void fill_box(const ecs_query_t *query, ecs_box_t *box, ecs__chunk_t *chu
 static void fill_cursor(ecs_cursor_t *cursor, ecs__chunk_t *chunk) {
     const ecs_query_t *query = cursor->query;
     ecs__maps_t *maps = &query->world->memory.maps;
-    const uint32_t *places = &query->places[cursor->archetype_at * query->column_count];
+    const uint32_t *places = &query->places[(size_t)cursor->archetype_at * query->place_terms];
     maps->view_out = true;
     if (query->desc.write_count > 0) { ecs__window_open(maps); }
     cursor->count = (int32_t)chunk->count;
@@ -190,20 +271,27 @@ static void fill_cursor(ecs_cursor_t *cursor, ecs__chunk_t *chunk) {
 }
 
 bool ecs_cursor_next(ecs_cursor_t *cursor) {
-    const ecs_query_t *query = cursor->query;
+    ecs_query_t *query = cursor->query;
+    bool filter = has_filter(query);
     if (query->desc.write_count > 0 && ecs__guard(query->world, 1u << ECS_PHASE_WRITE) != ECS_OK) {
         return false;
+    }
+    if (cursor->archetype_at == 0 && cursor->chunk_at == 0) {
+        cursor->began = query->world->shared.tick;
     }
     while (cursor->archetype_at < query->archetype_count) {
         const ecs__archetype_t *archetype = query->archetypes[cursor->archetype_at];
         if (cursor->chunk_at < archetype->chunk_count &&
             archetype->chunks[cursor->chunk_at]->count > 0) {
-            fill_cursor(cursor, archetype->chunks[cursor->chunk_at++]);
+            ecs__chunk_t *chunk = archetype->chunks[cursor->chunk_at++];
+            if (filter && !is_news(query, cursor->archetype_at, chunk)) { continue; }
+            fill_cursor(cursor, chunk);
             return true;
         }
         cursor->archetype_at++;
         cursor->chunk_at = 0;
     }
+    query->since = cursor->began;
     ecs_cursor_rewind(cursor);
     return false;
 }

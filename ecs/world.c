@@ -31,6 +31,8 @@ int ecs__fail(ecs_world_t *world, int error, const char *format, ...) {
     return error;
 }
 
+int ecs__oom(ecs_world_t *world) { return ecs__fail(world, ECS_E_MEMORY, "out of memory"); }
+
 int ecs__guard(ecs_world_t *world, uint32_t phases) {
     static const char *const names[] = {"setup", "idle", "run", "apply", "write", "react"};
     if (!pthread_equal(world->owner, pthread_self())) {
@@ -47,14 +49,16 @@ int ecs_world_create(ecs_world_t **out, const ecs_options_t *options) {
     uint32_t rows = chosen.chunk_rows == 0 ? 4096 : chosen.chunk_rows;
     *out = NULL;
     if (rows < 16 || rows > 4096) { return ECS_E_INVALID; }
+    if (chosen.max_entities > ECS__MAX_PAGES * ECS__PAGE_ROWS - 1u) { return ECS_E_INVALID; }
     ecs_world_t *world = ecs__calloc(1, sizeof *world);
+    if (world == NULL) { return ECS_E_MEMORY; }
     world->owner = pthread_self();
     world->phase = ECS_PHASE_SETUP;
     world->max_chunk_rows = rows;
-    world->free_head = world->free_tail = ECS__NONE;
     world->shared.epoch = 1;
     world->shared.tick = 1;
-    int rc = ecs__memory_init(&world->memory, chosen.reserve_bytes, chosen.walls);
+    int rc = ecs__memory_init(&world->memory, &chosen);
+    if (rc == ECS_OK) { rc = ecs__entity_init(world, chosen.max_entities); }
     if (rc == ECS_OK) { rc = ecs__archetype_init(world); }
     if (rc != ECS_OK) {
         ecs_world_destroy(world);
@@ -74,6 +78,7 @@ void ecs_world_destroy(ecs_world_t *world) {
     ecs__schema_fini(world);
     ecs__memory_fini(&world->memory);
     free(world->touched);
+    free(world->growing);
     free(world->results);
     free(world);
 }

@@ -154,7 +154,7 @@ void systems_run_writers(rt_t *rt) {
     for (uint32_t i = 0; i < rt->system_count && !rt->vm->dead; i++) {
         system_t *system = &rt->systems[i];
         if (!system->due || system->kind != SYSTEM_WRITE) { continue; }
-        (void)ecs_write_begin(rt->world);
+        (void)ecs_write_begin(rt->world, RT_OWNER(OWNER_SYSTEM, i));
         system_run(rt, system);
     }
 }

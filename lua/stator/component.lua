@@ -244,12 +244,12 @@ end
 
 local function box_type(component, row)
   local t = ffi.typeof([[struct { const $ *const p; const int32_t count; const uint32_t epoch;
-    uint64_t *const changed; const uint64_t before; }]], row)
+    ecs_stamp_t *const stamp; const ecs_stamp_t before; }]], row)
   local name = component.name
   local methods = {
     --- Withdraws the mark that this chunk's column was changed.
     skip = function(box)
-      if box.changed ~= nil and box.epoch == shared.epoch then box.changed[0] = box.before end
+      if box.stamp ~= nil and box.epoch == shared.epoch then box.stamp[0] = box.before end
     end,
   }
   ffi.metatype(t, {
@@ -267,10 +267,10 @@ end
 
 local function writer_box_type(component, row)
   local t = ffi.typeof([[struct { $ *const p; const int32_t count; const uint32_t epoch;
-    uint64_t *const changed; const uint64_t before; }]], row)
+    ecs_stamp_t *const stamp; const ecs_stamp_t before; }]], row)
   local name = component.name
   local function skip(box)
-    if box.changed ~= nil and box.epoch == shared.epoch then box.changed[0] = box.before end
+    if box.stamp ~= nil and box.epoch == shared.epoch then box.stamp[0] = box.before end
   end
   ffi.metatype(t, {
     __index = function(box, i)

@@ -31,6 +31,7 @@ end
 
 local function new_cursor(q, pooled)
   local c = C.ecs_cursor_open(q.pointer)
+  if c == nil then err.raise("out of memory", "memory") end
   if not pooled then c = ffi.gc(c, C.ecs_cursor_close) end
   local cursor = { c = c, q = q, row = 0, last = -1, epoch = 0, left = false }
   for k, column in ipairs(q.columns) do

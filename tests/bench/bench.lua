@@ -25,7 +25,7 @@ double bench_spawn(ecs_world_t *world, const double *components, double count, d
 void bench_memcpy(char *to, const char *from, double rows, double bytes);
 double bench_resumes(double tasks, double rounds);
 int ecs_phase_set(ecs_world_t *world, int phase);
-int ecs_write_begin(ecs_world_t *world);
+int ecs_write_begin(ecs_world_t *world, uint64_t owner);
 void ecs_epoch_bump(ecs_world_t *world);
 int ecs_views_expire(ecs_world_t *world);
 ]]
@@ -130,7 +130,7 @@ local integrate = as_script [[
 local function writing(fn)
   return function()
     phase "write"
-    C.ecs_write_begin(abi.world)
+    C.ecs_write_begin(abi.world, 0)
     local start = now()
     fn()
     local took = now() - start

@@ -58,7 +58,7 @@ static void *from_another_thread(void *argument) {
     rc[0] = ecs_apply(f->world);
     rc[1] = ecs_batch_begin(f->world, 1);
     rc[2] = ecs_phase_set(f->world, ECS_PHASE_APPLY);
-    rc[3] = ecs_write_begin(f->world);
+    rc[3] = ecs_write_begin(f->world, 1);
     return rc;
 }
 
@@ -435,7 +435,7 @@ static void a_writer_may_write_in_its_phase_only(void) {
     ecs_cursor_t *cursor = ecs_cursor_open(query);
     CHECK(!ecs_cursor_next(cursor));
     CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_WRITE), ECS_OK);
-    CHECK_EQ(ecs_write_begin(f.world), ECS_OK);
+    CHECK_EQ(ecs_write_begin(f.world, 1), ECS_OK);
     CHECK(ecs_cursor_next(cursor));
     ((pos_t *)(uintptr_t)cursor->box[0].p)->x = 8;
     ecs_cursor_close(cursor);
@@ -474,7 +474,11 @@ static void the_reserve_is_an_error_value(void) {
         (void)ecs_record(world, ECS_OP_INSERT, id, blob, 0);
         CHECK_EQ(ecs_batch_seal(world, NULL), ECS_OK);
         CHECK_EQ(ecs_phase_set(world, ECS_PHASE_APPLY), ECS_OK);
-        rc = ecs_apply(world);
+        CHECK_EQ(ecs_apply(world), ECS_OK);
+        uint32_t count = 0;
+        rc = ecs_apply_results(world, &count)->error;
+        CHECK_EQ(ecs_alive(world, id), rc == ECS_OK);
+        CHECK_EQ(ecs_check(world), ECS_OK);
     }
     CHECK_EQ(rc, ECS_E_MEMORY);
     ecs_world_destroy(world);

@@ -185,7 +185,7 @@ describe("a component", function()
       local ffi, out = require "ffi", {}
       require "stator.abi"
       for _, s in ipairs { "ecs_field_t", "ecs_box_t", "ecs_cursor_t", "ecs_shared_t" } do out[#out + 1] = s .. " " .. ffi.sizeof(s) end
-      for _, m in ipairs { { "ecs_field_t", "offset_bytes" }, { "ecs_box_t", "changed" }, { "ecs_cursor_t", "box" },
+      for _, m in ipairs { { "ecs_field_t", "offset_bytes" }, { "ecs_box_t", "stamp" }, { "ecs_cursor_t", "box" },
         { "ecs_cursor_t", "ids" }, { "ecs_shared_t", "tick" } } do
         out[#out + 1] = m[1] .. "." .. m[2] .. " " .. ffi.offsetof(m[1], m[2])
       end

@@ -1,0 +1,214 @@
+/* Every allocation of an operation fails in turn, until it succeeds: the world stays as it was. The
+ * calls of the core are led here by the linker (--wrap, see tests/CMakeLists.txt). */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/types.h>
+
+#include "world.h"
+
+static long calls_left = -1; /* calls that still succeed; -1: all */
+static unsigned failures;
+
+static bool fails(void) {
+    if (calls_left < 0 || calls_left-- > 0) { return false; }
+    calls_left = -1; /* one failure, then all is well */
+    failures++;
+    return true;
+}
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *block, size_t bytes);
+int __real_fallocate(int fd, int mode, off_t offset, off_t length);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *block, size_t bytes);
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t length);
+
+void *__wrap_malloc(size_t bytes) { return fails() ? NULL : __real_malloc(bytes); }
+void *__wrap_calloc(size_t count, size_t bytes) {
+    return fails() ? NULL : __real_calloc(count, bytes);
+}
+void *__wrap_realloc(void *block, size_t bytes) {
+    return fails() ? NULL : __real_realloc(block, bytes);
+}
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t length) {
+    if (!fails()) { return __real_fallocate(fd, mode, offset, length); }
+    errno = ENOSPC;
+    return -1;
+}
+
+/* ---- a world with some of everything -------------------------------------------------------- */
+
+enum { CELLS = 40, DEEP = 30 };
+
+typedef struct {
+    fixture_t f;
+    ecs_id_t cell[CELLS], root;
+} scene_t;
+
+static scene_t scene_open(void) {
+    scene_t s = {.f = fixture_open(16)};
+    for (uint32_t kind = ECS_EVENT_ADDED; kind <= ECS_EVENT_DESPAWNED; kind++) {
+        CHECK_EQ(ecs_observe(s.f.world, kind, s.f.pos), ECS_OK);
+    }
+    record_begin(&s.f, 1);
+    s.root = ecs_record_spawn(s.f.world, 0, "root");
+    for (int i = 0; i < CELLS; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "cell%d", i);
+        s.cell[i] = ecs_record_spawn(s.f.world, s.root, name);
+        insert_pos(&s.f, s.cell[i], s.f.pos, i);
+    }
+    apply(&s.f);
+    return s;
+}
+
+/* Changes of every kind, in three batches. False when recording fails; the batches are dropped. */
+static bool record_changes(scene_t *s) {
+    ecs_world_t *world = s->f.world;
+    if (ecs_batch_begin(world, 2) != ECS_OK) { return false; }
+    bool ok = true;
+    ecs_id_t parent = s->root;
+    for (int i = 0; ok && i < DEEP; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "new%d", i);
+        parent = ecs_record_spawn(world, parent, name);
+        ok = parent != 0 && ecs_record(world, ECS_OP_INSERT, parent, s->f.pos, 0) != NULL &&
+             ecs_record(world, ECS_OP_INSERT, parent, s->f.mixed, 0) != NULL;
+    }
+    for (int i = 0; ok && i < CELLS; i++) {
+        uint32_t component = i % 3 == 0 ? s->f.vel : i % 3 == 1 ? s->f.mixed : s->f.tag;
+        ok = ecs_record(world, ECS_OP_INSERT, s->cell[i], component, 0) != NULL &&
+             ecs_record(world, ECS_OP_SET, s->cell[i], s->f.pos, 2) != NULL;
+    }
+    for (int i = 0; ok && i < CELLS; i += 5) {
+        ok = ecs_record_plain(world, ECS_OP_REMOVE, s->cell[i], s->f.pos) == ECS_OK;
+    }
+    ok = ok && ecs_record_plain(world, ECS_OP_DESPAWN, s->cell[7], 0) == ECS_OK;
+    if (!ok) { return (void)ecs_batch_drop(world), false; }
+    return ecs_batch_seal(world, NULL) == ECS_OK;
+}
+
+static void apply_now(scene_t *s, int *rc, int *error) {
+    uint32_t count = 0;
+    CHECK_EQ(ecs_phase_set(s->f.world, ECS_PHASE_APPLY), ECS_OK);
+    *rc = ecs_apply(s->f.world);
+    const ecs_batch_result_t *results = ecs_apply_results(s->f.world, &count);
+    *error = *rc != ECS_OK ? *rc : count == 0 ? ECS_OK : results[0].error;
+    CHECK_EQ(ecs_phase_set(s->f.world, ECS_PHASE_RUN), ECS_OK);
+}
+
+static void an_apply_that_runs_out_of_memory_changes_nothing(void) {
+    bool done = false;
+    long ordinal = 0;
+    for (; !done && ordinal < 10000; ordinal++) {
+        scene_t s = scene_open();
+        uint64_t before = ecs_hash(s.f.world);
+        CHECK(record_changes(&s));
+        int rc = 0, error = 0;
+        failures = 0;
+        calls_left = ordinal;
+        apply_now(&s, &rc, &error);
+        done = failures == 0;
+        calls_left = -1;
+        CHECK_EQ(error, done ? ECS_OK : ECS_E_MEMORY);
+        CHECK_EQ(ecs_check(s.f.world), ECS_OK);
+        if (!done) { CHECK(ecs_hash(s.f.world) == before); }
+        uint32_t events = 0;
+        (void)ecs_events(s.f.world, &events);
+        CHECK_EQ(events > 0, done);
+        /* and the same again succeeds */
+        if (rc == ECS_OK && !done) { CHECK(record_changes(&s)); }
+        if (!done) { apply_now(&s, &rc, &error); }
+        CHECK_EQ(rc, ECS_OK);
+        CHECK_EQ(error, ECS_OK);
+        CHECK(ecs_lookup(s.f.world, "root/new0/new1") != 0);
+        CHECK(!ecs_alive(s.f.world, s.cell[7]));
+        fixture_close(&s.f);
+    }
+    printf("  apply: %ld allocations failed in turn\n", ordinal - 1);
+    CHECK(done && ordinal > 20);
+}
+
+static void recording_that_runs_out_of_memory_changes_nothing(void) {
+    bool done = false;
+    long ordinal = 0;
+    for (; !done && ordinal < 10000; ordinal++) {
+        scene_t s = scene_open();
+        uint64_t before = ecs_hash(s.f.world);
+        failures = 0;
+        calls_left = ordinal;
+        bool recorded = record_changes(&s);
+        done = failures == 0;
+        calls_left = -1;
+        CHECK_EQ(recorded, done);
+        int rc = 0, error = 0;
+        if (!recorded) {
+            CHECK_TEXT(ecs_last_error(s.f.world), "out of memory");
+            apply_now(&s, &rc, &error);
+            CHECK(ecs_hash(s.f.world) == before);
+            CHECK(record_changes(&s));
+        }
+        apply_now(&s, &rc, &error);
+        CHECK_EQ(error, ECS_OK);
+        fixture_close(&s.f);
+    }
+    printf("  record: %ld allocations failed in turn\n", ordinal - 1);
+    CHECK(done && ordinal > 2);
+}
+
+static void a_world_is_made_whole_or_not_at_all(void) {
+    int rc = ECS_E_MEMORY;
+    long ordinal = 0;
+    for (; rc != ECS_OK && ordinal < 1000; ordinal++) {
+        ecs_options_t options = {.max_bytes = (size_t)1 << 20, .max_entities = 10000};
+        ecs_world_t *world = NULL;
+        calls_left = ordinal;
+        rc = ecs_world_create(&world, &options);
+        calls_left = -1;
+        CHECK_EQ(rc == ECS_OK, world != NULL);
+        if (rc != ECS_OK) { CHECK_EQ(rc, ECS_E_MEMORY); }
+        ecs_world_destroy(world);
+    }
+    CHECK(ordinal > 5);
+}
+
+static void a_query_and_a_watch_are_made_whole_or_not_at_all(void) {
+    scene_t s = scene_open();
+    ecs_query_desc_t desc = {.read = {s.f.pos}, .read_count = 1};
+    ecs_watch_desc_t watch = {.kind = ECS_WATCH_CHANGED, .id = s.cell[1], .component = s.f.pos};
+    ecs_query_t *query = NULL;
+    uint32_t id = 0;
+    bool fired = false;
+    int rc = ECS_E_MEMORY;
+    for (long ordinal = 0; rc != ECS_OK && ordinal < 100; ordinal++) {
+        calls_left = ordinal;
+        rc = ecs_query_create(s.f.world, &desc, &query);
+        calls_left = -1;
+    }
+    CHECK_EQ(rc, ECS_OK);
+    CHECK_EQ(ecs_query_count(query), CELLS);
+    rc = ECS_E_MEMORY;
+    for (long ordinal = 0; rc != ECS_OK && ordinal < 100; ordinal++) {
+        CHECK_EQ(ecs_watch_count(s.f.world), 0);
+        calls_left = ordinal;
+        rc = ecs_watch_add(s.f.world, &watch, 1, &id, &fired);
+        calls_left = -1;
+    }
+    CHECK_EQ(rc, ECS_OK);
+    calls_left = 0;
+    CHECK(ecs_cursor_open(query) == NULL);
+    calls_left = -1;
+    ecs_cursor_t *cursor = ecs_cursor_open(query);
+    CHECK(cursor != NULL && ecs_cursor_next(cursor));
+    fixture_close(&s.f);
+}
+
+int main(void) {
+    RUN(an_apply_that_runs_out_of_memory_changes_nothing);
+    RUN(recording_that_runs_out_of_memory_changes_nothing);
+    RUN(a_world_is_made_whole_or_not_at_all);
+    RUN(a_query_and_a_watch_are_made_whole_or_not_at_all);
+    return test_report();
+}
