@@ -29,7 +29,7 @@ int ecs_apply(ecs_world_t *world) {
     if (rc != ECS_OK) { return rc; }
     ECS__ENTER(world);
     ecs__stream_t *stream = &world->stream[world->recording];
-    world->touched_count = world->event_count = 0;
+    world->touched_count = world->event_count = world->bulk_count = 0;
     world->event_bound = 0;
     if (has_room(world, stream)) {
         world->recording ^= 1u;
@@ -38,8 +38,11 @@ int ecs_apply(ecs_world_t *world) {
         for (uint32_t i = 0; i < stream->batch_count; i++) {
             ecs__validate(world, stream, i);
         }
+        ecs__bulk_fold(world);
         fold_all(world, stream);
-        if (world->touched_count > 0) { ecs__views_stale(&world->memory.maps); }
+        if (world->touched_count > 0 || world->bulk_count > 0) {
+            ecs__views_stale(&world->memory.maps);
+        }
         ecs__stream_clear(stream);
     } else {
         rc = ecs__oom(world);

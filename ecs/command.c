@@ -22,6 +22,7 @@ static size_t payload_bytes(const ecs_world_t *world, const ecs__cmd_t *cmd) {
     case ECS_OP_SET:
     case ECS_OP_ADD:
     case ECS_OP_EXPECT: return ecs__align(world->components[cmd->component].size_bytes, 8);
+    case ECS_OP_SPAWN_MANY: return sizeof(ecs__bulk_t);
     default: return 0;
     }
 }
@@ -74,7 +75,7 @@ static ecs__cmd_t *stream_take(ecs_world_t *world, ecs__stream_t *stream, size_t
     return cmd;
 }
 
-static ecs__pos_t stream_pos(const ecs__stream_t *stream) {
+ecs__pos_t ecs__stream_pos(const ecs__stream_t *stream) {
     return pos_of(stream->at_chunk, stream->at_bytes);
 }
 
@@ -87,12 +88,20 @@ static void stream_shrink(ecs__stream_t *stream) {
     }
 }
 
+static void blocks_free(ecs__stream_t *stream) {
+    for (uint32_t i = 0; i < stream->block_count; i++) {
+        free(stream->blocks[i]);
+    }
+    stream->block_count = 0;
+}
+
 void ecs__stream_clear(ecs__stream_t *stream) {
     stream_shrink(stream);
     stream->at_chunk = 0;
     stream->at_bytes = 0;
     stream->batch_count = 0;
     stream->spawned_count = stream->unused_count = 0;
+    blocks_free(stream);
     if (stream->chunk_count > 0) { stream->chunk_end[0] = 0; }
 }
 
@@ -107,6 +116,8 @@ void ecs__stream_fini(ecs_world_t *world) {
         free(stream->batches);
         free(stream->spawned);
         free(stream->unused);
+        blocks_free(stream);
+        free(stream->blocks);
     }
 }
 
@@ -120,7 +131,7 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     if (!ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity)) {
         return ecs__oom(world); /* sealing cannot fail */
     }
-    ecs__pos_t at = stream_pos(stream);
+    ecs__pos_t at = ecs__stream_pos(stream);
     stream->current =
         (ecs__batch_t){.owner = owner, .first = at, .end = at, .spawned = stream->spawned_count};
     stream->open = true;
@@ -146,7 +157,7 @@ int ecs_batch_seal(ecs_world_t *world, bool *sealed) {
     int rc = ecs__guard(world, RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
-    stream->current.end = stream_pos(stream);
+    stream->current.end = ecs__stream_pos(stream);
     bool any = stream->open && stream->current.end != stream->current.first;
     if (any) { stream->batches[stream->batch_count++] = stream->current; }
     stream->open = false;
@@ -156,7 +167,7 @@ int ecs_batch_seal(ecs_world_t *world, bool *sealed) {
 
 ecs_mark_t ecs_batch_mark(const ecs_world_t *world) {
     const ecs__stream_t *stream = &world->stream[world->recording];
-    return (ecs_mark_t){world->batches_begun, stream_pos(stream)};
+    return (ecs_mark_t){world->batches_begun, ecs__stream_pos(stream)};
 }
 
 /* How many ids of the stream were reserved before `place` in the open batch. */
@@ -176,13 +187,13 @@ static uint32_t spawned_before(const ecs__stream_t *stream, ecs__pos_t place) {
 /* Ids that were reserved from `first` on are not needed. */
 static void set_unused(ecs__stream_t *stream, uint32_t first) {
     for (uint32_t i = first; i < stream->spawned_count; i++) {
-        stream->unused[stream->unused_count++] = stream->spawned[i].id;
+        stream->unused[stream->unused_count++] = stream->spawned[i];
     }
     stream->spawned_count = first;
 }
 
 /* Takes back what was recorded after the place. */
-static void rewind_to(ecs__stream_t *stream, ecs__pos_t place) {
+void ecs__stream_rewind(ecs__stream_t *stream, ecs__pos_t place) {
     stream->at_chunk = (place - 1) >> 13;
     stream->at_bytes = ((place - 1) & 0x1fff) << 3;
     if (stream->chunk_count > 0) { stream->chunk_end[stream->at_chunk] = stream->at_bytes; }
@@ -196,7 +207,7 @@ int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark) {
     bool here = mark.batch == world->batches_begun && mark.at >= stream->current.first;
     ecs__pos_t first = here ? mark.at : stream->current.first;
     set_unused(stream, here ? spawned_before(stream, first) : stream->current.spawned);
-    rewind_to(stream, first);
+    ecs__stream_rewind(stream, first);
     return ECS_OK;
 }
 
@@ -208,9 +219,19 @@ int ecs_batch_drop(ecs_world_t *world) {
 
 void ecs__stream_free_unused(ecs_world_t *world, ecs__stream_t *stream) {
     for (uint32_t i = 0; i < stream->unused_count; i++) {
-        ecs__entity_free(world, ecs__index(stream->unused[i]));
+        const ecs__spawned_t *spawned = &stream->unused[i];
+        const ecs_id_t *ids = spawned->many != NULL ? spawned->many : &spawned->one;
+        for (uint32_t k = 0; k < spawned->count; k++) {
+            ecs__entity_free(world, ecs__index(ids[k]));
+        }
     }
     stream->unused_count = 0;
+}
+
+bool ecs__stream_reserve_spawned(ecs__stream_t *stream) {
+    uint32_t both = stream->spawned_count + stream->unused_count + 1; /* rolling back cannot fail */
+    return ECS__ROOM(stream->spawned, stream->spawned_count + 1, stream->spawned_capacity) &&
+           ECS__ROOM(stream->unused, both, stream->unused_capacity);
 }
 
 bool ecs_batch_open(const ecs_world_t *world, uint64_t *owner) {
@@ -225,9 +246,8 @@ uint32_t ecs_batch_count(const ecs_world_t *world) {
 
 /* ---- recording ------------------------------------------------------------------------------ */
 
-/* Writes the header of a command; NULL with the error noted when nothing may be recorded. */
-static ecs__cmd_t *record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
-                          size_t payload) {
+ecs__cmd_t *ecs__cmd_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
+                            size_t payload) {
     if (ecs__guard(world, RECORD_PHASES) != ECS_OK) { return NULL; }
     ecs__stream_t *stream = recording(world);
     if (!stream->open) {
@@ -235,7 +255,8 @@ static ecs__cmd_t *record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t
                         "commands are recorded in a task, a system or an observer");
         return NULL;
     }
-    if (op != ECS_OP_SPAWN && op != ECS_OP_DESPAWN && component >= world->component_count) {
+    bool names = op != ECS_OP_SPAWN && op != ECS_OP_DESPAWN && op != ECS_OP_SPAWN_MANY;
+    if (names && component >= world->component_count) {
         (void)ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
         return NULL;
     }
@@ -253,22 +274,21 @@ static ecs__cmd_t *record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t
 /* Records a spawn and reserves its id; 0, with nothing recorded, when one of them fails. */
 static ecs_id_t record_spawn(ecs_world_t *world, bool placed, ecs__cmd_t **out) {
     ecs__stream_t *stream = recording(world);
-    ecs__pos_t before = stream_pos(stream);
-    uint32_t ids = stream->spawned_count + stream->unused_count + 1; /* rolling back cannot fail */
-    if (!ECS__ROOM(stream->spawned, stream->spawned_count + 1, stream->spawned_capacity) ||
-        !ECS__ROOM(stream->unused, ids, stream->unused_capacity)) {
+    ecs__pos_t before = ecs__stream_pos(stream);
+    if (!ecs__stream_reserve_spawned(stream)) {
         (void)ecs__oom(world);
         return 0;
     }
     ecs__cmd_t *cmd =
-        record(world, ECS_OP_SPAWN, 0, placed ? 1 : 0, placed ? sizeof(ecs__spawn_t) : 0);
+        ecs__cmd_record(world, ECS_OP_SPAWN, 0, placed ? 1 : 0, placed ? sizeof(ecs__spawn_t) : 0);
     if (cmd == NULL) { return 0; }
     cmd->id = ecs__entity_reserve(world);
     if (cmd->id == 0) {
-        rewind_to(stream, before);
+        ecs__stream_rewind(stream, before);
         return 0;
     }
-    stream->spawned[stream->spawned_count++] = (ecs__spawned_t){cmd->id, stream_pos(stream)};
+    stream->spawned[stream->spawned_count++] =
+        (ecs__spawned_t){.one = cmd->id, .count = 1, .at = before};
     *out = cmd;
     return cmd->id;
 }
@@ -296,7 +316,7 @@ ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name)
 void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component, double mask) {
     ECS__ENTER(world);
     size_t size = component < world->component_count ? world->components[component].size_bytes : 0;
-    ecs__cmd_t *cmd = record(world, op, id, component, ecs__align(size, 8));
+    ecs__cmd_t *cmd = ecs__cmd_record(world, op, id, component, ecs__align(size, 8));
     void *slot = NULL;
     if (cmd != NULL) {
         slot = cmd + 1;
@@ -316,7 +336,7 @@ int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t comp
     int rc = ECS_OK;
     if (op != ECS_OP_DESPAWN && op != ECS_OP_REMOVE) {
         rc = ecs__fail(world, ECS_E_INVALID, "operation %u carries a value", op);
-    } else if (record(world, op, id, component, 0) == NULL) {
+    } else if (ecs__cmd_record(world, op, id, component, 0) == NULL) {
         rc = ECS_E_INVALID;
     }
     ECS__LEAVE(world);

@@ -217,6 +217,26 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
 /* Notes where the next commands are recorded: a number below 65536 that means something to the
  * host, such as a line of a script; 0: unknown. It comes back in results and ecs_provenance. */
 int ecs_batch_place(ecs_world_t *world, uint32_t place);
+/* Declared in ecs_abi.h, for they are leaves that FFI calls:
+ *
+ * ecs_record_spawn reserves an id and records its spawn, below `parent` and with a name if they are
+ * given; 0 with ecs_last_error(). The id is good at once, its components after the apply.
+ *
+ * ecs_record records INSERT, SET, ADD or EXPECT and returns the place of the component's value,
+ * good until the batch is sealed: defaults for INSERT and EXPECT, zeroes for SET and ADD, of which
+ * the fields in `mask` (bit k: field k) count. NULL with ecs_last_error().
+ *
+ * ecs_record_plain records DESPAWN and REMOVE.
+ *
+ * ecs_record_spawn_many reserves `count` ids and records that they are spawned, each with all of at
+ * most ECS_MAX_TERMS components. Returns the ids; columns[k] is then the place of `count` values of
+ * components[k], to be set by the caller (they hold defaults), NULL for a tag. One copy a column and
+ * chunk at the apply, before the other commands. Both are good until the batch is sealed. NULL with
+ * ecs_last_error().
+ *
+ * ecs_record_many records one INSERT, SET or ADD for each of `count` ids, with values[i] as
+ * its value: the same commands as by ecs_record, in one call; all or none of them. */
+
 /* Seals the open batch for the next apply. An empty one leaves no trace. *sealed may be NULL. */
 int ecs_batch_seal(ecs_world_t *world, bool *sealed);
 /* A place in the open batch, to go back to. */

@@ -47,7 +47,8 @@ enum {
     ECS_OP_SET,
     ECS_OP_ADD,
     ECS_OP_REMOVE,
-    ECS_OP_EXPECT
+    ECS_OP_EXPECT,
+    ECS_OP_SPAWN_MANY
 };
 
 /* The newest write to a column of one chunk. */
@@ -122,6 +123,11 @@ double ecs_query_count(const ecs_query_t *query);
 ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name);
 void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component, double mask);
 int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component);
+const ecs_id_t *ecs_record_spawn_many(ecs_world_t *world, uint32_t count,
+                                      const uint32_t *components, uint32_t component_count,
+                                      void **columns);
+int ecs_record_many(ecs_world_t *world, uint32_t op, uint32_t component, double mask,
+                    uint32_t count, const ecs_id_t *ids, const void *values);
 /* ABI-END */
 
 #endif

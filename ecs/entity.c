@@ -78,7 +78,7 @@ ecs__record_t *ecs__record_find(const ecs_world_t *world, ecs_id_t id) {
     uint32_t index = ecs__index(id);
     if (index >= world->slot_count || id != (ecs_id_t)(uint64_t)id) { return NULL; }
     ecs__record_t *record = ecs__record_at(world, index);
-    bool used = record->archetype < ECS__RETIRED || record->archetype == ECS__RESERVED;
+    bool used = record->archetype != ECS__FREE && record->archetype != ECS__RETIRED;
     return used && record->generation == ecs__generation(id) ? record : NULL;
 }
 

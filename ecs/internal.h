@@ -134,7 +134,8 @@ typedef struct {
 enum { ECS__PAGE_ROWS = 4096, ECS__MAX_PAGES = 1u << 16, ECS__MAX_GENERATION = (1u << 20) - 1 };
 #define ECS__FREE 0xffffffffu     /* record.archetype of a slot in the free list */
 #define ECS__RESERVED 0xfffffffeu /* of an id that a recorded spawn has taken */
-#define ECS__RETIRED 0xfffffffdu  /* of a slot whose generation would have wrapped */
+#define ECS__COMING 0xfffffffdu   /* during an apply: of a bulk spawn; row: its archetype */
+#define ECS__RETIRED 0xfffffffcu  /* of a slot whose generation would have wrapped */
 
 typedef struct {
     uint32_t generation;
@@ -235,17 +236,30 @@ typedef struct {
     char name[ECS_NAME_BYTES];
 } ecs__spawn_t;
 
+/* A bulk spawn. The block holds the ids, then each column, every part 64-byte aligned. */
+typedef struct {
+    char *block;
+    uint32_t count, component_count;
+    uint32_t components[ECS_MAX_TERMS];
+    uint32_t archetype; /* they go to, once validated, */
+    uint32_t place;     /* and where it was recorded, by whom */
+    uint64_t owner;
+} ecs__bulk_t;
+
 /* Where a command lies: chunk << 13 | offset / 8, plus 1 so that 0 means none. */
 typedef uint32_t ecs__pos_t;
 
 typedef struct {
     uint64_t owner;
     ecs__pos_t first, end;
-    uint32_t spawned; /* how many ids the stream had reserved before it */
+    uint32_t spawned; /* length of the stream's list before it */
 } ecs__batch_t;
 
+/* Ids that one command has reserved: those of a bulk spawn, or the one. */
 typedef struct {
-    ecs_id_t id;
+    const ecs_id_t *many;
+    ecs_id_t one;
+    uint32_t count;
     ecs__pos_t at;
 } ecs__spawned_t;
 
@@ -256,10 +270,12 @@ typedef struct {
     uint32_t at_chunk, at_bytes;
     ecs__batch_t *batches;
     uint32_t batch_count, batch_capacity;
-    ecs__spawned_t *spawned; /* ids that spawns have reserved, in order */
+    ecs__spawned_t *spawned; /* in order of their commands */
     uint32_t spawned_count, spawned_capacity;
-    ecs_id_t *unused; /* those that were rolled back: freed by the next apply. Room for all */
+    ecs__spawned_t *unused; /* those that were rolled back: freed by the next apply. Room for all */
     uint32_t unused_count, unused_capacity;
+    char **blocks; /* of bulk spawns, rolled back or not */
+    uint32_t block_count, block_capacity;
     bool open;
     uint8_t flags;
     uint16_t place;
@@ -331,6 +347,8 @@ struct ecs_world {
     uint64_t batches_begun;  /* tells which batch is open */
     ecs__touched_t *touched;
     uint32_t touched_count, touched_capacity;
+    ecs__bulk_t **bulks; /* accepted bulk spawns */
+    uint32_t bulk_count, bulk_capacity;
     uint32_t *growing; /* archetypes to which the batch being validated brings rows */
     uint32_t growing_count, growing_capacity;
     uint64_t writer; /* owner of the writer that runs */
@@ -451,6 +469,29 @@ ecs__pos_t ecs__cmd_after(const ecs_world_t *world, const ecs__stream_t *stream,
 /* First command of a batch, or its end when it is empty. */
 ecs__pos_t ecs__cmd_first(const ecs__stream_t *stream, const ecs__batch_t *batch);
 void ecs__stream_clear(ecs__stream_t *stream);
+/* Writes the header of a command that carries `payload` bytes; NULL with the error noted when
+ * nothing may be recorded. */
+ecs__cmd_t *ecs__cmd_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
+                            size_t payload);
+/* The place of the next command, and back to it. */
+ecs__pos_t ecs__stream_pos(const ecs__stream_t *stream);
+void ecs__stream_rewind(ecs__stream_t *stream, ecs__pos_t place);
+/* Makes room to note one more command that spawns. */
+bool ecs__stream_reserve_spawned(ecs__stream_t *stream);
+static inline ecs__bulk_t *ecs__cmd_bulk(const ecs__cmd_t *cmd) {
+    return (ecs__bulk_t *)(uintptr_t)(cmd + 1);
+}
+/* The bulk spawn becomes part of the apply; taken out again; carried out. */
+int ecs__bulk_validate(ecs_world_t *world, ecs__cmd_t *cmd, uint64_t owner);
+void ecs__bulk_undo(ecs_world_t *world, const ecs__bulk_t *bulk);
+void ecs__bulk_fold(ecs_world_t *world);
+/* The value that an accepted bulk spawn has for an entity; NULL. */
+const char *ecs__bulk_value(const ecs_world_t *world, ecs_id_t id, uint32_t component);
+static inline const ecs_id_t *ecs__bulk_ids(const ecs__bulk_t *bulk) {
+    return (const ecs_id_t *)(const void *)bulk->block;
+}
+/* Notes an archetype to which the batch brings rows. */
+int ecs__note_growing(ecs_world_t *world, ecs__archetype_t *archetype);
 /* Frees the ids of what was rolled back. */
 void ecs__stream_free_unused(ecs_world_t *world, ecs__stream_t *stream);
 void ecs__stream_fini(ecs_world_t *world);

@@ -41,16 +41,18 @@ static int touch(ecs_world_t *world, ecs_id_t id, ecs__touched_t **out) {
     if (record == NULL || *out != NULL) { return ECS_OK; }
     *out = ECS__PUSH(world->touched, world->touched_count, world->touched_capacity);
     if (*out == NULL) { return ecs__oom(world); }
+    /* bulk spawns are carried out first: as if it were there already */
+    bool coming = record->archetype == ECS__COMING;
+    uint32_t archetype = coming ? record->row : record->archetype;
     **out = (ecs__touched_t){.id = id,
-                             .before = record->archetype,
-                             .after = record->archetype,
-                             .dead_at = ecs__record_alive(record) ? 0 : ECS__NONE};
+                             .before = archetype,
+                             .after = archetype,
+                             .dead_at = coming || ecs__record_alive(record) ? 0 : ECS__NONE};
     record->scratch = world->touched_count;
     return ECS_OK;
 }
 
-/* Notes an archetype to which the batch brings a row. */
-static int note_growing(ecs_world_t *world, ecs__archetype_t *archetype) {
+int ecs__note_growing(ecs_world_t *world, ecs__archetype_t *archetype) {
     if (archetype->grows) { return ECS_OK; }
     uint32_t *place = ECS__PUSH(world->growing, world->growing_count, world->growing_capacity);
     if (place == NULL) { return ecs__oom(world); }
@@ -183,6 +185,7 @@ static bool pending_value(const pass_t *pass, const ecs__touched_t *entry, uint3
         return false;
     }
     const char *now = ecs__cell_read(world, entry->id, component);
+    if (now == NULL) { now = ecs__bulk_value(world, entry->id, component); }
     if (now != NULL) { memcpy(out, now, world->components[component].size_bytes); }
     for (ecs__pos_t pos = entry->first; pos != 0;) {
         const ecs__cmd_t *cmd = ecs__cmd_at(pass->stream, pos);
@@ -232,7 +235,7 @@ static int validate_spawn(pass_t *pass, ecs__touched_t *entry, const ecs__cmd_t 
         int rc = ecs__node_link(world, ecs__index(cmd->id), parent, place->name);
         if (rc != ECS_OK) { return refuse(pass, cmd, rc); }
     }
-    int rc = note_growing(world, world->archetypes[0]);
+    int rc = ecs__note_growing(world, world->archetypes[0]);
     if (rc != ECS_OK) { return rc; }
     lead(world, entry, 0, 0);
     chain(pass, entry, pos);
@@ -260,7 +263,7 @@ static int change_shape(const pass_t *pass, ecs__touched_t *entry, uint32_t comp
     uint32_t after = 0;
     int rc = add ? ecs__archetype_with(world, entry->after, component, &after)
                  : ecs__archetype_without(world, entry->after, component, &after);
-    if (rc == ECS_OK) { rc = note_growing(world, world->archetypes[after]); }
+    if (rc == ECS_OK) { rc = ecs__note_growing(world, world->archetypes[after]); }
     if (rc == ECS_OK) { lead(world, entry, after, entry->dead_at); }
     return rc;
 }
@@ -268,6 +271,9 @@ static int change_shape(const pass_t *pass, ecs__touched_t *entry, uint32_t comp
 static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
     ecs_world_t *world = pass->world;
     ecs__touched_t *entry = NULL;
+    if (cmd->op == ECS_OP_SPAWN_MANY) {
+        return ecs__bulk_validate(world, cmd, pass->stream->batches[pass->batch].owner);
+    }
     int rc = target(pass, cmd->id, &entry);
     if (rc != ECS_OK) { return refuse(pass, cmd, rc); }
     cmd->next = 0;
@@ -337,6 +343,14 @@ static void forget(ecs_world_t *world, ecs__touched_t *entry, ecs_id_t id) {
     ecs__entity_free(world, ecs__index(id));
 }
 
+static void forget_many(ecs_world_t *world, const ecs__bulk_t *bulk) {
+    const ecs_id_t *ids = ecs__bulk_ids(bulk);
+    ecs__bulk_undo(world, bulk);
+    for (uint32_t i = 0; i < bulk->count; i++) {
+        forget(world, find_entry(world, ids[i]), ids[i]);
+    }
+}
+
 static void undo(const pass_t *pass, const ecs__batch_t *batch, ecs__pos_t stop) {
     ecs_world_t *world = pass->world;
     for (ecs__pos_t pos = pass->start; pos != stop;
@@ -350,6 +364,11 @@ static void undo(const pass_t *pass, const ecs__batch_t *batch, ecs__pos_t stop)
         ecs__touched_t *entry = find_entry(world, cmd->id);
         if (entry != NULL) { cut(pass, entry); }
         if (cmd->op == ECS_OP_SPAWN) { forget(world, entry, cmd->id); }
+    }
+    for (ecs__pos_t pos = pass->start; pos != batch->end;
+         pos = ecs__cmd_after(world, pass->stream, pos, batch->end)) {
+        const ecs__cmd_t *cmd = ecs__cmd_at(pass->stream, pos);
+        if (cmd->op == ECS_OP_SPAWN_MANY) { forget_many(world, ecs__cmd_bulk(cmd)); }
     }
     for (uint32_t i = 0; i < world->growing_count; i++) {
         ecs__rows_trim(world, world->archetypes[world->growing[i]]);

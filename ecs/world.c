@@ -79,6 +79,7 @@ void ecs_world_destroy(ecs_world_t *world) {
     ecs__memory_fini(&world->memory);
     free(world->touched);
     free(world->growing);
+    free(world->bulks);
     free(world->results);
     free(world);
 }

@@ -16,6 +16,11 @@ static bool fails(void) {
     return true;
 }
 
+int __real_posix_memalign(void **out, size_t align, size_t bytes);
+int __wrap_posix_memalign(void **out, size_t align, size_t bytes);
+int __wrap_posix_memalign(void **out, size_t align, size_t bytes) {
+    return fails() ? ENOMEM : __real_posix_memalign(out, align, bytes);
+}
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
 void *__real_realloc(void *block, size_t bytes);
@@ -86,6 +91,8 @@ static bool record_changes(scene_t *s) {
         ok = ecs_record_plain(world, ECS_OP_REMOVE, s->cell[i], s->f.pos) == ECS_OK;
     }
     ok = ok && ecs_record_plain(world, ECS_OP_DESPAWN, s->cell[7], 0) == ECS_OK;
+    void *column = NULL;
+    ok = ok && ecs_record_spawn_many(world, 100, &s->f.vel, 1, &column) != NULL;
     if (!ok) { return (void)ecs_batch_drop(world), false; }
     return ecs_batch_seal(world, NULL) == ECS_OK;
 }
