@@ -31,6 +31,7 @@ int ecs_apply(ecs_world_t *world) {
     ecs__stream_t *stream = &world->stream[world->recording];
     world->touched_count = world->event_count = world->bulk_count = 0;
     world->event_bound = 0;
+    world->wrote = false;
     if (has_room(world, stream)) {
         world->recording ^= 1u;
         world->shared.tick++;
@@ -40,7 +41,7 @@ int ecs_apply(ecs_world_t *world) {
         }
         ecs__bulk_fold(world);
         fold_all(world, stream);
-        if (world->touched_count > 0 || world->bulk_count > 0) {
+        if (world->touched_count > 0 || world->bulk_count > 0 || world->wrote) {
             ecs__views_stale(&world->memory.maps);
         }
         ecs__stream_clear(stream);

@@ -161,18 +161,18 @@ void ecs__archetype_fini(ecs_world_t *world) {
 
 /* ---- edges ---------------------------------------------------------------------------------- */
 
+/* Edges for every component there is by now. */
 static int edges_make(ecs_world_t *world, ecs__archetype_t *archetype) {
-    if (archetype->edge_len > 0) { return ECS_OK; }
-    size_t bytes = world->component_count * sizeof(uint32_t);
-    uint32_t *add = ecs__calloc(bytes, 1), *remove = ecs__calloc(bytes, 1);
-    if (add == NULL || remove == NULL) {
-        free(add);
-        free(remove);
-        return ecs__oom(world);
-    }
-    archetype->edge_add = memset(add, 0xff, bytes);
-    archetype->edge_remove = memset(remove, 0xff, bytes);
-    archetype->edge_len = world->component_count;
+    uint32_t had = archetype->edge_len, length = world->component_count;
+    if (had == length) { return ECS_OK; }
+    uint32_t *add = realloc(archetype->edge_add, length * sizeof *add);
+    if (add != NULL) { archetype->edge_add = add; }
+    uint32_t *remove = realloc(archetype->edge_remove, length * sizeof *remove);
+    if (remove != NULL) { archetype->edge_remove = remove; }
+    if (add == NULL || remove == NULL) { return ecs__oom(world); }
+    memset(add + had, 0xff, (length - had) * sizeof *add);
+    memset(remove + had, 0xff, (length - had) * sizeof *remove);
+    archetype->edge_len = length;
     return ECS_OK;
 }
 
@@ -195,27 +195,17 @@ static uint32_t neighbour(ecs_world_t *world, uint32_t from, uint32_t component,
     return found == NULL ? ECS__NONE : found->index;
 }
 
-/* The archetype at the other end of an edge, which is made when it is walked first. */
-static int follow(ecs_world_t *world, uint32_t from, uint32_t component, bool add, uint32_t *out) {
+int ecs__archetype_make_edge(ecs_world_t *world, uint32_t from, uint32_t component, bool add,
+                             uint32_t *out) {
     ecs__archetype_t *archetype = world->archetypes[from];
     int rc = edges_make(world, archetype);
     if (rc != ECS_OK) { return rc; }
     assert(component < archetype->edge_len);
     uint32_t *edge = add ? &archetype->edge_add[component] : &archetype->edge_remove[component];
-    if (*edge == ECS__NONE) {
-        bool there = ecs__slot(archetype, component) != NULL;
-        *edge = there == add ? from : neighbour(world, from, component, add);
-    }
+    bool there = ecs__slot(archetype, component) != NULL;
+    *edge = there == add ? from : neighbour(world, from, component, add);
     *out = *edge;
     return *edge == ECS__NONE ? ECS_E_MEMORY : ECS_OK;
-}
-
-int ecs__archetype_with(ecs_world_t *world, uint32_t from, uint32_t component, uint32_t *out) {
-    return follow(world, from, component, true, out);
-}
-
-int ecs__archetype_without(ecs_world_t *world, uint32_t from, uint32_t component, uint32_t *out) {
-    return follow(world, from, component, false, out);
 }
 
 /* ---- chunks and rows ------------------------------------------------------------------------ */
@@ -335,9 +325,9 @@ void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t r
         for (uint32_t i = 0; i < archetype->slot_count; i++) {
             const ecs__slot_t *slot = &archetype->slots[i];
             if (slot->column == ECS__NONE) { continue; }
-            memcpy(world->memory.maps.core + ecs__cell(chunk, slot, at),
-                   world->memory.maps.core + ecs__cell(last_chunk, slot, last_at),
-                   slot->size_bytes);
+            ecs__copy(world->memory.maps.core + ecs__cell(chunk, slot, at),
+                      world->memory.maps.core + ecs__cell(last_chunk, slot, last_at),
+                      slot->size_bytes);
             ecs_stamp_t *stamp = &chunk->stamp[slot->column];
             const ecs_stamp_t *other = &last_chunk->stamp[slot->column];
             if (other->added > stamp->added) { stamp->added = other->added; }

@@ -13,33 +13,11 @@
 
 static ecs__stream_t *recording(ecs_world_t *world) { return &world->stream[world->recording]; }
 
-static ecs__pos_t pos_of(uint32_t chunk, uint32_t bytes) { return (chunk << 13 | bytes >> 3) + 1; }
-
-static size_t payload_bytes(const ecs_world_t *world, const ecs__cmd_t *cmd) {
-    switch (cmd->op) {
-    case ECS_OP_SPAWN: return cmd->component != 0 ? sizeof(ecs__spawn_t) : 0;
-    case ECS_OP_INSERT:
-    case ECS_OP_SET:
-    case ECS_OP_ADD:
-    case ECS_OP_EXPECT: return ecs__align(world->components[cmd->component].size_bytes, 8);
-    case ECS_OP_SPAWN_MANY: return sizeof(ecs__bulk_t);
-    default: return 0;
-    }
-}
-
 ecs__pos_t ecs__cmd_first(const ecs__stream_t *stream, const ecs__batch_t *batch) {
     if (batch->first == batch->end) { return batch->end; }
     uint32_t at = batch->first - 1;
     bool at_chunk_end = (at & 0x1fff) << 3 >= stream->chunk_end[at >> 13];
-    return at_chunk_end ? pos_of((at >> 13) + 1, 0) : batch->first;
-}
-
-ecs__pos_t ecs__cmd_after(const ecs_world_t *world, const ecs__stream_t *stream, ecs__pos_t pos,
-                          ecs__pos_t end) {
-    uint32_t chunk = (pos - 1) >> 13, at = ((pos - 1) & 0x1fff) << 3;
-    at += (uint32_t)(sizeof(ecs__cmd_t) + payload_bytes(world, ecs__cmd_at(stream, pos)));
-    if (pos_of(chunk, at) == end) { return end; }
-    return at >= stream->chunk_end[chunk] ? pos_of(chunk + 1, 0) : pos_of(chunk, at);
+    return at_chunk_end ? ecs__pos_of((at >> 13) + 1, 0) : batch->first;
 }
 
 /* Makes the chunk after the last one the one that is written to. */
@@ -76,7 +54,7 @@ static ecs__cmd_t *stream_take(ecs_world_t *world, ecs__stream_t *stream, size_t
 }
 
 ecs__pos_t ecs__stream_pos(const ecs__stream_t *stream) {
-    return pos_of(stream->at_chunk, stream->at_bytes);
+    return ecs__pos_of(stream->at_chunk, stream->at_bytes);
 }
 
 /* A peak is given back, a quarter an apply; what stays is twice what was used last. */
@@ -324,8 +302,9 @@ void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t componen
             cmd->fields |= (uint64_t)mask & ECS__FIELD_MASK;
             memset(slot, 0, size);
         } else {
-            memcpy(slot, world->components[component].default_value, size);
+            ecs__copy(slot, world->components[component].default_value, (uint32_t)size);
         }
+        if (op == ECS_OP_EXPECT) { recording(world)->current.expects = true; }
     }
     ECS__LEAVE(world);
     return slot;

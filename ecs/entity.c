@@ -73,15 +73,6 @@ void ecs__entity_free(ecs_world_t *world, uint32_t index) {
     world->free_tail = index;
 }
 
-ecs__record_t *ecs__record_find(const ecs_world_t *world, ecs_id_t id) {
-    if (!(id >= 4294967296.0 && id < 4503599627370496.0)) { return NULL; } /* and NaN */
-    uint32_t index = ecs__index(id);
-    if (index >= world->slot_count || id != (ecs_id_t)(uint64_t)id) { return NULL; }
-    ecs__record_t *record = ecs__record_at(world, index);
-    bool used = record->archetype != ECS__FREE && record->archetype != ECS__RETIRED;
-    return used && record->generation == ecs__generation(id) ? record : NULL;
-}
-
 void ecs__entity_fini(ecs_world_t *world) {
     for (uint32_t i = 0; i < world->page_count; i++) {
         ecs__node_t *nodes = world->pages[i]->nodes;

@@ -83,8 +83,8 @@ static void copy_row(ecs_world_t *world, const ecs__archetype_t *from, uint32_t 
     for (uint32_t i = 0; i < from->slot_count; i++) {
         const ecs__slot_t *slot = &from->slots[i], *there = ecs__slot(to, slot->component);
         if (slot->column == ECS__NONE || there == NULL) { continue; }
-        memcpy(world->memory.maps.core + ecs__cell(target, there, to_at),
-               world->memory.maps.core + ecs__cell(source, slot, from_at), slot->size_bytes);
+        ecs__copy(world->memory.maps.core + ecs__cell(target, there, to_at),
+                  world->memory.maps.core + ecs__cell(source, slot, from_at), slot->size_bytes);
         ecs__stamp_newer(&target->stamp[there->column], &source->stamp[slot->column]);
     }
 }
@@ -122,6 +122,56 @@ static void write_payloads(ecs_world_t *world, const ecs__stream_t *stream,
         stamp->owner = ecs__owner_at(stream, entry->batch, pos);
         stamp->place = ecs__cmd_place(cmd);
     }
+}
+
+/* ---- values that need no entry -------------------------------------------------------------- */
+
+enum { LANE = 16 }; /* commands between finding a row and writing to it: a cache miss each */
+
+typedef struct {
+    const ecs__cmd_t *cmd;
+    char *to;
+    ecs_stamp_t *stamp;
+} write_t;
+
+/* Where a direct command writes; `to` is NULL for a tag. */
+static write_t find_row(const ecs_world_t *world, const ecs__cmd_t *cmd) {
+    const ecs__record_t *record = ecs__record_at(world, ecs__index(cmd->id));
+    const ecs__archetype_t *archetype = world->archetypes[record->archetype];
+    const ecs__slot_t *slot = ecs__slot(archetype, cmd->component);
+    if (slot->column == ECS__NONE) { return (write_t){0}; }
+    uint32_t at = 0;
+    ecs__chunk_t *chunk = ecs__chunk_of(archetype, record->row, &at);
+    write_t found = {cmd, world->memory.maps.core + ecs__cell(chunk, slot, at),
+                     &chunk->stamp[slot->column]};
+    __builtin_prefetch(found.to, 1);
+    return found;
+}
+
+static void write_one(const ecs_world_t *world, const write_t *write, uint64_t owner) {
+    if (write->to == NULL) { return; }
+    ecs__payload_write(world, write->cmd, write->to);
+    write->stamp->changed = world->shared.tick;
+    write->stamp->owner = owner;
+    write->stamp->place = ecs__cmd_place(write->cmd);
+}
+
+void ecs__direct_write(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch_at) {
+    const ecs__batch_t *batch = &stream->batches[batch_at];
+    write_t lane[LANE] = {0};
+    uint32_t next = 0;
+    for (ecs__pos_t pos = ecs__cmd_first(stream, batch); pos != batch->end;
+         pos = ecs__cmd_after(world, stream, pos, batch->end)) {
+        ecs__cmd_t *cmd = ecs__cmd_at(stream, pos);
+        if (cmd->next != ECS__DIRECT) { continue; }
+        write_t *slot = &lane[next++ % LANE];
+        write_one(world, slot, batch->owner);
+        *slot = find_row(world, cmd);
+    }
+    for (uint32_t i = 0; i < LANE; i++, next++) {
+        write_one(world, &lane[next % LANE], batch->owner);
+    }
+    world->wrote = true;
 }
 
 static void bury(ecs_world_t *world, const ecs__stream_t *stream, const ecs__touched_t *entry,

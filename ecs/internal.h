@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "ecs.h"
 
@@ -253,6 +254,7 @@ typedef struct {
     uint64_t owner;
     ecs__pos_t first, end;
     uint32_t spawned; /* length of the stream's list before it */
+    bool expects;     /* it has expectations, which see what it writes before them */
 } ecs__batch_t;
 
 /* Ids that one command has reserved: those of a bulk spawn, or the one. */
@@ -351,6 +353,7 @@ struct ecs_world {
     uint32_t bulk_count, bulk_capacity;
     uint32_t *growing; /* archetypes to which the batch being validated brings rows */
     uint32_t growing_count, growing_capacity;
+    bool wrote;      /* the apply has written values directly */
     uint64_t writer; /* owner of the writer that runs */
     ecs_batch_result_t *results;
     uint32_t result_count, result_capacity;
@@ -393,10 +396,17 @@ static inline size_t ecs__align(size_t value, size_t to) { return (value + to - 
 
 void ecs__schema_fini(ecs_world_t *world);
 
-/* NULL when `id` is no id of a slot that is in use with that generation (alive or reserved). */
-ecs__record_t *ecs__record_find(const ecs_world_t *world, ecs_id_t id);
 static inline ecs__record_t *ecs__record_at(const ecs_world_t *world, uint32_t index) {
     return &world->pages[index / ECS__PAGE_ROWS]->record[index % ECS__PAGE_ROWS];
+}
+/* NULL when `id` is no id of a slot that is in use with that generation (alive or reserved). */
+static inline ecs__record_t *ecs__record_find(const ecs_world_t *world, ecs_id_t id) {
+    if (!(id >= 4294967296.0 && id < 4503599627370496.0)) { return NULL; } /* and NaN */
+    uint32_t index = ecs__index(id);
+    if (index >= world->slot_count || id != (ecs_id_t)(uint64_t)id) { return NULL; }
+    ecs__record_t *record = ecs__record_at(world, index);
+    bool used = record->archetype != ECS__FREE && record->archetype != ECS__RETIRED;
+    return used && record->generation == ecs__generation(id) ? record : NULL;
 }
 static inline bool ecs__record_alive(const ecs__record_t *record) {
     return record->archetype < ECS__RETIRED;
@@ -419,8 +429,26 @@ uint32_t ecs__child_named(const ecs_world_t *world, uint32_t parent, const char 
 int ecs__archetype_init(ecs_world_t *world);
 void ecs__archetype_fini(ecs_world_t *world);
 /* The archetype that has one component more or less; the same one when nothing changes. */
-int ecs__archetype_with(ecs_world_t *world, uint32_t from, uint32_t component, uint32_t *out);
-int ecs__archetype_without(ecs_world_t *world, uint32_t from, uint32_t component, uint32_t *out);
+int ecs__archetype_make_edge(ecs_world_t *world, uint32_t from, uint32_t component, bool add,
+                             uint32_t *out);
+static inline int ecs__archetype_edge(ecs_world_t *world, uint32_t from, uint32_t component,
+                                      bool add, uint32_t *out) {
+    const ecs__archetype_t *archetype = world->archetypes[from];
+    const uint32_t *edges = add ? archetype->edge_add : archetype->edge_remove;
+    if (component >= archetype->edge_len || edges[component] == ECS__NONE) {
+        return ecs__archetype_make_edge(world, from, component, add, out);
+    }
+    *out = edges[component];
+    return ECS_OK;
+}
+static inline int ecs__archetype_with(ecs_world_t *world, uint32_t from, uint32_t component,
+                                      uint32_t *out) {
+    return ecs__archetype_edge(world, from, component, true, out);
+}
+static inline int ecs__archetype_without(ecs_world_t *world, uint32_t from, uint32_t component,
+                                         uint32_t *out) {
+    return ecs__archetype_edge(world, from, component, false, out);
+}
 static inline const ecs__slot_t *ecs__slot(const ecs__archetype_t *archetype, uint32_t component) {
     if (component >= archetype->slot_of_len || archetype->slot_of[component] == ECS__NONE) {
         return NULL;
@@ -447,6 +475,18 @@ static inline void ecs__stamp_newer(ecs_stamp_t *stamp, const ecs_stamp_t *other
     stamp->owner = other->owner;
     stamp->place = other->place;
 }
+/* memcpy, without a call for the sizes that components mostly have. */
+static inline void ecs__copy(char *to, const char *from, uint32_t bytes) {
+    switch (bytes) {
+    case 4: memcpy(to, from, 4); break;
+    case 8: memcpy(to, from, 8); break;
+    case 16: memcpy(to, from, 16); break;
+    case 24: memcpy(to, from, 24); break;
+    case 32: memcpy(to, from, 32); break;
+    case 48: memcpy(to, from, 48); break;
+    default: memcpy(to, from, bytes); break;
+    }
+}
 /* Byte offset of a cell in the memory maps. */
 static inline uint64_t ecs__cell(const ecs__chunk_t *chunk, const ecs__slot_t *slot, uint32_t at) {
     return chunk->block_offset + chunk->column_offset[slot->column] +
@@ -463,9 +503,28 @@ static inline ecs__cmd_t *ecs__cmd_at(const ecs__stream_t *stream, ecs__pos_t po
     uint32_t at = pos - 1;
     return (ecs__cmd_t *)(void *)(stream->chunks[at >> 13] + ((size_t)(at & 0x1fff) << 3));
 }
+static inline ecs__pos_t ecs__pos_of(uint32_t chunk, uint32_t bytes) {
+    return (chunk << 13 | bytes >> 3) + 1;
+}
+static inline size_t ecs__payload_bytes(const ecs_world_t *world, const ecs__cmd_t *cmd) {
+    switch (cmd->op) {
+    case ECS_OP_SPAWN: return cmd->component != 0 ? sizeof(ecs__spawn_t) : 0;
+    case ECS_OP_INSERT:
+    case ECS_OP_SET:
+    case ECS_OP_ADD:
+    case ECS_OP_EXPECT: return ecs__align(world->components[cmd->component].size_bytes, 8);
+    case ECS_OP_SPAWN_MANY: return sizeof(ecs__bulk_t);
+    default: return 0;
+    }
+}
 /* Position of the command after `pos`, or `end`. */
-ecs__pos_t ecs__cmd_after(const ecs_world_t *world, const ecs__stream_t *stream, ecs__pos_t pos,
-                          ecs__pos_t end);
+static inline ecs__pos_t ecs__cmd_after(const ecs_world_t *world, const ecs__stream_t *stream,
+                                        ecs__pos_t pos, ecs__pos_t end) {
+    uint32_t chunk = (pos - 1) >> 13, at = ((pos - 1) & 0x1fff) << 3;
+    at += (uint32_t)(sizeof(ecs__cmd_t) + ecs__payload_bytes(world, ecs__cmd_at(stream, pos)));
+    if (ecs__pos_of(chunk, at) == end) { return end; }
+    return at >= stream->chunk_end[chunk] ? ecs__pos_of(chunk + 1, 0) : ecs__pos_of(chunk, at);
+}
 /* First command of a batch, or its end when it is empty. */
 ecs__pos_t ecs__cmd_first(const ecs__stream_t *stream, const ecs__batch_t *batch);
 void ecs__stream_clear(ecs__stream_t *stream);
@@ -504,6 +563,11 @@ static inline bool ecs__cmd_writes(const ecs__cmd_t *cmd) {
 /* Validates a batch against the world and the accepted ones before it, and chains its commands. A
  * refused one is taken out again; its result says why. Room for the results is there. */
 void ecs__validate(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch);
+/* Writes what pass 1 has set aside of an accepted batch: commands to entities that only get values,
+ * which need no entry. */
+void ecs__direct_write(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch);
+/* ecs__cmd_t.next of such a command. */
+#define ECS__DIRECT 0xffffffffu
 /* Carries an entry of world->touched out, and forgets it. */
 void ecs__fold(ecs_world_t *world, const ecs__stream_t *stream, const ecs__touched_t *entry);
 /* Owner of the command at `pos`; `batch` is the likely one. */

@@ -11,8 +11,8 @@
 #define GROW_BYTES ((size_t)1 << 20)
 #define GROW_MAX_BYTES ((size_t)64 << 20)
 #define PAGE_BYTES ((size_t)4096)
-#define HOLE_MIN_BYTES ((size_t)64 << 10) /* smaller blocks keep their memory */
-#define FREE_KEEP_BYTES ((size_t)8 << 20) /* so much is kept in free blocks */
+#define HOLE_MIN_BYTES ((size_t)64 << 10)  /* smaller blocks keep their memory */
+#define FREE_KEEP_BYTES ((size_t)16 << 20) /* so much is kept in free blocks */
 #define HOLE ((uint64_t)1)
 
 void *ecs__grow(void *array, uint32_t *capacity, uint32_t items, size_t item_bytes) {

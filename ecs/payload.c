@@ -42,11 +42,7 @@ static void set_fields(const ecs__component_t *component, uint64_t mask, const c
         uint32_t run = rest == 0 ? 64 - first : (uint32_t)__builtin_ctzll(rest);
         const ecs_field_t *a = &component->fields[first], *b = &component->fields[first + run - 1];
         size_t bytes = b->offset_bytes + b->size_bytes - a->offset_bytes;
-        if (bytes == 8) {
-            memcpy(to + a->offset_bytes, from + a->offset_bytes, 8);
-        } else {
-            memcpy(to + a->offset_bytes, from + a->offset_bytes, bytes);
-        }
+        ecs__copy(to + a->offset_bytes, from + a->offset_bytes, (uint32_t)bytes);
         mask &= run == 64 ? 0 : ~(((1ull << run) - 1) << first);
     }
 }
@@ -56,7 +52,7 @@ void ecs__payload_write(const ecs_world_t *world, const ecs__cmd_t *cmd, char *t
     const char *from = (const char *)(cmd + 1);
     uint64_t mask = cmd->fields & ECS__FIELD_MASK;
     if (cmd->op == ECS_OP_INSERT) {
-        memcpy(to, from, component->size_bytes);
+        ecs__copy(to, from, component->size_bytes);
     } else if (cmd->op == ECS_OP_SET) {
         set_fields(component, mask, from, to);
     } else {

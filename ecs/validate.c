@@ -20,6 +20,7 @@ typedef struct {
     ecs__pos_t start;    /* its first command */
     ecs_id_t last_id;    /* target of the command before, */
     uint32_t last_entry; /* and its place in touched: commands on one entity come in a row */
+    bool direct;         /* some commands are written at once when it is accepted */
 } pass_t;
 
 /* ---- entries -------------------------------------------------------------------------------- */
@@ -268,9 +269,26 @@ static int change_shape(const pass_t *pass, ecs__touched_t *entry, uint32_t comp
     return rc;
 }
 
+/* Whether the command only writes a value that is there, of an entity that no other command moves so
+ * far and nobody observes: it is written as soon as the batch is accepted, before the entity's other
+ * commands. */
+static bool is_direct(const ecs_world_t *world, const ecs__cmd_t *cmd) {
+    if (!ecs__cmd_writes(cmd)) { return false; }
+    const ecs__record_t *record = ecs__record_find(world, cmd->id);
+    if (record == NULL || record->scratch != 0 || !ecs__record_alive(record)) { return false; }
+    uint32_t observed = world->components[cmd->component].observed;
+    return (observed >> ECS_EVENT_CHANGED & 1u) == 0 &&
+           ecs__slot(world->archetypes[record->archetype], cmd->component) != NULL;
+}
+
 static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
     ecs_world_t *world = pass->world;
     ecs__touched_t *entry = NULL;
+    if (!pass->stream->batches[pass->batch].expects && is_direct(world, cmd)) {
+        cmd->next = ECS__DIRECT;
+        pass->direct = true;
+        return ECS_OK;
+    }
     if (cmd->op == ECS_OP_SPAWN_MANY) {
         return ecs__bulk_validate(world, cmd, pass->stream->batches[pass->batch].owner);
     }
@@ -442,6 +460,8 @@ void ecs__validate(ecs_world_t *world, ecs__stream_t *stream, uint32_t index) {
     if (result->error != ECS_OK) {
         undo(&pass, batch, stop);
         world->event_bound = event_bound;
+    } else if (pass.direct) {
+        ecs__direct_write(world, stream, index);
     }
     for (uint32_t i = 0; i < world->growing_count; i++) {
         world->archetypes[world->growing[i]]->grows = false;

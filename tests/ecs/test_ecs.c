@@ -199,6 +199,43 @@ static void an_expectation_includes_earlier_batches(void) {
     fixture_close(&f);
 }
 
+/* Values of entities that nothing moves are written apart from the moves; their order must hold. */
+static void writes_before_and_after_a_move_keep_their_order(void) {
+    fixture_t f = fixture_open(16);
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 0), other = spawn_pos(&f, 0);
+    apply(&f);
+    record_begin(&f, 1);
+    ((pos_t *)ecs_record(f.world, ECS_OP_SET, id, f.pos, 1))->x = 1;
+    ((pos_t *)ecs_record(f.world, ECS_OP_ADD, id, f.pos, 1))->x = 10;
+    insert_pos(&f, id, f.vel, 0);
+    ((pos_t *)ecs_record(f.world, ECS_OP_SET, id, f.pos, 2))->y = 2;
+    ((pos_t *)ecs_record(f.world, ECS_OP_SET, other, f.pos, 1))->x = 5;
+    CHECK_EQ(ecs_batch_seal(f.world, NULL), ECS_OK);
+    CHECK_EQ(ecs_batch_begin(f.world, 2), ECS_OK);
+    ((pos_t *)ecs_record(f.world, ECS_OP_SET, other, f.pos, 1))->x = 6;
+    *(pos_t *)ecs_record(f.world, ECS_OP_EXPECT, other, f.pos, 0) = (pos_t){6, 1, 2};
+    CHECK_EQ(ecs_batch_seal(f.world, NULL), ECS_OK);
+    CHECK_EQ(ecs_batch_begin(f.world, 3), ECS_OK);
+    ((pos_t *)ecs_record(f.world, ECS_OP_ADD, id, f.pos, 3))->x = 100;
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_REMOVE, other, f.pos), ECS_OK);
+    CHECK_EQ(ecs_batch_seal(f.world, NULL), ECS_OK);
+    CHECK_EQ(ecs_batch_begin(f.world, 4), ECS_OK); /* refused: nothing of it is written */
+    ((pos_t *)ecs_record(f.world, ECS_OP_SET, id, f.vel, 1))->x = 9;
+    (void)ecs_record(f.world, ECS_OP_SET, other, f.pos, 1);
+    apply(&f);
+    uint32_t count = 0;
+    const ecs_batch_result_t *results = ecs_apply_results(f.world, &count);
+    CHECK_EQ(results[1].error, ECS_OK);
+    CHECK_EQ(results[3].error, ECS_E_ABSENT);
+    const pos_t *pos = ecs_view(f.world, id, f.pos);
+    CHECK_EQ(pos->x, 111);
+    CHECK_EQ(pos->y, 2);
+    CHECK_EQ(x_of(&f, id, f.vel), 0);
+    CHECK(!ecs_has(f.world, other, f.pos));
+    fixture_close(&f);
+}
+
 static void add_increments_at_apply(void) {
     fixture_t f = fixture_open(0);
     record_begin(&f, 1);
@@ -494,6 +531,7 @@ int main(void) {
     RUN(a_batch_sees_the_accepted_batches_before_it);
     RUN(a_dead_target_counts_or_rejects_by_its_flags);
     RUN(an_expectation_includes_earlier_batches);
+    RUN(writes_before_and_after_a_move_keep_their_order);
     RUN(add_increments_at_apply);
     RUN(dropping_a_batch_forgets_it);
     RUN(despawn_takes_the_children_with_it);
