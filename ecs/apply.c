@@ -45,6 +45,7 @@ int ecs_apply(ecs_world_t *world) {
             ecs__views_stale(&world->memory.maps);
         }
         ecs__stream_clear(stream);
+        ecs__archetypes_trim_some(world);
     } else {
         rc = ecs__oom(world);
     }

@@ -41,17 +41,22 @@ static void table_insert(ecs_world_t *world, const ecs__archetype_t *archetype) 
     world->archetype_table[at] = archetype->index + 1;
 }
 
+void ecs__archetype_table_fill(ecs_world_t *world) {
+    memset(world->archetype_table, 0, world->archetype_table_len * sizeof(uint32_t));
+    for (uint32_t i = 0; i < world->ordered_count; i++) {
+        table_insert(world, world->ordered[i]);
+    }
+}
+
 static bool table_grow(ecs_world_t *world) {
-    if ((world->archetype_count + 1) * 2 <= world->archetype_table_len) { return true; }
+    if ((world->ordered_count + 1) * 2 <= world->archetype_table_len) { return true; }
     uint32_t length = world->archetype_table_len == 0 ? TABLE_MIN : world->archetype_table_len * 2;
     uint32_t *table = ecs__calloc(length, sizeof(uint32_t));
     if (table == NULL) { return false; }
     free(world->archetype_table);
     world->archetype_table = table;
     world->archetype_table_len = length;
-    for (uint32_t i = 0; i < world->archetype_count; i++) {
-        table_insert(world, world->archetypes[i]);
-    }
+    ecs__archetype_table_fill(world);
     return true;
 }
 
@@ -68,7 +73,7 @@ static void choose_chunk_rows(const ecs_world_t *world, ecs__archetype_t *archet
     archetype->chunk_shift = shift;
 }
 
-static void archetype_free(ecs__archetype_t *archetype) {
+void ecs__archetype_free(ecs__archetype_t *archetype) {
     if (archetype == NULL) { return; }
     for (uint32_t j = 0; j < archetype->chunk_count; j++) {
         free(archetype->chunks[j]);
@@ -91,7 +96,7 @@ static ecs__archetype_t *archetype_make(const ecs_world_t *world, const uint32_t
     made->slot_of_len = count == 0 ? 0 : components[count - 1] + 1;
     made->slot_of = ecs__calloc(made->slot_of_len, sizeof(uint32_t));
     if (made->slots == NULL || made->slot_of == NULL) {
-        archetype_free(made);
+        ecs__archetype_free(made);
         return NULL;
     }
     memset(made->slot_of, 0xff, made->slot_of_len * sizeof(uint32_t));
@@ -110,18 +115,25 @@ static ecs__archetype_t *archetype_make(const ecs_world_t *world, const uint32_t
 static ecs__archetype_t *archetype_new(ecs_world_t *world, const uint32_t *components,
                                        uint32_t count) {
     ecs__archetype_t *made = archetype_make(world, components, count);
+    uint32_t count_after = world->archetype_count + 1;
     bool room = made != NULL && table_grow(world) &&
-                ECS__ROOM(world->archetypes, world->archetype_count + 1, world->archetype_capacity);
+                ECS__ROOM(world->archetypes, count_after, world->archetype_capacity) &&
+                ECS__ROOM(world->ordered, count_after, world->ordered_capacity) &&
+                ECS__ROOM(world->free_archetypes, count_after, world->free_archetype_capacity);
     for (uint32_t i = 0; room && i < world->query_count; i++) {
         room = ecs__query_reserve(world->queries[i]);
     }
     if (!room) {
-        archetype_free(made);
+        ecs__archetype_free(made);
         (void)ecs__oom(world);
         return NULL;
     }
-    made->index = world->archetype_count;
-    world->archetypes[world->archetype_count++] = made;
+    made->index = world->free_archetype_count > 0
+                      ? world->free_archetypes[--world->free_archetype_count]
+                      : world->archetype_count++;
+    world->archetypes[made->index] = made;
+    world->ordered[world->ordered_count++] = made;
+    world->empty_count++;
     table_insert(world, made);
     for (uint32_t i = 0; i < world->query_count; i++) {
         ecs__query_add_archetype(world->queries[i], made);
@@ -153,9 +165,11 @@ static void chunk_free(ecs_world_t *world, ecs__chunk_t *chunk) {
 
 void ecs__archetype_fini(ecs_world_t *world) {
     for (uint32_t i = 0; i < world->archetype_count; i++) {
-        archetype_free(world->archetypes[i]);
+        ecs__archetype_free(world->archetypes[i]);
     }
     free(world->archetypes);
+    free(world->ordered);
+    free(world->free_archetypes);
     free(world->archetype_table);
 }
 
@@ -292,18 +306,23 @@ int ecs__rows_reserve(ecs_world_t *world, ecs__archetype_t *archetype, uint64_t 
     return rc;
 }
 
+void ecs__chunks_free(ecs_world_t *world, ecs__archetype_t *archetype, uint64_t keep) {
+    while (archetype->chunk_count > keep) {
+        chunk_free(world, archetype->chunks[--archetype->chunk_count]);
+    }
+}
+
 void ecs__rows_trim(ecs_world_t *world, ecs__archetype_t *archetype) {
     uint64_t rows =
         archetype->row_count + (uint64_t)(archetype->coming > 0 ? archetype->coming : 0);
     uint64_t needed = (rows + archetype->chunk_rows - 1) >> archetype->chunk_shift;
-    while (archetype->chunk_count > needed + 1) {
-        chunk_free(world, archetype->chunks[--archetype->chunk_count]);
-    }
+    ecs__chunks_free(world, archetype, needed + 1);
 }
 
 uint32_t ecs__row_add(ecs_world_t *world, ecs__archetype_t *archetype, ecs_id_t id) {
     uint32_t row = archetype->row_count++, at = 0;
     ecs__chunk_t *chunk = ecs__chunk_of(archetype, row, &at);
+    if (row == 0) { world->empty_count--; }
     assert(chunk->count < chunk->capacity);
     chunk->count++;
     chunk_ids(world, chunk)[at] = id;
@@ -318,6 +337,7 @@ void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t r
     ecs__chunk_t *chunk = ecs__chunk_of(archetype, row, &at);
     ecs__chunk_t *last_chunk = ecs__chunk_of(archetype, last, &last_at);
     last_chunk->count--;
+    if (last == 0) { world->empty_count++; }
     if (row != last) {
         ecs_id_t moved = chunk_ids(world, last_chunk)[last_at];
         chunk_ids(world, chunk)[at] = moved;

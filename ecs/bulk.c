@@ -192,6 +192,7 @@ static void fill_chunk(ecs_world_t *world, const ecs__bulk_t *bulk, uint32_t fir
         record->row = row + i;
     }
     chunk->count += rows;
+    if (archetype->row_count == 0) { world->empty_count--; }
     archetype->row_count += rows;
 }
 

@@ -41,6 +41,12 @@ static int check_archetype(ecs_world_t *world, const ecs__archetype_t *archetype
         if (!whole && !last) { return broken(world, "gap between rows", archetype->index); }
         sum += archetype->chunks[i]->count;
     }
+    if (world->archetypes[archetype->index] != archetype) {
+        return broken(world, "index of an archetype", archetype->index);
+    }
+    if (archetype->coming != 0 || archetype->grows) {
+        return broken(world, "rows that never came", archetype->index);
+    }
     for (uint32_t i = 1; i < archetype->slot_count; i++) {
         if (archetype->slots[i].component <= archetype->slots[i - 1].component) {
             return broken(world, "components are not in order", archetype->index);
@@ -58,6 +64,7 @@ static int check_record(ecs_world_t *world, uint32_t index, uint32_t *alive) {
     if (!ecs__record_alive(record)) { return ECS_OK; }
     (*alive)++;
     if (record->archetype >= world->archetype_count ||
+        world->archetypes[record->archetype] == NULL ||
         record->row >= world->archetypes[record->archetype]->row_count) {
         return broken(world, "record points past its archetype", index);
     }
@@ -96,10 +103,14 @@ static int check_tree(ecs_world_t *world, uint32_t index) {
 }
 
 int ecs_check(ecs_world_t *world) {
-    uint32_t rows = 0, alive = 0;
+    uint32_t rows = 0, alive = 0, empty = 0;
     int rc = ECS_OK;
-    for (uint32_t i = 0; rc == ECS_OK && i < world->archetype_count; i++) {
-        rc = check_archetype(world, world->archetypes[i], &rows);
+    for (uint32_t i = 0; rc == ECS_OK && i < world->ordered_count; i++) {
+        rc = check_archetype(world, world->ordered[i], &rows);
+        empty += world->ordered[i]->row_count == 0;
+    }
+    if (rc == ECS_OK && empty != world->empty_count) {
+        rc = broken(world, "count of empty archetypes", empty);
     }
     for (uint32_t i = 0; rc == ECS_OK && i < world->slot_count; i++) {
         rc = check_record(world, i, &alive);
@@ -146,9 +157,9 @@ static uint64_t mix_archetype(const ecs_world_t *world, const ecs__archetype_t *
 
 uint64_t ecs_hash(const ecs_world_t *world) {
     uint64_t hash = 14695981039346656037ull;
-    for (uint32_t i = 0; i < world->archetype_count; i++) {
-        if (world->archetypes[i]->row_count > 0) {
-            hash = mix_archetype(world, world->archetypes[i], hash);
+    for (uint32_t i = 0; i < world->ordered_count; i++) {
+        if (world->ordered[i]->row_count > 0) {
+            hash = mix_archetype(world, world->ordered[i], hash);
         }
     }
     for (uint32_t i = 0; i < world->slot_count; i++) {

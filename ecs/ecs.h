@@ -87,6 +87,12 @@ void ecs_interrupt(ecs_world_t *world, void (*leave)(void *context), void *conte
 /* A hash of every entity, component value, name and parent, in iteration order. The same history
  * gives the same hash in every process. O(world). */
 uint64_t ecs_hash(const ecs_world_t *world);
+/* Gives memory back: archetypes and chunks without rows. An apply does it by itself when more than
+ * half of at least 64 archetypes are empty. An archetype that comes back is the last in the order of
+ * iteration. Idle phase. O(archetypes). */
+int ecs_trim(ecs_world_t *world);
+/* Shapes (sets of components) there are, with rows or without. */
+uint32_t ecs_archetype_count(const ecs_world_t *world);
 /* Walks every invariant; 0, or ECS_E_INVALID with ecs_last_error() saying which one broke. */
 int ecs_check(ecs_world_t *world);
 

@@ -336,8 +336,13 @@ struct ecs_world {
     ecs__name_t *names; /* open addressing */
     uint32_t name_count, name_used, name_capacity;
 
-    ecs__archetype_t **archetypes;
+    ecs__archetype_t **archetypes; /* by index; NULL where one was dropped */
     uint32_t archetype_count, archetype_capacity;
+    uint32_t *free_archetypes; /* indexes that may be used again; room for all */
+    uint32_t free_archetype_count, free_archetype_capacity;
+    ecs__archetype_t **ordered; /* by creation: the order in which everything is iterated */
+    uint32_t ordered_count, ordered_capacity;
+    uint32_t empty_count;      /* archetypes without rows */
     uint32_t *archetype_table; /* open addressing by hash of the component list, index + 1 */
     uint32_t archetype_table_len;
 
@@ -428,6 +433,16 @@ uint32_t ecs__child_named(const ecs_world_t *world, uint32_t parent, const char 
 
 int ecs__archetype_init(ecs_world_t *world);
 void ecs__archetype_fini(ecs_world_t *world);
+void ecs__archetype_free(ecs__archetype_t *archetype);
+/* Fills the table of component lists anew. */
+void ecs__archetype_table_fill(ecs_world_t *world);
+static inline bool ecs__archetype_stays(const ecs__archetype_t *archetype) {
+    return archetype->row_count > 0 || archetype->slot_count == 0;
+}
+/* Drops the archetypes without rows, all but the one without components. */
+void ecs__archetypes_trim(ecs_world_t *world);
+/* At the end of an apply: drops them when they are many. */
+void ecs__archetypes_trim_some(ecs_world_t *world);
 /* The archetype that has one component more or less; the same one when nothing changes. */
 int ecs__archetype_make_edge(ecs_world_t *world, uint32_t from, uint32_t component, bool add,
                              uint32_t *out);
@@ -459,6 +474,8 @@ static inline const ecs__slot_t *ecs__slot(const ecs__archetype_t *archetype, ui
 int ecs__rows_reserve(ecs_world_t *world, ecs__archetype_t *archetype, uint64_t rows);
 /* Gives chunks back that no row needs; one empty one stays, against flutter. */
 void ecs__rows_trim(ecs_world_t *world, ecs__archetype_t *archetype);
+/* Gives chunks without rows back, the last first, until so many are left. */
+void ecs__chunks_free(ecs_world_t *world, ecs__archetype_t *archetype, uint64_t keep);
 /* Appends a row for the entity, for which there is room; its columns are not set. */
 uint32_t ecs__row_add(ecs_world_t *world, ecs__archetype_t *archetype, ecs_id_t id);
 /* Removes a row; the archetype's last row takes its place. */
@@ -496,6 +513,8 @@ static inline uint64_t ecs__cell(const ecs__chunk_t *chunk, const ecs__slot_t *s
 /* Makes room for one more archetype; false when memory is out. */
 bool ecs__query_reserve(ecs_query_t *query);
 void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype);
+/* Takes archetypes without rows out of its list, all but the one without components. */
+void ecs__query_trim(ecs_query_t *query);
 void ecs__query_fini(ecs_world_t *world);
 void ecs__cursors_reset(ecs_world_t *world);
 

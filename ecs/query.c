@@ -49,6 +49,20 @@ void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archet
     add_places(query, archetype, d->added, d->added_count);
 }
 
+void ecs__query_trim(ecs_query_t *query) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < query->archetype_count; i++) {
+        if (!ecs__archetype_stays(query->archetypes[i])) { continue; }
+        query->archetypes[kept] = query->archetypes[i];
+        memmove(&query->places[(size_t)kept * query->place_terms],
+                &query->places[(size_t)i * query->place_terms],
+                query->place_terms * sizeof *query->places);
+        kept++;
+    }
+    query->archetype_count = kept;
+    query->place_count = kept * query->place_terms;
+}
+
 static int check_terms(ecs_world_t *world, const uint32_t *components, uint32_t count,
                        bool column) {
     for (uint32_t i = 0; i < count; i++) {
@@ -125,12 +139,12 @@ static ecs_query_t *query_make(ecs_world_t *world, const ecs_query_desc_t *desc)
     add_columns(query, desc->read, desc->read_count);
     add_columns(query, desc->maybe, desc->maybe_count);
     query->place_terms = query->column_count + desc->changed_count + desc->added_count;
-    for (uint32_t i = 0; i < world->archetype_count; i++) {
+    for (uint32_t i = 0; i < world->ordered_count; i++) {
         if (!ecs__query_reserve(query)) {
             query_free(query);
             return NULL;
         }
-        ecs__query_add_archetype(query, world->archetypes[i]);
+        ecs__query_add_archetype(query, world->ordered[i]);
     }
     return query;
 }

@@ -95,6 +95,51 @@ static void memory_of_despawned_entities_goes_back_to_the_system(void) {
     fixture_close(&f);
 }
 
+/* Archetypes come and go: 12 tags in all combinations, a few entities at a time. */
+static void archetypes_without_rows_are_dropped(void) {
+    enum { TAGS = 12, SHAPES = 1 << TAGS };
+    fixture_t f = fixture_open(16);
+    uint32_t tags[TAGS];
+    ecs_query_desc_t desc = {.read = {f.pos}, .read_count = 1};
+    ecs_query_t *query = NULL;
+    for (int i = 0; i < TAGS; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "Tag%d", i);
+        CHECK_EQ(ecs_component_register(f.world, name, NULL, 0, &tags[i]), ECS_OK);
+    }
+    CHECK_EQ(ecs_query_create(f.world, &desc, &query), ECS_OK);
+    record_begin(&f, 1);
+    ecs_id_t stays = spawn_pos(&f, 5), last = spawn_pos(&f, 6);
+    apply(&f);
+    for (int shape = 1; shape < SHAPES; shape++) {
+        record_begin(&f, 1);
+        ecs_id_t id = spawn_pos(&f, shape);
+        for (int i = 0; i < TAGS; i++) {
+            if ((shape >> i & 1) != 0) { (void)ecs_record(f.world, ECS_OP_INSERT, id, tags[i], 0); }
+        }
+        CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, last, 0), ECS_OK);
+        last = id;
+        CHECK_EQ(ecs_batch_seal(f.world, NULL), ECS_OK);
+        CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_APPLY), ECS_OK);
+        CHECK_EQ(ecs_apply(f.world), ECS_OK);
+        CHECK_EQ(ecs_query_count(query), 2);
+        CHECK_EQ(ecs_archetype_count(f.world) < 200, true);
+    }
+    CHECK_EQ(ecs_check(f.world), ECS_OK);
+    CHECK_EQ(x_of(&f, last, f.pos), SHAPES - 1);
+    CHECK_EQ(x_of(&f, stays, f.pos), 5);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_IDLE), ECS_OK);
+    CHECK_EQ(ecs_trim(f.world), ECS_OK);
+    CHECK_EQ(ecs_archetype_count(f.world), 3); /* the empty shape and two with rows */
+    CHECK_EQ(ecs_query_count(query), 2);
+    record_begin(&f, 1);
+    CHECK_EQ(ecs_trim(f.world), ECS_E_PHASE);
+    insert_pos(&f, stays, f.vel, 1);
+    apply(&f);
+    CHECK_EQ(ecs_query_count(query), 2);
+    fixture_close(&f);
+}
+
 /* ---- provenance ----------------------------------------------------------------------------- */
 
 static void the_newest_write_says_whose_it_was(void) {
@@ -257,6 +302,7 @@ int main(void) {
     RUN(the_limit_of_entities_is_an_error_value);
     RUN(a_batch_that_does_not_fit_is_refused_whole);
     RUN(memory_of_despawned_entities_goes_back_to_the_system);
+    RUN(archetypes_without_rows_are_dropped);
     RUN(the_newest_write_says_whose_it_was);
     RUN(a_failed_expectation_says_who_changed_it);
     RUN(a_skipped_command_says_where_it_was_recorded);
