@@ -222,6 +222,9 @@ static void fold_one(ecs_world_t *world, const ecs__bulk_t *bulk) {
         fill_chunk(world, bulk, done, rows);
         done += rows;
     }
+    for (uint32_t k = 0; k < bulk->component_count && bulk->count > 0; k++) {
+        ecs__touch(world, bulk->components[k]);
+    }
     archetype->coming -= bulk->count;
     world->shared.alive += bulk->count;
     if (world->observed_kinds != 0) { raise_added(world, bulk); }

@@ -162,6 +162,7 @@ void *ecs_write(ecs_world_t *world, ecs_id_t id, uint32_t component) {
     uint32_t at = 0;
     ecs__chunk_t *chunk = ecs__chunk_of(world->archetypes[record->archetype], record->row, &at);
     ecs_stamp_t *stamp = &chunk->stamp[slot->column];
+    ecs__touch(world, component);
     stamp->changed = world->shared.tick;
     stamp->owner = world->writer;
     stamp->place = 0;

@@ -75,6 +75,15 @@ static void raise_changed(ecs_world_t *world, const ecs__stream_t *stream,
 
 /* ---- rows ----------------------------------------------------------------------------------- */
 
+/* Components that only one of the two archetypes has; `b` may be NULL. */
+static void touch_difference(const ecs_world_t *world, const ecs__archetype_t *a,
+                             const ecs__archetype_t *b) {
+    for (uint32_t i = 0; i < a->slot_count; i++) {
+        uint32_t component = a->slots[i].component;
+        if (b == NULL || ecs__slot(b, component) == NULL) { ecs__touch(world, component); }
+    }
+}
+
 static void copy_row(ecs_world_t *world, const ecs__archetype_t *from, uint32_t from_row,
                      const ecs__archetype_t *to, uint32_t to_row) {
     uint32_t from_at = 0, to_at = 0;
@@ -96,9 +105,12 @@ static void move(ecs_world_t *world, const ecs__touched_t *entry, ecs__record_t 
     uint32_t row = ecs__row_add(world, to, entry->id);
     if (entry->before < ECS__RETIRED) {
         ecs__archetype_t *from = world->archetypes[entry->before];
+        touch_difference(world, from, to);
+        touch_difference(world, to, from);
         copy_row(world, from, record->row, to, row);
         ecs__row_remove(world, from, record->row);
     } else {
+        touch_difference(world, to, NULL);
         world->shared.alive++;
     }
     record->archetype = entry->after;
@@ -118,6 +130,7 @@ static void write_payloads(ecs_world_t *world, const ecs__stream_t *stream,
         if (slot == NULL || slot->column == ECS__NONE) { continue; }
         ecs__payload_write(world, cmd, world->memory.maps.core + ecs__cell(chunk, slot, at));
         ecs_stamp_t *stamp = &chunk->stamp[slot->column];
+        ecs__touch(world, cmd->component);
         stamp->changed = world->shared.tick;
         stamp->owner = ecs__owner_at(stream, entry->batch, pos);
         stamp->place = ecs__cmd_place(cmd);
@@ -151,6 +164,7 @@ static write_t find_row(const ecs_world_t *world, const ecs__cmd_t *cmd) {
 static void write_one(const ecs_world_t *world, const write_t *write, uint64_t owner) {
     if (write->to == NULL) { return; }
     ecs__payload_write(world, write->cmd, write->to);
+    ecs__touch(world, write->cmd->component);
     write->stamp->changed = world->shared.tick;
     write->stamp->owner = owner;
     write->stamp->place = ecs__cmd_place(write->cmd);
@@ -178,6 +192,8 @@ static void bury(ecs_world_t *world, const ecs__stream_t *stream, const ecs__tou
                  const ecs__record_t *record) {
     if (entry->before < ECS__RETIRED) {
         if (world->observed_kinds != 0) { raise_events(world, stream, entry, ECS__NONE); }
+        touch_difference(world, world->archetypes[entry->before], NULL);
+        world->despawned = world->shared.tick;
         ecs__row_remove(world, world->archetypes[entry->before], record->row);
         world->shared.alive--;
     }

@@ -128,6 +128,8 @@ typedef struct {
     uint32_t align_bytes;
     void *default_value;
     uint8_t observed; /* bit per ECS_EVENT_* kind */
+    uint64_t touched; /* tick at which an entity last got it, lost it, or had it written */
+    uint32_t watches; /* the first watch on it, index + 1 */
 } ecs__component_t;
 
 /* ---- entities ------------------------------------------------------------------------------- */
@@ -298,14 +300,26 @@ typedef struct {
 
 static inline bool ecs__exists(const ecs__touched_t *entry) { return entry->dead_at == 0; }
 
+enum { ECS__MAX_WATCHES = 1 << 20 };
+
+/* Watches lie in a pool and in a list for each component, or in that of despawns. Ids are
+ * index + generation * ECS__MAX_WATCHES. */
 typedef struct {
     ecs_watch_desc_t desc;
-    uint32_t id;
+    uint32_t id;         /* 0: free */
+    uint32_t generation; /* 12 bits, never 0 */
+    uint32_t prev, next; /* index + 1; next free one */
+    uint64_t sequence;   /* order in which they were added */
     uint64_t owner;
     uint64_t seen_tick;
     bool last;
     void *copy; /* CHANGED: bytes to compare with */
 } ecs__watch_t;
+
+typedef struct {
+    uint64_t sequence;
+    ecs_watch_result_t result;
+} ecs__fired_t;
 
 typedef struct {
     char name[ECS_NAME_BYTES];
@@ -369,9 +383,14 @@ struct ecs_world {
     uint64_t event_bound; /* of those that the accepted batches can raise */
     uint32_t observed_kinds;
     ecs__watch_t *watches;
-    uint32_t watch_count, watch_capacity, watch_next_id;
+    uint32_t watch_count, watch_used, watch_capacity; /* in use; slots ever used */
+    uint32_t watch_free;                              /* index + 1 */
+    uint64_t watch_sequence;
+    uint32_t despawn_watches; /* as ecs__component_t.watches and touched, for despawns */
+    uint64_t despawned;
+    ecs__fired_t *fired;
     ecs_watch_result_t *watch_results;
-    uint32_t watch_result_count, watch_result_capacity;
+    uint32_t watch_result_count, watch_result_capacity, fired_capacity;
     uint64_t poll_tick;
 };
 
@@ -504,6 +523,10 @@ static inline void ecs__copy(char *to, const char *from, uint32_t bytes) {
     default: memcpy(to, from, bytes); break;
     }
 }
+/* Entities got, lost or changed the component: its watches are tested. */
+static inline void ecs__touch(const ecs_world_t *world, uint32_t component) {
+    world->components[component].touched = world->shared.tick;
+}
 /* Byte offset of a cell in the memory maps. */
 static inline uint64_t ecs__cell(const ecs__chunk_t *chunk, const ecs__slot_t *slot, uint32_t at) {
     return chunk->block_offset + chunk->column_offset[slot->column] +
@@ -599,6 +622,6 @@ void ecs__prefetch_record(const ecs_world_t *world, ecs_id_t id);
 const char *ecs__cell_read(const ecs_world_t *world, ecs_id_t id, uint32_t component);
 /* Notes an event; there is room for it. */
 void ecs__event(ecs_world_t *world, uint32_t kind, const ecs_event_t *event);
-void ecs__observe_fini(ecs_world_t *world);
+void ecs__watch_fini(ecs_world_t *world);
 
 #endif

@@ -280,7 +280,9 @@ static void fill_cursor(ecs_cursor_t *cursor, ecs__chunk_t *chunk) {
     cursor->count = (int32_t)chunk->count;
     cursor->ids = (const double *)(const void *)(maps->view.map + chunk->block_offset);
     for (uint32_t k = 0; k < query->column_count; k++) {
-        fill_box(query, &cursor->box[k], chunk, places[k], k < query->desc.write_count);
+        bool write = k < query->desc.write_count;
+        fill_box(query, &cursor->box[k], chunk, places[k], write);
+        if (write) { ecs__touch(query->world, query->columns[k]); }
     }
 }
 

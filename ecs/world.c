@@ -71,7 +71,8 @@ int ecs_world_create(ecs_world_t **out, const ecs_options_t *options) {
 void ecs_world_destroy(ecs_world_t *world) {
     if (world == NULL) { return; }
     ecs__query_fini(world);
-    ecs__observe_fini(world);
+    ecs__watch_fini(world);
+    free(world->events);
     ecs__stream_fini(world);
     ecs__archetype_fini(world);
     ecs__entity_fini(world);

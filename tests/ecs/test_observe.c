@@ -101,9 +101,75 @@ static void a_watch_of_an_entity_that_goes_ends_as_dead(void) {
     fixture_close(&f);
 }
 
+static void a_watch_on_what_the_entity_never_had_ends_with_the_entity(void) {
+    fixture_t f = fixture_open(16);
+    uint32_t watch = 0, count = 0;
+    bool fired = false;
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 1);
+    apply(&f);
+    ecs_watch_desc_t desc = {.kind = ECS_WATCH_ADDED, .id = id, .component = f.vel};
+    CHECK_EQ(ecs_watch_add(f.world, &desc, 5, &watch, &fired), ECS_OK);
+    (void)ecs_watch_poll(f.world, &count);
+    CHECK_EQ(count, 0);
+    record_begin(&f, 1);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, id, 0), ECS_OK);
+    apply(&f);
+    const ecs_watch_result_t *results = ecs_watch_poll(f.world, &count);
+    CHECK_EQ(count, 1);
+    CHECK_EQ(results[0].error, ECS_E_DEAD);
+    CHECK_EQ(results[0].watch, watch);
+    CHECK_EQ(ecs_watch_count(f.world), 0);
+    fixture_close(&f);
+}
+
+/* Watches on several components fire in the order in which they were added; ids are not used again
+ * at once. */
+static void watches_fire_in_the_order_in_which_they_were_added(void) {
+    enum { MANY = 60 };
+    fixture_t f = fixture_open(16);
+    uint32_t watch[MANY], count = 0, stale = 0;
+    bool fired = false;
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 1);
+    insert_pos(&f, id, f.vel, 1);
+    apply(&f);
+    for (int i = 0; i < MANY; i++) {
+        ecs_watch_desc_t desc = {
+            .kind = ECS_WATCH_CHANGED, .id = id, .component = i % 3 == 0 ? f.vel : f.pos};
+        CHECK_EQ(ecs_watch_add(f.world, &desc, (uint64_t)i, &watch[i], &fired), ECS_OK);
+        if (i % 10 == 9) {
+            ecs_watch_remove(f.world, watch[i]);
+            stale = watch[i];
+        }
+    }
+    CHECK_EQ(ecs_watch_count(f.world), MANY - MANY / 10);
+    record_begin(&f, 1);
+    ((pos_t *)ecs_record(f.world, ECS_OP_SET, id, f.pos, 1))->x = 5;
+    ((pos_t *)ecs_record(f.world, ECS_OP_SET, id, f.vel, 1))->x = 5;
+    apply(&f);
+    const ecs_watch_result_t *results = ecs_watch_poll(f.world, &count);
+    CHECK_EQ(count, MANY - MANY / 10);
+    for (uint32_t i = 1; i < count; i++) {
+        CHECK(results[i].owner > results[i - 1].owner);
+    }
+    ecs_watch_desc_t again = {.kind = ECS_WATCH_CHANGED, .id = id, .component = f.pos};
+    for (int i = 0; i < MANY; i++) {
+        CHECK_EQ(ecs_watch_add(f.world, &again, 0, &watch[i], &fired), ECS_OK);
+        CHECK(watch[i] != stale);
+    }
+    ecs_watch_remove(f.world, stale);
+    ecs_watch_remove(f.world, 0);
+    ecs_watch_remove(f.world, 0xffffffffu);
+    CHECK_EQ(ecs_watch_count(f.world), MANY);
+    fixture_close(&f);
+}
+
 int main(void) {
     RUN(observers_get_the_net_effect_in_order_of_first_touch);
     RUN(watches_fire_on_levels_edges_and_changes);
     RUN(a_watch_of_an_entity_that_goes_ends_as_dead);
+    RUN(a_watch_on_what_the_entity_never_had_ends_with_the_entity);
+    RUN(watches_fire_in_the_order_in_which_they_were_added);
     return test_report();
 }

@@ -1,0 +1,270 @@
+/* Watches: conditions on one entity that are tested in C, after an apply or a writer, for those
+ * components that entities got, lost or had written. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+static double field_number(const ecs_field_t *field, const char *component) {
+    const char *at = component + field->offset_bytes;
+#define NUMBER_AS(type)                                                                            \
+    do {                                                                                           \
+        type value;                                                                                \
+        memcpy(&value, at, sizeof value);                                                          \
+        return (double)value;                                                                      \
+    } while (0)
+    switch (field->type) {
+    case ECS_TYPE_BOOL:
+    case ECS_TYPE_CHAR:
+    case ECS_TYPE_U8: NUMBER_AS(uint8_t);
+    case ECS_TYPE_I8: NUMBER_AS(int8_t);
+    case ECS_TYPE_I16: NUMBER_AS(int16_t);
+    case ECS_TYPE_U16: NUMBER_AS(uint16_t);
+    case ECS_TYPE_ENUM:
+    case ECS_TYPE_I32: NUMBER_AS(int32_t);
+    case ECS_TYPE_U32: NUMBER_AS(uint32_t);
+    case ECS_TYPE_F32: NUMBER_AS(float);
+    default: NUMBER_AS(double);
+    }
+#undef NUMBER_AS
+}
+
+/* ---- watches -------------------------------------------------------------------------------- */
+
+static bool holds(const ecs_world_t *world, const ecs_watch_desc_t *d) {
+    if (!ecs_has(world, d->id, d->component)) { return false; }
+    const char *value = d->field_count > 0 ? ecs__cell_read(world, d->id, d->component) : NULL;
+    for (uint32_t i = 0; i < d->field_count; i++) {
+        const ecs_field_t *field = &world->components[d->component].fields[d->field[i]];
+        if (field_number(field, value) != d->value[i]) { return false; }
+    }
+    return true;
+}
+
+/* The bytes that a CHANGED watch compares. */
+static const char *watched_bytes(const ecs_world_t *world, const ecs_watch_desc_t *d,
+                                 size_t *bytes) {
+    const char *value = ecs__cell_read(world, d->id, d->component);
+    const ecs__component_t *component = &world->components[d->component];
+    *bytes = d->field_count > 0 ? component->fields[d->field[0]].size_bytes : component->size_bytes;
+    return value == NULL
+               ? NULL
+               : value + (d->field_count > 0 ? component->fields[d->field[0]].offset_bytes : 0);
+}
+
+static int check_desc(ecs_world_t *world, const ecs_watch_desc_t *d) {
+    if (d->kind > ECS_WATCH_DESPAWNED || d->field_count > ECS_WATCH_MAX_CONDITIONS) {
+        return ecs__fail(world, ECS_E_INVALID, "a condition names at most %d fields",
+                         (int)ECS_WATCH_MAX_CONDITIONS);
+    }
+    if (d->kind != ECS_WATCH_DESPAWNED && d->component >= world->component_count) {
+        return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", d->component);
+    }
+    for (uint32_t i = 0; i < d->field_count; i++) {
+        if (d->field[i] >= world->components[d->component].field_count) {
+            return ecs__fail(world, ECS_E_UNKNOWN, "no field %u", d->field[i]);
+        }
+    }
+    return ECS_OK;
+}
+
+static bool state_now(const ecs_world_t *world, const ecs_watch_desc_t *d) {
+    switch (d->kind) {
+    case ECS_WATCH_LEVEL:
+    case ECS_WATCH_RISING:
+    case ECS_WATCH_FALLING: return holds(world, d);
+    case ECS_WATCH_DESPAWNED: return !ecs_alive(world, d->id);
+    default: return ecs_has(world, d->id, d->component);
+    }
+}
+
+/* ---- the pool and its lists ------------------------------------------------------------------ */
+
+static uint32_t *list_of(ecs_world_t *world, const ecs_watch_desc_t *d) {
+    return d->kind == ECS_WATCH_DESPAWNED ? &world->despawn_watches
+                                          : &world->components[d->component].watches;
+}
+
+/* A slot of the pool; 0 with the error noted. */
+static uint32_t take_slot(ecs_world_t *world) {
+    uint32_t link = world->watch_free;
+    if (link != 0) {
+        world->watch_free = world->watches[link - 1].next;
+        return link;
+    }
+    if (world->watch_used == ECS__MAX_WATCHES) {
+        (void)ecs__fail(world, ECS_E_LIMIT, "more than %d conditions are waited for",
+                        (int)ECS__MAX_WATCHES);
+        return 0;
+    }
+    uint32_t after = world->watch_used + 1; /* a poll needs room for all that may fire */
+    if (!ECS__ROOM(world->watches, after, world->watch_capacity) ||
+        !ECS__ROOM(world->fired, after, world->fired_capacity) ||
+        !ECS__ROOM(world->watch_results, after, world->watch_result_capacity)) {
+        (void)ecs__oom(world);
+        return 0;
+    }
+    world->watches[world->watch_used++] = (ecs__watch_t){.generation = 1};
+    return after;
+}
+
+static void link_watch(ecs_world_t *world, uint32_t link) {
+    ecs__watch_t *watch = &world->watches[link - 1];
+    uint32_t *first = list_of(world, &watch->desc);
+    watch->prev = 0;
+    watch->next = *first;
+    if (*first != 0) { world->watches[*first - 1].prev = link; }
+    *first = link;
+    world->watch_count++;
+}
+
+static void free_watch(ecs_world_t *world, uint32_t link) {
+    ecs__watch_t *watch = &world->watches[link - 1];
+    if (watch->prev != 0) {
+        world->watches[watch->prev - 1].next = watch->next;
+    } else {
+        *list_of(world, &watch->desc) = watch->next;
+    }
+    if (watch->next != 0) { world->watches[watch->next - 1].prev = watch->prev; }
+    free(watch->copy);
+    uint32_t generation = watch->generation % 4095 + 1;
+    *watch = (ecs__watch_t){.generation = generation, .next = world->watch_free};
+    world->watch_free = link;
+    world->watch_count--;
+}
+
+int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t owner, uint32_t *out,
+                  bool *fired) {
+    if (!pthread_equal(world->owner, pthread_self())) { return ECS_E_THREAD; }
+    *out = 0;
+    *fired = false;
+    int rc = check_desc(world, desc);
+    if (rc != ECS_OK) { return rc; }
+    bool now = state_now(world, desc);
+    bool gone = !ecs_alive(world, desc->id);
+    *fired = (desc->kind == ECS_WATCH_LEVEL && now) || (desc->kind == ECS_WATCH_DESPAWNED && now) ||
+             (desc->kind == ECS_WATCH_REMOVED && gone);
+    if (*fired) { return ECS_OK; }
+    if (gone) { return ecs__fail(world, ECS_E_DEAD, "the entity is gone"); }
+    size_t bytes = 0;
+    const char *value = desc->kind == ECS_WATCH_CHANGED ? watched_bytes(world, desc, &bytes) : NULL;
+    void *copy = value == NULL ? NULL : ecs__calloc(bytes, 1);
+    if (value != NULL && copy == NULL) { return ecs__oom(world); }
+    uint32_t link = take_slot(world);
+    if (link == 0) {
+        free(copy);
+        return world->watch_used == ECS__MAX_WATCHES ? ECS_E_LIMIT : ECS_E_MEMORY;
+    }
+    if (value != NULL) { memcpy(copy, value, bytes); }
+    ecs__watch_t *watch = &world->watches[link - 1];
+    watch->desc = *desc;
+    watch->id = link - 1 + watch->generation * ECS__MAX_WATCHES;
+    watch->sequence = ++world->watch_sequence;
+    watch->owner = owner;
+    watch->last = now;
+    watch->seen_tick = world->shared.tick;
+    watch->copy = copy;
+    link_watch(world, link);
+    *out = watch->id;
+    return ECS_OK;
+}
+
+void ecs_watch_remove(ecs_world_t *world, uint32_t watch) {
+    uint32_t index = watch % ECS__MAX_WATCHES;
+    if (watch == 0 || index >= world->watch_used || world->watches[index].id != watch) { return; }
+    free_watch(world, index + 1);
+}
+
+void ecs_readers_reset(ecs_world_t *world) {
+    for (uint32_t i = 0; i < world->watch_used; i++) {
+        if (world->watches[i].id != 0) { free_watch(world, i + 1); }
+    }
+    ecs__cursors_reset(world);
+}
+
+void ecs__watch_fini(ecs_world_t *world) {
+    for (uint32_t i = 0; i < world->watch_used; i++) {
+        free(world->watches[i].copy);
+    }
+    free(world->watches);
+    free(world->fired);
+    free(world->watch_results);
+}
+
+uint32_t ecs_watch_count(const ecs_world_t *world) { return world->watch_count; }
+
+/* ---- polling --------------------------------------------------------------------------------- */
+
+/* False when nothing can have changed for the watch since it was last tested. */
+static bool may_have_changed(const ecs_world_t *world, const ecs__watch_t *watch) {
+    const ecs__record_t *record = ecs__record_find(world, watch->desc.id);
+    if (record == NULL || !ecs__record_alive(record)) { return true; }
+    const ecs__archetype_t *archetype = world->archetypes[record->archetype];
+    const ecs__slot_t *slot = ecs__slot(archetype, watch->desc.component);
+    if (slot == NULL || slot->column == ECS__NONE) { return true; }
+    uint32_t at = 0;
+    const ecs__chunk_t *chunk = ecs__chunk_of(archetype, record->row, &at);
+    const ecs_stamp_t *stamp = &chunk->stamp[slot->column];
+    return stamp->changed > watch->seen_tick || stamp->added > watch->seen_tick;
+}
+
+static bool fires(const ecs_world_t *world, ecs__watch_t *watch) {
+    size_t bytes = 0;
+    bool now = state_now(world, &watch->desc), before = watch->last;
+    watch->last = now;
+    switch (watch->desc.kind) {
+    case ECS_WATCH_LEVEL:
+    case ECS_WATCH_DESPAWNED: return now;
+    case ECS_WATCH_RISING:
+    case ECS_WATCH_ADDED: return now && !before;
+    case ECS_WATCH_FALLING:
+    case ECS_WATCH_REMOVED: return !now && before;
+    default: break;
+    }
+    const char *value = watched_bytes(world, &watch->desc, &bytes);
+    if (value == NULL || watch->copy == NULL) { return (value == NULL) != (watch->copy == NULL); }
+    return memcmp(value, watch->copy, bytes) != 0;
+}
+
+/* Tests the watches of a list; those that fire leave it. */
+static void poll_list(ecs_world_t *world, uint32_t link, uint32_t *fired_count) {
+    while (link != 0) {
+        ecs__watch_t *watch = &world->watches[link - 1];
+        uint32_t next = watch->next;
+        bool test = may_have_changed(world, watch);
+        watch->seen_tick = world->shared.tick;
+        bool fired = test && fires(world, watch);
+        if (fired || (test && !ecs_alive(world, watch->desc.id))) {
+            world->fired[(*fired_count)++] = (ecs__fired_t){
+                watch->sequence, {watch->id, watch->owner, fired ? ECS_OK : ECS_E_DEAD}};
+            free_watch(world, link);
+        }
+        link = next;
+    }
+}
+
+static int by_sequence(const void *a, const void *b) {
+    uint64_t x = ((const ecs__fired_t *)a)->sequence, y = ((const ecs__fired_t *)b)->sequence;
+    return x < y ? -1 : x > y;
+}
+
+const ecs_watch_result_t *ecs_watch_poll(ecs_world_t *world, uint32_t *count) {
+    uint32_t fired = 0;
+    bool deaths = world->despawned > world->poll_tick;
+    world->watch_result_count = *count = 0;
+    if (!pthread_equal(world->owner, pthread_self())) { return world->watch_results; }
+    for (uint32_t i = 0; i < world->component_count && world->watch_count > 0; i++) {
+        const ecs__component_t *component = &world->components[i];
+        if (deaths || component->touched > world->poll_tick) {
+            poll_list(world, component->watches, &fired);
+        }
+    }
+    if (deaths) { poll_list(world, world->despawn_watches, &fired); }
+    if (fired > 1) { qsort(world->fired, fired, sizeof *world->fired, by_sequence); }
+    for (uint32_t i = 0; i < fired; i++) {
+        world->watch_results[i] = world->fired[i].result;
+    }
+    world->poll_tick = world->shared.tick;
+    world->watch_result_count = *count = fired;
+    return world->watch_results;
+}
