@@ -293,21 +293,31 @@ ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name)
 
 void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component, double mask) {
     ECS__ENTER(world);
-    size_t size = component < world->component_count ? world->components[component].size_bytes : 0;
+    uint32_t size =
+        component < world->component_count ? world->components[component].size_bytes : 0;
     ecs__cmd_t *cmd = ecs__cmd_record(world, op, id, component, ecs__align(size, 8));
-    void *slot = NULL;
+    char *slot = NULL;
     if (cmd != NULL) {
-        slot = cmd + 1;
+        slot = (char *)(cmd + 1);
         if (op == ECS_OP_SET || op == ECS_OP_ADD) {
-            cmd->fields |= (uint64_t)mask & ECS__FIELD_MASK;
+            uint32_t fields = world->components[component].field_count;
+            uint64_t known = ((uint64_t)1 << fields) - 1;
+            uint64_t bits = mask >= 0 && mask < (double)ECS__FIELD_MASK ? (uint64_t)mask : 0;
+            cmd->fields |= bits & known;
             memset(slot, 0, size);
         } else {
-            ecs__copy(slot, world->components[component].default_value, (uint32_t)size);
+            ecs__copy(slot, world->components[component].default_value, size);
         }
         if (op == ECS_OP_EXPECT) { recording(world)->current.expects = true; }
     }
     ECS__LEAVE(world);
     return slot;
+}
+
+void *ecs_record_at(ecs_world_t *world, uint32_t place, uint32_t op, ecs_id_t id,
+                    uint32_t component, double mask) {
+    recording(world)->place = (uint16_t)place;
+    return ecs_record(world, op, id, component, mask);
 }
 
 int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component) {

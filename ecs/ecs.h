@@ -88,8 +88,8 @@ void ecs_interrupt(ecs_world_t *world, void (*leave)(void *context), void *conte
  * gives the same hash in every process. O(world). */
 uint64_t ecs_hash(const ecs_world_t *world);
 /* Gives memory back: archetypes and chunks without rows. An apply does it by itself when more than
- * half of at least 64 archetypes are empty. An archetype that comes back is the last in the order of
- * iteration. Idle phase. O(archetypes). */
+ * half of at least 64 archetypes are empty. An archetype that comes back is the last in the order
+ * of iteration. Idle phase. O(archetypes). */
 int ecs_trim(ecs_world_t *world);
 /* Shapes (sets of components) there are, with rows or without. */
 uint32_t ecs_archetype_count(const ecs_world_t *world);
@@ -220,9 +220,9 @@ typedef struct {
 int ecs_batch_begin(ecs_world_t *world, uint64_t owner);
 /* Sets ECS_FLAG_* for the commands recorded from now on in the open batch. */
 int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
-/* Notes where the next commands are recorded: a number below 65536 that means something to the
- * host, such as a line of a script; 0: unknown. It comes back in results and ecs_provenance. */
-int ecs_batch_place(ecs_world_t *world, uint32_t place);
+/* ecs_batch_place (a leaf) notes where the next commands are recorded: a number below 65536 that
+ * means something to the host, such as a line of a script; 0: unknown. It comes back in results and
+ * by ecs_provenance. */
 /* Declared in ecs_abi.h, for they are leaves that FFI calls:
  *
  * ecs_record_spawn reserves an id and records its spawn, below `parent` and with a name if they are
@@ -232,13 +232,15 @@ int ecs_batch_place(ecs_world_t *world, uint32_t place);
  * good until the batch is sealed: defaults for INSERT and EXPECT, zeroes for SET and ADD, of which
  * the fields in `mask` (bit k: field k) count. NULL with ecs_last_error().
  *
+ * ecs_record_at does the same and notes the place first, as ecs_batch_place.
+ *
  * ecs_record_plain records DESPAWN and REMOVE.
  *
  * ecs_record_spawn_many reserves `count` ids and records that they are spawned, each with all of at
  * most ECS_MAX_TERMS components. Returns the ids; columns[k] is then the place of `count` values of
- * components[k], to be set by the caller (they hold defaults), NULL for a tag. One copy a column and
- * chunk at the apply, before the other commands. Both are good until the batch is sealed. NULL with
- * ecs_last_error().
+ * components[k], to be set by the caller (they hold defaults), NULL for a tag. The apply does it
+ * before its other commands, by one copy for each column and chunk. Ids and columns are good until
+ * the batch is sealed. NULL with ecs_last_error().
  *
  * ecs_record_many records one INSERT, SET or ADD for each of `count` ids, with values[i] as
  * its value: the same commands as by ecs_record, in one call; all or none of them. */

@@ -122,6 +122,9 @@ double ecs_query_count(const ecs_query_t *query);
 
 ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name);
 void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component, double mask);
+void *ecs_record_at(ecs_world_t *world, uint32_t place, uint32_t op, ecs_id_t id,
+                    uint32_t component, double mask);
+int ecs_batch_place(ecs_world_t *world, uint32_t place);
 int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component);
 const ecs_id_t *ecs_record_spawn_many(ecs_world_t *world, uint32_t count,
                                       const uint32_t *components, uint32_t component_count,

@@ -269,9 +269,9 @@ static int change_shape(const pass_t *pass, ecs__touched_t *entry, uint32_t comp
     return rc;
 }
 
-/* Whether the command only writes a value that is there, of an entity that no other command moves so
- * far and nobody observes: it is written as soon as the batch is accepted, before the entity's other
- * commands. */
+/* Whether the command only writes a value that is there, of an entity that no other command moves
+ * so far and nobody observes: it is written as soon as the batch is accepted, before the entity's
+ * other commands. */
 static bool is_direct(const ecs_world_t *world, const ecs__cmd_t *cmd) {
     if (!ecs__cmd_writes(cmd)) { return false; }
     const ecs__record_t *record = ecs__record_find(world, cmd->id);

@@ -186,8 +186,9 @@ typedef enum {
     HOOK_FAULT,    /* (name, error): nobody handled it */
     HOOK_REACT,    /* (has events): observers and per_entity */
     HOOK_ASYNC,    /* (system index, tick, dt_s) -> whether a task was started for it */
-    HOOK_REJECTED, /* (owner kind, owner, error, op, id, component) -> error value */
-    HOOK_SKIPPED,  /* (owner kind, owner, count, op, id, component) */
+    HOOK_REJECTED, /* (owner kind, owner, error, op, id, component, place [, kind, owner, place of
+                    * who changed it]) -> error value */
+    HOOK_SKIPPED,  /* (owner kind, owner, count, op, id, component, place) */
     HOOK_GONE,     /* () -> error value of a watch whose entity went */
     HOOK_COUNT
 } hook_t;

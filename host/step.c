@@ -224,22 +224,30 @@ static void run(rt_t *rt, bool with_systems) {
 
 /* ---- apply ----------------------------------------------------------------------------------- */
 
-static void push_refusal(lua_State *L, const ecs_batch_result_t *result) {
-    lua_pushnumber(L, (lua_Number)(result->owner >> 60));
-    lua_pushnumber(L, (lua_Number)(result->owner & ~((uint64_t)15 << 60)));
+/* Its kind and number. */
+static void push_owner(lua_State *L, uint64_t owner) {
+    lua_pushnumber(L, (lua_Number)(owner >> 60));
+    lua_pushnumber(L, (lua_Number)(owner & ~((uint64_t)15 << 60)));
 }
 
 static void tell_rejected(rt_t *rt, const ecs_batch_result_t *result) {
     lua_State *L = rt->vm->L;
     rt->stats.rejected++;
     if (rt->vm->dead) { return; }
-    push_refusal(L, result);
+    push_owner(L, result->owner);
     double owner = lua_tonumber(L, -1);
     lua_pushstring(L, ecs_error_text(result->error));
     lua_pushinteger(L, (lua_Integer)result->op);
     lua_pushnumber(L, result->id);
     lua_pushinteger(L, (lua_Integer)result->component);
-    if (rt_hook(rt, HOOK_REJECTED, 6, 1) != VM_OK) { return; }
+    lua_pushinteger(L, (lua_Integer)result->place);
+    int arguments = 7;
+    if (result->by.changed != 0) {
+        push_owner(L, result->by.owner);
+        lua_pushinteger(L, (lua_Integer)result->by.place);
+        arguments = 10;
+    }
+    if (rt_hook(rt, HOOK_REJECTED, arguments, 1) != VM_OK) { return; }
     task_t *task = result->owner >> 60 == OWNER_TASK ? task_find(rt, owner) : NULL;
     if (task != NULL) {
         task_overrule(rt, task, L);
@@ -251,12 +259,13 @@ static void tell_rejected(rt_t *rt, const ecs_batch_result_t *result) {
 static void tell_skipped(rt_t *rt, const ecs_batch_result_t *result) {
     lua_State *L = rt->vm->L;
     if (rt->vm->dead) { return; }
-    push_refusal(L, result);
+    push_owner(L, result->owner);
     lua_pushinteger(L, (lua_Integer)result->skipped);
     lua_pushinteger(L, (lua_Integer)result->skipped_op);
     lua_pushnumber(L, result->skipped_id);
     lua_pushinteger(L, (lua_Integer)result->skipped_component);
-    (void)rt_hook(rt, HOOK_SKIPPED, 6, 0);
+    lua_pushinteger(L, (lua_Integer)result->skipped_place);
+    (void)rt_hook(rt, HOOK_SKIPPED, 7, 0);
 }
 
 /* Returns whether anything was applied. */

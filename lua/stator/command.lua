@@ -6,6 +6,7 @@ local core = require "stator.core.world"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local persist = require "stator.persist"
+local places = require "stator.places"
 local task_core = require "stator.core.task"
 
 local C, world = abi.C, abi.world
@@ -22,10 +23,13 @@ end
 
 local function not_recorded() err.raise(abi.last_error()) end
 
+--- For commands that are recorded by other means than ecs_record_at.
+local function note_place() C.ecs_batch_place(world, places.take()) end
+
 local function insert(id, c, values)
   if c.is_tag then
     if values and next(values) ~= nil then err.raise(c.name .. " is a tag and has no fields") end
-    if C.ecs_record(world, C.ECS_OP_INSERT, id, c.id, 0) == nil then not_recorded() end
+    if C.ecs_record_at(world, places.take(), C.ECS_OP_INSERT, id, c.id, 0) == nil then not_recorded() end
   else
     c.insert(id, values or {})
   end
@@ -36,6 +40,7 @@ end
 ---@param options { name: string?, parent: number? }?
 ---@return number id
 function cmd.spawn(_, values, options)
+  note_place()
   local parent = options and options.parent and id_of(options.parent) or 0
   local id = C.ecs_record_spawn(world, parent, options and options.name)
   if id == 0 then not_recorded() end
@@ -52,6 +57,7 @@ end
 
 --- Removes an entity and its children. One that is gone already is no error.
 function cmd.despawn(_, e)
+  note_place()
   if C.ecs_record_plain(world, C.ECS_OP_DESPAWN, id_of(e), 0) ~= 0 then not_recorded() end
 end
 
@@ -84,6 +90,7 @@ end
 --- Takes a component away; not having it is no error.
 function cmd.remove(_, e, c)
   need(c)
+  note_place()
   if C.ecs_record_plain(world, C.ECS_OP_REMOVE, id_of(e), c.id) ~= 0 then not_recorded() end
 end
 
@@ -94,7 +101,7 @@ function cmd.expect(_, e, c)
   local id = id_of(e)
   local now = C.ecs_view(world, id, c.id)
   if now == nil then entity.Entity.get(id, c) end
-  local slot = C.ecs_record(world, C.ECS_OP_EXPECT, id, c.id, 0)
+  local slot = C.ecs_record_at(world, places.take(), C.ECS_OP_EXPECT, id, c.id, 0)
   if slot == nil then not_recorded() end
   require("ffi").copy(slot, now, c.size)
 end

@@ -8,6 +8,7 @@ local ffi = require "ffi"
 local abi = require "stator.abi"
 local core = require "stator.core.world"
 local err = require "stator.err"
+local places = require "stator.places"
 local registry = require "stator.registry"
 
 local C = abi.C
@@ -433,18 +434,19 @@ end
 local function recorder(component, op)
   local source = {
     "local component, fields, C, world, cast, pointer, checked, store_array, store_text, ",
-    "verify, not_recorded, type = ...\n",
+    "verify, not_recorded, type, take_place = ...\n",
     "local left = 1\nreturn function(id, values)\nlocal n, mask = 0, 0\n",
   }
   for i, f in ipairs(component.fields) do source[#source + 1] = check_source(i, f) end
   source[#source + 1] = "left = left - 1 if left <= 0 then left = verify(component, values, n) end\n"
-  source[#source + 1] = ("local slot = C.ecs_record(world, %d, id, %d, mask)\n"):format(op, component.id)
+  source[#source + 1] = ("local slot = C.ecs_record_at(world, take_place(), %d, id, %d, mask)\n")
+    :format(op, component.id)
   source[#source + 1] = "if slot == nil then not_recorded() end\nlocal p = cast(pointer, slot)\n"
   for i, f in ipairs(component.fields) do source[#source + 1] = store_source(i, f) end
   source[#source + 1] = "end"
   local chunk = assert(loadstring(table.concat(source), "=record " .. component.name))
   return chunk(component, component.fields, C, abi.world, ffi.cast, component.payload_pointer, checked,
-    store_array, store_text, verify, not_recorded, type)
+    store_array, store_text, verify, not_recorded, type, places.take)
 end
 
 local function refuse_add(component)

@@ -4,11 +4,11 @@
 local core = require "stator.core.task"
 local err = require "stator.err"
 local fieldcheck = require "stator.fieldcheck"
+local instrument = require "stator.instrument"
 local keep = require "stator.core.keep"
 local log = require "stator.log"
 local registry = require "stator.registry"
 local task = require "stator.task"
-local turns = require "stator.turns"
 
 local M = {
   restoring = false, -- a VM was lost: files are taken as they were read, not as they are now
@@ -145,7 +145,7 @@ end
 function M.load_text(text, name)
   local plain, message = loadstring(text, name)
   if not plain then return nil, message end
-  return loadstring(turns.insert(text), name) or plain
+  return loadstring(instrument.text(text, name:match "^@(.*)"), name) or plain
 end
 
 local function load_text(env, text, name)
@@ -243,7 +243,7 @@ local function environment(script)
     coroutine = co, os = forbidden("os", OS_INSTEAD), io = forbidden("io", INSTEAD.io),
   }
   env._G = env
-  env[turns.NAME] = turns.turn
+  for key, value in pairs(instrument.NAMES) do env[key] = value end
   env.require = requirer(script, env)
   env.load = function(text, name) return load_text(env, text, name) end
   env.loadstring = env.load

@@ -8,6 +8,7 @@ local err = require "stator.err"
 local fault = require "stator.fault"
 local keep = require "stator.core.keep"
 local log = require "stator.log"
+local places = require "stator.places"
 local query = require "stator.query"
 local registry = require "stator.registry"
 local task = require "stator.task"
@@ -456,19 +457,28 @@ local function describe(op, id, component_id)
   return op >= 2 and c and text .. " of " .. c.name or text
 end
 
-local function rejected(kind, owner, reason, op, id, component_id)
+--- Who changed the component last: another task or system, its line.
+local function by_whom(kind, owner, place)
+  if not kind then return "" end
+  local at = places.text(place)
+  return (" by %s%s"):format((owner_name(kind, owner)), at and " at " .. at or "")
+end
+
+local function rejected(kind, owner, reason, op, id, component_id, place, ...)
   local name, entity_id = owner_name(kind, owner)
-  local e = err.new("batch_rejected",
-    ("the batch was rejected whole: %s: %s"):format(describe(op, id, component_id), reason))
+  local at = places.text(place)
+  local e = err.new("batch_rejected", ("%sthe batch was rejected whole: %s: %s%s"):format(
+    at and at .. ": " or "", describe(op, id, component_id), reason, by_whom(...)))
   local t = kind == 1 and task.by_handle[owner]
   if not t then fault.raise(name, e, entity_id) end
   return e
 end
 
-local function skipped(kind, owner, count, op, id, component_id)
+local function skipped(kind, owner, count, op, id, component_id, place)
   local name = owner_name(kind, owner)
-  log.event("warn", name, ("%d command%s without effect: %s, which does not exist any more"):format(count,
-    count == 1 and "" or "s", describe(op, id, component_id)))
+  local at = places.text(place)
+  log.event("warn", name, ("%d command%s without effect: %s, which does not exist any more%s"):format(count,
+    count == 1 and "" or "s", describe(op, id, component_id), at and (" (%s)"):format(at) or ""))
 end
 
 --- Gives the runtime its hooks.

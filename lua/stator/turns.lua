@@ -13,7 +13,6 @@
 ---
 --- Lines stay as they are.
 local ffi = require "ffi"
-local tokens = require "stator.tokens"
 ffi.cdef "int guard_turn(void);"
 
 local TURNS = 64
@@ -69,32 +68,25 @@ local function turn_of(list, i, in_chunks)
   return texts_are(list, i, "for", "first", ",", "last") and CHUNK_TURNS or 1, head_end(list, i)
 end
 
---- The text with a call at the start of every loop's body.
----@param text string
----@return string
-function M.insert(text)
-  local list, costs = tokens.of(text), {} -- costs: of the turn counted after a token
+local function call_of(cost) return (" %s(%d);"):format(NAME, cost) end
+local CHUNK_CALL = call_of(CHUNK_TURNS)
+
+--- Puts a call at the start of every loop's body.
+---@param list table[] tokens of the text
+---@param after table<integer, string> what comes after the i-th token
+function M.insert(list, after)
   local depth, chunks = 0, {} -- chunks: depths of the bodies of the open loops over chunks
   for i, token in ipairs(list) do
     local cost, at = turn_of(list, i, #chunks > 0)
-    if at then costs[at] = cost end
+    if at then after[at] = call_of(cost) end
     if OPENS[token.text] then
       depth = depth + 1
-      if costs[i] == CHUNK_TURNS then chunks[#chunks + 1] = depth end
+      if after[i] == CHUNK_CALL then chunks[#chunks + 1] = depth end
     elseif CLOSES[token.text] then
       if chunks[#chunks] == depth then chunks[#chunks] = nil end
       depth = depth - 1
     end
   end
-  local parts, from = {}, 1
-  for i, token in ipairs(list) do
-    if costs[i] then
-      parts[#parts + 1] = text:sub(from, token.last) .. " " .. NAME .. "(" .. costs[i] .. ");"
-      from = token.last + 1
-    end
-  end
-  parts[#parts + 1] = text:sub(from)
-  return table.concat(parts)
 end
 
 return M

@@ -9,7 +9,7 @@ local core = require "stator.core.task"
 local registry = require "stator.registry"
 local script = require "stator.script"
 local task = require "stator.task"
-local turns = require "stator.turns"
+local instrument = require "stator.instrument"
 local world = require "stator.core.world"
 
 ffi.cdef [[
@@ -111,7 +111,7 @@ end
 
 --- A function compiled as those of scripts are, with what is put into their loops.
 local function as_script(text, ...)
-  local env = setmetatable({ [turns.NAME] = turns.turn }, { __index = _G })
+  local env = setmetatable(instrument.NAMES, { __index = _G })
   return setfenv(assert(script.load_text(text, "=bench")), env)(...)
 end
 
@@ -476,12 +476,12 @@ local function loop_of(text, n, interpreted)
 end
 
 local function turn_rows()
-  _G[turns.NAME] = turns.turn
+  for name, fn in pairs(instrument.NAMES) do _G[name] = fn end
   local source = "local n, s = ..., 0 while n > 0 do n = n - 1 s = s + n end return s"
   for _, mode in ipairs { "compiled", "interpreted" } do
     local n = mode == "compiled" and 1e6 or 1e5
     local off = mode == "interpreted"
-    local with, without = pair(15, loop_of(turns.insert(source), n, off), loop_of(source, n, off), n)
+    local with, without = pair(15, loop_of(instrument.text(source), n, off), loop_of(source, n, off), n)
     wall("a turn of a loop that can be stopped, " .. mode, "ns", with, without)
   end
 end

@@ -69,7 +69,7 @@ local n = 0
 local function touch() n = n + 1 cmd:set(e, Victim, { n = n }) task.await(cmd:commit()) end
 local env = setmetatable({
   S = A.S, e = e, cmd = cmd, ffi = ffi, scratch = scratch, hot = hot, touch = touch, raw_pcall = pcall, world = abi.world,
-  Victim = Victim, __turn = require("stator.turns").turn, take = function() return Entity.get(e, Pose) end,
+  Victim = Victim, __turn = require("stator.turns").turn, __at = require("stator.places").at, take = function() return Entity.get(e, Pose) end,
 }, { __index = function(_, key)
   if key == "p" then return ffi.cast("double *", ffi.cast("const void *", Entity.get(e, Pose))) end
   return _G[key]

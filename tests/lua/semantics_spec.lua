@@ -281,11 +281,11 @@ describe("batches", function()
       cmd:on_dead_target "ignore" cmd:set(id, N, { v = 1 }) await(cmd:commit())
     ]])
     assert.equal("2", said[2])
-    assert.matches("^false\tthe batch was rejected whole: set on entity %d+ of N: entity does not exist", said[3])
+    assert.matches("^false\tmain.lua:12: the batch was rejected whole: set on entity %d+ of N: entity does not exist", said[3])
     assert.equal("2", said[4])
     local warned = support.said(cell, "without effect")
     assert.equal(1, #warned)
-    assert.matches("^1 command without effect: set on entity %d+ of N, which does not exist any more", warned[1])
+    assert.matches("^1 command without effect: set on entity %d+ of N, which does not exist any more %(main.lua:9%)", warned[1])
   end)
 
   it("B6 rejects a batch whose expectation an earlier one broke", function()
@@ -297,12 +297,14 @@ describe("batches", function()
           cmd:set(e, N, { v = seen + 1 })
           local ok, err = stator.try(function() await(cmd:commit()) end)
           print(name, ok, err and err.code)
+          if err then print(err.message) end
         end
       end
       await(stator.all { claim "a", claim "b" })
       print(e:get(N).v)
     ]])
-    assert.same({ "a\ttrue\tnil", "b\tfalse\tbatch_rejected", "1" }, said)
+    assert.same({ "a\ttrue\tnil", "b\tfalse\tbatch_rejected", "main.lua:10: the batch was rejected whole: expect on e of N: "
+      .. "an expected value had changed by main/t at main.lua:11", "1" }, said)
   end)
 
   it("B7 raises the rejection at the await that sealed the batch, whatever it awaits", function()

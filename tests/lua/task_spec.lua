@@ -59,7 +59,7 @@ describe("the last batch of a task", function()
 
   it("is told with its name when it is rejected or has no effect", function()
     local _, faults, cell = with_counter [[ cmd:set(stator.world, N, { v = 1 }) ]]
-    assert.same({ "the batch was rejected whole: set on world of N: entity lacks the component [scripts/main]" }, faults)
+    assert.same({ "the batch was rejected whole: set on world of N: entity lacks the component [scripts/main] (main.lua:8)" }, faults)
     assert.matches("error main/t: fault", table.concat(cell:logs(), "\n"))
     _, _, cell = with_counter [[ local id = cmd:spawn {} await(cmd:commit()) cmd:despawn(id) await(cmd:commit())
       cmd:insert(id, N, { v = 1 }) ]]

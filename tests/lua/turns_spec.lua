@@ -40,7 +40,7 @@ describe("loops of scripts", function()
         local calls = 0
         local env = setmetatable({ print = function() end, [T.NAME] = function() calls = calls + 1 end }, { __index = _G })
         local plain = setfenv(assert(loadstring(source)), setmetatable({ print = function() end }, { __index = _G }))()
-        local counted = setfenv(assert(loadstring(T.insert(source))), env)()
+        local counted = setfenv(assert(loadstring(require("stator.instrument").text(source))), env)()
         return plain == counted, tostring(plain), tostring(counted), calls]], source)
       assert.is_true(same, ("%s\n%s, then %s"):format(source, plain, counted))
       if not source:find("--", 1, true) and source:find("n = n %+") then
@@ -51,7 +51,7 @@ describe("loops of scripts", function()
 
   it("count a chunk as several turns, and leave the loop over its rows alone", function()
     local cell = support.cell ""
-    local function inserted(text) return (cell:eval("return (require('stator.turns').insert(...))", text):gsub(" __turn", "@")) end
+    local function inserted(text) return (cell:eval("return (require('stator.instrument').text(...))", text):gsub(" __turn", "@")) end
     assert.equal("for first, last, b in q:chunks() do@(8); for i = first, last do s = s + b[i] end end",
       inserted "for first, last, b in q:chunks() do for i = first, last do s = s + b[i] end end")
     assert.equal("for first, last in f(function() while x do@(1); end end) do@(8); end for i = first, last do@(1); end",
@@ -75,7 +75,7 @@ describe("loops of scripts", function()
   it("change no text", function()
     local cell = support.cell ""
     for _, text in ipairs { 'return "a\\z\n  for x in y do z"', 'return "one \\\r\n repeat two"', "return 'a\\\n while 1 do b'" } do
-      assert.equal(text, cell:eval("return (require('stator.turns').insert(...))", text))
+      assert.equal(text, cell:eval("return (require('stator.instrument').text(...))", text))
     end
   end)
 
@@ -90,7 +90,7 @@ describe("loops of scripts", function()
         seed = (seed * 1103515245 + 12345) % 2147483648
         parts[i] = words[seed % #words + 1]
       end
-      cell:eval("require('stator.turns').insert(...)", table.concat(parts, " "))
+      cell:eval("require('stator.instrument').text(...)", table.concat(parts, " "))
     end
   end)
 end)

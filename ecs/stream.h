@@ -1,0 +1,94 @@
+/* Types of what is recorded, and of an apply in progress. */
+#ifndef ECS_STREAM_H
+#define ECS_STREAM_H
+
+#include "storage.h"
+
+/* ---- commands ------------------------------------------------------------------------------- */
+
+/* 8 bytes less than 64 KiB: an offset is then never the next chunk's start. */
+enum { ECS__CMD_CHUNK_BYTES = 65536 - 8, ECS__CMD_MAX_CHUNKS = 1 << 16 };
+
+/* Followed by the payload: the component for INSERT, SET, ADD and EXPECT; ecs__spawn_t for SPAWN
+ * when it has a parent or a name (component is 1 then); ecs__bulk_t for SPAWN_MANY. */
+typedef struct {
+    uint8_t op, flags;
+    uint16_t component;
+    uint32_t next; /* position of the entity's next command, 0 for none */
+    double id;
+    uint64_t fields; /* SET and ADD: mask of the fields; the upper 16 bits: the place */
+} ecs__cmd_t;
+
+enum { ECS__PLACE_SHIFT = 48 };
+#define ECS__FIELD_MASK (((uint64_t)1 << ECS__PLACE_SHIFT) - 1)
+static inline uint32_t ecs__cmd_place(const ecs__cmd_t *cmd) {
+    return (uint32_t)(cmd->fields >> ECS__PLACE_SHIFT);
+}
+
+typedef struct {
+    double parent;
+    char name[ECS_NAME_BYTES];
+} ecs__spawn_t;
+
+/* A bulk spawn. The block holds the ids, then each column, every part 64-byte aligned. */
+typedef struct {
+    char *block;
+    uint32_t count, component_count;
+    uint32_t components[ECS_MAX_TERMS];
+    uint32_t archetype; /* they go to, once validated, */
+    uint32_t place;     /* and where it was recorded, by whom */
+    uint64_t owner;
+} ecs__bulk_t;
+
+/* Where a command lies: chunk << 13 | offset / 8, plus 1 so that 0 means none. */
+typedef uint32_t ecs__pos_t;
+
+typedef struct {
+    uint64_t owner;
+    ecs__pos_t first, end;
+    uint32_t spawned; /* length of the stream's list before it */
+    bool expects;     /* it has expectations, which see what it writes before them */
+} ecs__batch_t;
+
+/* Ids that one command has reserved: those of a bulk spawn, or the one. */
+typedef struct {
+    const ecs_id_t *many;
+    ecs_id_t one;
+    uint32_t count;
+    ecs__pos_t at;
+} ecs__spawned_t;
+
+typedef struct {
+    char **chunks;
+    uint32_t *chunk_end; /* used bytes of each */
+    uint32_t chunk_count, chunk_capacity;
+    uint32_t at_chunk, at_bytes;
+    ecs__batch_t *batches;
+    uint32_t batch_count, batch_capacity;
+    ecs__spawned_t *spawned; /* in order of their commands */
+    uint32_t spawned_count, spawned_capacity;
+    ecs__spawned_t *unused; /* those that were rolled back: freed by the next apply. Room for all */
+    uint32_t unused_count, unused_capacity;
+    char **blocks; /* of bulk spawns, rolled back or not */
+    uint32_t block_count, block_capacity;
+    bool open;
+    uint8_t flags;
+    uint16_t place;
+    ecs__batch_t current;
+} ecs__stream_t;
+
+/* An entity that the apply in progress concerns. */
+typedef struct {
+    ecs_id_t id;     /* 0: nothing to do */
+    uint32_t before; /* archetype before the apply; ECS__RESERVED for a spawn */
+    uint32_t after;  /* archetype so far */
+    ecs__pos_t first, last;
+    ecs__pos_t dead_at; /* 0: it exists so far; the command that despawns it; ECS__NONE: not yet */
+    uint32_t batch;     /* one that concerns it, most likely the last */
+} ecs__touched_t;
+
+#define ECS__MAX_EVENTS (1u << 26)
+
+static inline bool ecs__exists(const ecs__touched_t *entry) { return entry->dead_at == 0; }
+
+#endif

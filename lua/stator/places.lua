@@ -1,0 +1,72 @@
+--- Where commands are recorded, so that whatever comes of them can name the line. Asking for the
+--- caller's line costs a multiple of a command, so the place is put into the text of a script:
+---
+---     cmd:set(e, Motor, { ... })          __at(cmd,12):set(e, Motor, { ... })
+---
+--- 12 stands for a file and line. Commands whose receiver has another name have no place.
+local buffer = require "string.buffer"
+local keep = require "stator.core.keep"
+
+local KEPT, PLACES_MAX = "places", 65535
+
+local M = { NAME = "__at" }
+
+local list, numbers -- text of each number; number of each text
+local current = 0
+
+--- What the text calls.
+function M.at(receiver, number)
+  current = number
+  return receiver
+end
+
+--- The place of the command that is being recorded; 0: unknown. It is good once.
+function M.take()
+  local number = current
+  current = 0
+  return number
+end
+
+local function load()
+  list, numbers = {}, {}
+  local kept = keep.get(KEPT) -- compiled scripts that a lost VM leaves behind have numbers in them
+  if kept then list = buffer.decode(kept) end
+  for number, text in ipairs(list) do numbers[text] = number end
+end
+
+--- "main.lua:12" for a number, or nil.
+function M.text(number)
+  if not list then load() end
+  return list[number]
+end
+
+local function number_of(text)
+  local number = numbers[text]
+  if not number then
+    if #list == PLACES_MAX then return 0 end
+    number = #list + 1
+    list[number], numbers[text] = text, number
+  end
+  return number
+end
+
+--- Puts the place around the receiver of each command.
+---@param tokens table[] of the text
+---@param before table<integer, string> of the i-th token
+---@param after table<integer, string>
+function M.insert(tokens, file, before, after)
+  if not list then load() end
+  local had = #list
+  for i, token in ipairs(tokens) do
+    local colon, argument = tokens[i + 1], tokens[i + 3]
+    local called = colon and colon.text == ":" and argument and argument.text:match '^[({"\'%[]'
+    local member = tokens[i - 1] and tokens[i - 1].text:match "^[.:]$"
+    if token.text == "cmd" and called and not member then
+      before[i] = M.NAME .. "("
+      after[i] = "," .. number_of(file .. ":" .. token.line) .. ")"
+    end
+  end
+  if #list > had then keep.put(KEPT, buffer.encode(list)) end
+end
+
+return M
