@@ -90,7 +90,7 @@ static uint32_t ids_in(lua_State *L, const char *name, uint32_t *out) {
     return count;
 }
 
-/* query { write = ids, read = ids, maybe = ids, with = ids, without = ids } -> pointer */
+/* query { write, read, maybe, with, without, changed, added: lists of ids } -> pointer */
 static int l_query(lua_State *L) {
     ecs_query_desc_t desc = {0};
     ecs_query_t *query = NULL;
@@ -100,6 +100,8 @@ static int l_query(lua_State *L) {
     desc.maybe_count = ids_in(L, "maybe", desc.maybe);
     desc.with_count = ids_in(L, "with", desc.with);
     desc.without_count = ids_in(L, "without", desc.without);
+    desc.changed_count = ids_in(L, "changed", desc.changed);
+    desc.added_count = ids_in(L, "added", desc.added);
     int rc = ecs_query_create(world_of(L), &desc, &query);
     if (rc != ECS_OK) { return refuse(L, rc); }
     lua_pushlightuserdata(L, query);
@@ -222,6 +224,19 @@ static int l_components(lua_State *L) {
     return 1;
 }
 
+/* provenance(id, component) -> owner kind, owner, place, tick of the newest write | nil, message */
+static int l_provenance(lua_State *L) {
+    ecs_stamp_t stamp = {0};
+    int rc = ecs_provenance(world_of(L), luaL_checknumber(L, 1), (uint32_t)luaL_checkinteger(L, 2),
+                            &stamp);
+    if (rc != ECS_OK) { return refuse(L, rc); }
+    lua_pushnumber(L, (lua_Number)(stamp.owner >> 60));
+    lua_pushnumber(L, (lua_Number)(stamp.owner & ~((uint64_t)15 << 60)));
+    lua_pushinteger(L, (lua_Integer)stamp.place);
+    lua_pushnumber(L, (lua_Number)stamp.changed);
+    return 4;
+}
+
 /* entities() -> ids of all entities in the order of their slots */
 static int l_entities(lua_State *L) {
     uint32_t at = 0;
@@ -267,6 +282,7 @@ int api_open_world(lua_State *L) {
                                          {"phase", l_phase},
                                          {"apply_scene", l_apply_scene},
                                          {"components", l_components},
+                                         {"provenance", l_provenance},
                                          {"entities", l_entities},
                                          {"hash", l_hash},
                                          {"check", l_check},

@@ -24,7 +24,11 @@ end
 local function not_recorded() err.raise(abi.last_error()) end
 
 --- For commands that are recorded by other means than ecs_record_at.
-local function note_place() C.ecs_batch_place(world, places.take()) end
+local function note_place()
+  local place = places.take()
+  C.ecs_batch_place(world, place)
+  return place
+end
 
 local function insert(id, c, values)
   if c.is_tag then
@@ -40,7 +44,7 @@ end
 ---@param options { name: string?, parent: number? }?
 ---@return number id
 function cmd.spawn(_, values, options)
-  note_place()
+  local place = note_place()
   local parent = options and options.parent and id_of(options.parent) or 0
   local id = C.ecs_record_spawn(world, parent, options and options.name)
   if id == 0 then not_recorded() end
@@ -50,6 +54,7 @@ function cmd.spawn(_, values, options)
       err.raise(("spawn: value %d is no component: write { Pose { x_m = 1 } }"):format(i))
     end
     need(value.component)
+    places.at(nil, place)
     insert(id, value.component, value.values)
   end
   return id

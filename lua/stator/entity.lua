@@ -35,6 +35,8 @@ local function need_component(component)
   if not component.id then err.raise(component.name .. " is not laid out yet: scripts' bodies only declare") end
 end
 
+M.need_component = need_component
+
 local function absent(id, component)
   need_component(component)
   if not C.ecs_alive(world, id) then no_entity(id) end

@@ -5,6 +5,9 @@
 ---   end
 ---   for e, pose, vel in q:each() do ... end          -- rows
 ---
+--- `changed` and `added` name components, and leave out the chunks in which none of them was written, or
+--- came to an entity, since the query's last walk that went to its end began.
+---
 --- Both are read-only views, good until the next await. The iterators are shared functions with a
 --- cursor as state: no closure is made per loop.
 local ffi = require "ffi"
@@ -21,7 +24,7 @@ local POOL_MAX = 16
 local Query = {}
 Query.__index = Query
 
-local M = { Query = Query, KEYS = { "read", "write", "with", "without", "maybe" } }
+local M = { Query = Query, KEYS = { "read", "write", "with", "without", "maybe", "changed", "added" } }
 
 local function stale_loop()
   err.raise("this loop over a query went on after an await: views end there; take the query again")
@@ -182,7 +185,8 @@ local function check_terms(what, options, level)
     end
   end
   local columns = #(options.write or {}) + #(options.read or {}) + #(options.maybe or {})
-  if math.max(columns, #(options.with or {}), #(options.without or {})) > TERMS_MAX then
+  local others = math.max(#(options.with or {}), #(options.without or {}), #(options.changed or {}), #(options.added or {}))
+  if math.max(columns, others) > TERMS_MAX then
     error(("%s: at most %d components"):format(what, TERMS_MAX), level + 1)
   end
 end
@@ -199,7 +203,7 @@ end
 --- Declares a free-standing query.
 function M.query(options)
   local _, _, place = registry.declare("a query", 3)
-  registry.check_options("query", options, { "read", "with", "without", "maybe" }, 2)
+  registry.check_options("query", options, { "read", "with", "without", "maybe", "changed", "added" }, 2)
   return M.declare("query", options, place, 2)
 end
 
@@ -225,6 +229,7 @@ function M.build(q)
   q.maybe_from = q.write_count + #(o.read or {}) + 1
   local pointer, message = core.query {
     write = ids(o.write), read = ids(o.read), maybe = ids(o.maybe), with = ids(o.with), without = ids(o.without),
+    changed = ids(o.changed), added = ids(o.added),
   }
   if not pointer then return ("%s: %s: %s"):format(q.place, q.what, message) end
   q.pointer = cast("ecs_query_t *", pointer)

@@ -449,6 +449,16 @@ local function owner_name(kind, owner)
   return "host", nil
 end
 
+--- Who wrote the component of the entity last, or of one that lies in the same chunk: the name of the
+--- task or system, "file:line" or nil, and the change tick.
+---@return string who, string? place, integer tick
+function entity.Entity.provenance(id, c)
+  entity.need_component(c)
+  local kind, owner, place, tick = world.provenance(id, c.id)
+  if not kind then err.raise("provenance: " .. owner) end
+  return owner_name(kind, owner), places.text(place), tick
+end
+
 local OP = require("stator.abi").OP
 
 local function describe(op, id, component_id)

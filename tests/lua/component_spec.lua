@@ -196,6 +196,37 @@ end)
 describe("a query", function()
   after_each(support.finish)
 
+  it("with changed or added leaves out what is not new since its last walk", function()
+    local said = support.run_task([[
+      local function walk() local n = 0 for _ in q:each() do n = n + 1 end return n end
+      local a = cmd:spawn { N { v = 1 } } cmd:spawn { N { v = 2 }, T {} } await(cmd:commit())
+      print(q:count(), walk(), walk(), q:count())
+      cmd:set(a, N, { v = 5 }) await(cmd:commit())
+      print(walk(), walk(), #fresh:ids(), #fresh:ids())
+      cmd:spawn { N {} } await(cmd:commit())
+      for _ in q:each() do break end -- left early
+      print(walk(), #fresh:ids())
+    ]], { before = [[
+local N, T = stator.component("N", { "double v" }), stator.component("T", {})
+local q, fresh = stator.query { read = { N }, changed = { N } }, stator.query { read = { N }, added = { N } }]] })
+    assert.same({ "2\t2\t0\t0", "1\t0\t2\t0", "2\t2" }, said)
+  end)
+
+  it("tells whose the newest write was", function()
+    local said = support.run_task([[
+      local a = cmd:spawn { N { v = 1 } } await(cmd:commit())
+      print(a:provenance(N))
+      await(stator.sleep(0.1))
+      print(a:provenance(N))
+      print(pcall(a.provenance, a, T))
+    ]], { before = [[
+local N, T = stator.component("N", { "double v" }), stator.component("T", {})
+stator.system("w", { write = { N }, every = 0.05 }, function(cmd, q) for _, n in q:each() do n.v = 2 end end)]] })
+    assert.matches("^main/t\tmain.lua:%d+\t%d+$", said[1])
+    assert.matches("^main/w\tnil\t%d+$", said[2])
+    assert.matches("^false\tmain.lua:%d+: provenance: the entity lacks T$", said[3])
+  end)
+
   it("yields write, read, maybe columns; first, ids, count, copy", function()
     local said = support.run_task([[
       for i = 1, 40 do
