@@ -185,7 +185,8 @@ local function check_terms(what, options, level)
     end
   end
   local columns = #(options.write or {}) + #(options.read or {}) + #(options.maybe or {})
-  local others = math.max(#(options.with or {}), #(options.without or {}), #(options.changed or {}), #(options.added or {}))
+  local others = 0
+  for _, key in ipairs { "with", "without", "changed", "added" } do others = math.max(others, #(options[key] or {})) end
   if math.max(columns, others) > TERMS_MAX then
     error(("%s: at most %d components"):format(what, TERMS_MAX), level + 1)
   end
