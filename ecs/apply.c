@@ -34,6 +34,7 @@ int ecs_apply(ecs_world_t *world) {
     world->wrote = false;
     if (has_room(world, stream)) {
         world->recording ^= 1u;
+        ecs__stream_rewind(world, 1); /* it is empty */
         world->shared.tick++;
         ecs__stream_free_unused(world, stream);
         for (uint32_t i = 0; i < stream->batch_count; i++) {

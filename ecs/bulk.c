@@ -72,7 +72,7 @@ static char *block_make(ecs_world_t *world, const ecs__bulk_t *bulk) {
 
 static ecs__bulk_t *record_bulk(ecs_world_t *world, const ecs__bulk_t *wanted) {
     ecs__stream_t *stream = &world->stream[world->recording];
-    ecs__pos_t before = ecs__stream_pos(stream);
+    ecs__pos_t before = ecs__stream_pos(world);
     ecs__cmd_t *cmd = ecs__cmd_record(world, ECS_OP_SPAWN_MANY, 0, 0, sizeof(ecs__bulk_t));
     if (cmd == NULL) { return NULL; }
     bool room = ecs__stream_reserve_spawned(stream) &&
@@ -82,7 +82,7 @@ static ecs__bulk_t *record_bulk(ecs_world_t *world, const ecs__bulk_t *wanted) {
     *bulk = *wanted;
     bulk->block = room ? block_make(world, bulk) : NULL;
     if (bulk->block == NULL) {
-        ecs__stream_rewind(stream, before);
+        ecs__stream_rewind(world, before);
         return NULL;
     }
     stream->blocks[stream->block_count++] = bulk->block;
@@ -112,7 +112,7 @@ const ecs_id_t *ecs_record_spawn_many(ecs_world_t *world, uint32_t count,
 int ecs_record_many(ecs_world_t *world, uint32_t op, uint32_t component, double mask,
                     uint32_t count, const ecs_id_t *ids, const void *values) {
     ecs__stream_t *stream = &world->stream[world->recording];
-    ecs__pos_t before = ecs__stream_pos(stream);
+    ecs__pos_t before = ecs__stream_pos(world);
     if (op != ECS_OP_INSERT && op != ECS_OP_SET && op != ECS_OP_ADD) {
         return ecs__fail(world, ECS_E_INVALID, "operation %u is not for many", op);
     }
@@ -128,7 +128,7 @@ int ecs_record_many(ecs_world_t *world, uint32_t op, uint32_t component, double 
             memcpy(slot, value, size);
         }
     }
-    if (rc != ECS_OK && stream->open) { ecs__stream_rewind(stream, before); }
+    if (rc != ECS_OK && stream->open) { ecs__stream_rewind(world, before); }
     ECS__LEAVE(world);
     return rc;
 }

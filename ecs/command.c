@@ -20,12 +20,55 @@ ecs__pos_t ecs__cmd_first(const ecs__stream_t *stream, const ecs__batch_t *batch
     return at_chunk_end ? ecs__pos_of((at >> 13) + 1, 0) : batch->first;
 }
 
+/* ---- the place that is written to ----------------------------------------------------------- */
+
+/* Bytes of the chunk that are used. */
+static uint32_t used_bytes(const ecs_world_t *world) {
+    const ecs__stream_t *stream = &world->stream[world->recording];
+    if (stream->chunk_count == 0) { return 0; }
+    return (uint32_t)(world->recorder.at - stream->chunks[stream->at_chunk]);
+}
+
+static void note_end(ecs_world_t *world) {
+    ecs__stream_t *stream = recording(world);
+    if (stream->chunk_count > 0) { stream->chunk_end[stream->at_chunk] = used_bytes(world); }
+}
+
+void ecs__recorder_set(ecs_world_t *world) {
+    const ecs__stream_t *stream = recording(world);
+    bool writable =
+        stream->open && stream->chunk_count > 0 && (RECORD_PHASES >> world->phase & 1u) != 0;
+    world->recorder.stop =
+        writable ? stream->chunks[stream->at_chunk] + ECS__CMD_CHUNK_BYTES : NULL;
+    world->recorder.flags = (uint32_t)stream->flags << 8;
+}
+
+/* The chunk is the one to write to, from so many bytes on. */
+static void write_at(ecs_world_t *world, uint32_t chunk, uint32_t bytes) {
+    ecs__stream_t *stream = recording(world);
+    stream->at_chunk = chunk;
+    world->recorder.at = stream->chunk_count == 0 ? NULL : stream->chunks[chunk] + bytes;
+    note_end(world);
+    ecs__recorder_set(world);
+}
+
+ecs_recorder_t *ecs_recorder(ecs_world_t *world) { return &world->recorder; }
+
+ecs__pos_t ecs__stream_pos(const ecs_world_t *world) {
+    return ecs__pos_of(world->stream[world->recording].at_chunk, used_bytes(world));
+}
+
+void ecs__stream_rewind(ecs_world_t *world, ecs__pos_t place) {
+    write_at(world, (place - 1) >> 13, ((place - 1) & 0x1fff) << 3);
+}
+
 /* Makes the chunk after the last one the one that is written to. */
 static int chunk_next(ecs_world_t *world, ecs__stream_t *stream) {
     uint32_t next = stream->chunk_count == 0 ? 0 : stream->at_chunk + 1;
     if (next == ECS__CMD_MAX_CHUNKS) {
         return ecs__fail(world, ECS_E_LIMIT, "more than 4 GiB of commands in one round");
     }
+    note_end(world);
     if (next == stream->chunk_count) {
         uint32_t ends = stream->chunk_capacity;
         if (!ECS__ROOM(stream->chunk_end, next + 1, ends)) { return ecs__oom(world); }
@@ -36,25 +79,18 @@ static int chunk_next(ecs_world_t *world, ecs__stream_t *stream) {
         if (made == NULL) { return ecs__oom(world); }
         stream->chunks[stream->chunk_count++] = made;
     }
-    stream->at_chunk = next;
-    stream->at_bytes = 0;
-    stream->chunk_end[next] = 0;
+    write_at(world, next, 0);
     return ECS_OK;
 }
 
 /* Room for a command; NULL with the error noted. */
 static ecs__cmd_t *stream_take(ecs_world_t *world, ecs__stream_t *stream, size_t bytes) {
-    if (stream->chunk_count == 0 || stream->at_bytes + bytes > ECS__CMD_CHUNK_BYTES) {
+    if (stream->chunk_count == 0 || used_bytes(world) + bytes > ECS__CMD_CHUNK_BYTES) {
         if (chunk_next(world, stream) != ECS_OK) { return NULL; }
     }
-    ecs__cmd_t *cmd = (ecs__cmd_t *)(void *)(stream->chunks[stream->at_chunk] + stream->at_bytes);
-    stream->at_bytes += (uint32_t)bytes;
-    stream->chunk_end[stream->at_chunk] = stream->at_bytes;
+    ecs__cmd_t *cmd = (ecs__cmd_t *)(void *)world->recorder.at;
+    world->recorder.at += bytes;
     return cmd;
-}
-
-ecs__pos_t ecs__stream_pos(const ecs__stream_t *stream) {
-    return ecs__pos_of(stream->at_chunk, stream->at_bytes);
 }
 
 /* A peak is given back, a quarter an apply; what stays is twice what was used last. */
@@ -76,7 +112,6 @@ static void blocks_free(ecs__stream_t *stream) {
 void ecs__stream_clear(ecs__stream_t *stream) {
     stream_shrink(stream);
     stream->at_chunk = 0;
-    stream->at_bytes = 0;
     stream->batch_count = 0;
     stream->spawned_count = stream->unused_count = 0;
     blocks_free(stream);
@@ -109,20 +144,23 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     if (!ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity)) {
         return ecs__oom(world); /* sealing cannot fail */
     }
-    ecs__pos_t at = ecs__stream_pos(stream);
+    ecs__pos_t at = ecs__stream_pos(world);
     stream->current =
         (ecs__batch_t){.owner = owner, .first = at, .end = at, .spawned = stream->spawned_count};
     stream->open = true;
     world->batches_begun++;
     stream->flags = 0;
     stream->place = 0;
+    ecs__recorder_set(world);
     return ECS_OK;
 }
 
 int ecs_batch_flags(ecs_world_t *world, uint32_t flags) {
     int rc = ecs__guard(world, RECORD_PHASES);
-    if (rc == ECS_OK) { recording(world)->flags = (uint8_t)flags; }
-    return rc;
+    if (rc != ECS_OK) { return rc; }
+    recording(world)->flags = (uint8_t)flags;
+    ecs__recorder_set(world);
+    return ECS_OK;
 }
 
 int ecs_batch_place(ecs_world_t *world, uint32_t place) {
@@ -135,17 +173,18 @@ int ecs_batch_seal(ecs_world_t *world, bool *sealed) {
     int rc = ecs__guard(world, RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
-    stream->current.end = ecs__stream_pos(stream);
+    note_end(world);
+    stream->current.end = ecs__stream_pos(world);
     bool any = stream->open && stream->current.end != stream->current.first;
     if (any) { stream->batches[stream->batch_count++] = stream->current; }
     stream->open = false;
+    ecs__recorder_set(world);
     if (sealed != NULL) { *sealed = any; }
     return ECS_OK;
 }
 
 ecs_mark_t ecs_batch_mark(const ecs_world_t *world) {
-    const ecs__stream_t *stream = &world->stream[world->recording];
-    return (ecs_mark_t){world->batches_begun, ecs__stream_pos(stream)};
+    return (ecs_mark_t){world->batches_begun, ecs__stream_pos(world)};
 }
 
 /* How many ids of the stream were reserved before `place` in the open batch. */
@@ -170,13 +209,6 @@ static void set_unused(ecs__stream_t *stream, uint32_t first) {
     stream->spawned_count = first;
 }
 
-/* Takes back what was recorded after the place. */
-void ecs__stream_rewind(ecs__stream_t *stream, ecs__pos_t place) {
-    stream->at_chunk = (place - 1) >> 13;
-    stream->at_bytes = ((place - 1) & 0x1fff) << 3;
-    if (stream->chunk_count > 0) { stream->chunk_end[stream->at_chunk] = stream->at_bytes; }
-}
-
 int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark) {
     int rc = ecs__guard(world, RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
@@ -185,14 +217,16 @@ int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark) {
     bool here = mark.batch == world->batches_begun && mark.at >= stream->current.first;
     ecs__pos_t first = here ? mark.at : stream->current.first;
     set_unused(stream, here ? spawned_before(stream, first) : stream->current.spawned);
-    ecs__stream_rewind(stream, first);
+    ecs__stream_rewind(world, first);
     return ECS_OK;
 }
 
 int ecs_batch_drop(ecs_world_t *world) {
     int rc = ecs_batch_rollback(world, (ecs_mark_t){0});
-    if (rc == ECS_OK) { recording(world)->open = false; }
-    return rc;
+    if (rc != ECS_OK) { return rc; }
+    recording(world)->open = false;
+    ecs__recorder_set(world);
+    return ECS_OK;
 }
 
 void ecs__stream_free_unused(ecs_world_t *world, ecs__stream_t *stream) {
@@ -252,7 +286,7 @@ ecs__cmd_t *ecs__cmd_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32
 /* Records a spawn and reserves its id; 0, with nothing recorded, when one of them fails. */
 static ecs_id_t record_spawn(ecs_world_t *world, bool placed, ecs__cmd_t **out) {
     ecs__stream_t *stream = recording(world);
-    ecs__pos_t before = ecs__stream_pos(stream);
+    ecs__pos_t before = ecs__stream_pos(world);
     if (!ecs__stream_reserve_spawned(stream)) {
         (void)ecs__oom(world);
         return 0;
@@ -262,7 +296,7 @@ static ecs_id_t record_spawn(ecs_world_t *world, bool placed, ecs__cmd_t **out) 
     if (cmd == NULL) { return 0; }
     cmd->id = ecs__entity_reserve(world);
     if (cmd->id == 0) {
-        ecs__stream_rewind(stream, before);
+        ecs__stream_rewind(world, before);
         return 0;
     }
     stream->spawned[stream->spawned_count++] =
@@ -304,7 +338,6 @@ void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t componen
             uint64_t known = ((uint64_t)1 << fields) - 1;
             uint64_t bits = mask >= 0 && mask < (double)ECS__FIELD_MASK ? (uint64_t)mask : 0;
             cmd->fields |= bits & known;
-            memset(slot, 0, size);
         } else {
             ecs__copy(slot, world->components[component].default_value, size);
         }

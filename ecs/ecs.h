@@ -229,7 +229,7 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
  * given; 0 with ecs_last_error(). The id is good at once, its components after the apply.
  *
  * ecs_record records INSERT, SET, ADD or EXPECT and returns the place of the component's value,
- * good until the batch is sealed: defaults for INSERT and EXPECT, zeroes for SET and ADD, of which
+ * good until the batch is sealed: defaults for INSERT and EXPECT, undefined for SET and ADD, of which
  * the fields in `mask` (bit k: field k) count. NULL with ecs_last_error().
  *
  * ecs_record_at does the same and notes the place first, as ecs_batch_place.

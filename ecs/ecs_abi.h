@@ -103,7 +103,24 @@ typedef struct ecs_shared {
     uint64_t tick; /* change tick: bumped by every apply and by every writer */
 } ecs_shared_t;
 
+/* Where the next command of the open batch goes: code that FFI compiles writes SET and ADD there
+ * itself, as an ecs_command_t and the component after it, when they fit before `stop`. */
+typedef struct ecs_recorder {
+    char *at;
+    char *stop;     /* NULL while nothing may be recorded */
+    uint32_t flags; /* of the batch, in their place in ecs_command_t.kind */
+    uint32_t unused;
+} ecs_recorder_t;
+
+typedef struct ecs_command {
+    uint32_t kind; /* op, flags << 8, component << 16 */
+    uint32_t next; /* the core's */
+    double id;
+    uint32_t fields[2]; /* mask of fields 0 to 31; of 32 to 47, place << 16 */
+} ecs_command_t;
+
 const ecs_shared_t *ecs_shared(const ecs_world_t *world);
+ecs_recorder_t *ecs_recorder(ecs_world_t *world);
 const char *ecs_last_error(const ecs_world_t *world);
 bool ecs_alive(const ecs_world_t *world, ecs_id_t id);
 bool ecs_has(const ecs_world_t *world, ecs_id_t id, uint32_t component);

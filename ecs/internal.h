@@ -77,6 +77,7 @@ struct ecs_world {
 
     ecs__stream_t stream[2]; /* the one being recorded, the one being applied */
     uint32_t recording;      /* index in stream */
+    ecs_recorder_t recorder; /* into it; `at` is NULL while it has no chunk */
     uint64_t batches_begun;  /* tells which batch is open */
     ecs__touched_t *touched;
     uint32_t touched_count, touched_capacity;
@@ -286,9 +287,11 @@ void ecs__stream_clear(ecs__stream_t *stream);
  * nothing may be recorded. */
 ecs__cmd_t *ecs__cmd_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
                             size_t payload);
-/* The place of the next command, and back to it. */
-ecs__pos_t ecs__stream_pos(const ecs__stream_t *stream);
-void ecs__stream_rewind(ecs__stream_t *stream, ecs__pos_t place);
+/* The place of the next command of the stream being recorded, and back to it. */
+ecs__pos_t ecs__stream_pos(const ecs_world_t *world);
+void ecs__stream_rewind(ecs_world_t *world, ecs__pos_t place);
+/* The stream being recorded is another one, or phase or batch: who may write to it. */
+void ecs__recorder_set(ecs_world_t *world);
 /* Makes room to note one more command that spawns. */
 bool ecs__stream_reserve_spawned(ecs__stream_t *stream);
 static inline ecs__bulk_t *ecs__cmd_bulk(const ecs__cmd_t *cmd) {

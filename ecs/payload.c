@@ -33,17 +33,18 @@ static void add_field(const ecs_field_t *field, char *to, const char *by) {
     }
 }
 
-/* The named fields. Those that follow each other without a gap are copied as one. */
+/* The named fields. Those that follow each other without a gap are copied as one: what lies in a
+ * gap of the payload is undefined. */
 static void set_fields(const ecs__component_t *component, uint64_t mask, const char *from,
                        char *to) {
     while (mask != 0) {
-        uint32_t first = (uint32_t)__builtin_ctzll(mask);
-        uint64_t rest = ~(mask >> first);
-        uint32_t run = rest == 0 ? 64 - first : (uint32_t)__builtin_ctzll(rest);
-        const ecs_field_t *a = &component->fields[first], *b = &component->fields[first + run - 1];
-        size_t bytes = b->offset_bytes + b->size_bytes - a->offset_bytes;
-        ecs__copy(to + a->offset_bytes, from + a->offset_bytes, (uint32_t)bytes);
-        mask &= run == 64 ? 0 : ~(((1ull << run) - 1) << first);
+        uint32_t at = (uint32_t)__builtin_ctzll(mask);
+        uint32_t first = component->fields[at].offset_bytes, end = first;
+        for (; (mask >> at & 1) != 0 && component->fields[at].offset_bytes == end; at++) {
+            end += component->fields[at].size_bytes;
+            mask &= ~(1ull << at);
+        }
+        ecs__copy(to + first, from + first, end - first);
     }
 }
 

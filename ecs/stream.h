@@ -62,7 +62,7 @@ typedef struct {
     char **chunks;
     uint32_t *chunk_end; /* used bytes of each */
     uint32_t chunk_count, chunk_capacity;
-    uint32_t at_chunk, at_bytes;
+    uint32_t at_chunk; /* that is written to; where in it: ecs_world.recorder */
     ecs__batch_t *batches;
     uint32_t batch_count, batch_capacity;
     ecs__spawned_t *spawned; /* in order of their commands */

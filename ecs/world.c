@@ -93,6 +93,7 @@ int ecs_phase_set(ecs_world_t *world, ecs_phase_t phase) {
     if (phase != ECS_PHASE_WRITE) { ecs__window_close(world); }
     world->phase = phase;
     world->shared.writing = phase == ECS_PHASE_WRITE;
+    ecs__recorder_set(world);
     return ECS_OK;
 }
 

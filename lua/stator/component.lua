@@ -389,6 +389,7 @@ local function unknown_field(component, values)
 end
 
 local CHECKED_CALLS, CHECK_EVERY = 200, 100
+local COMMAND = ffi.typeof "ecs_command_t *"
 
 --- Whether a table has more keys than the n known ones that were found. Counting them costs many
 --- times what recording does, so past its first calls a component checks one call in CHECK_EVERY; names
@@ -404,6 +405,12 @@ end
 
 local function not_recorded()
   err.raise(abi.last_error())
+end
+
+--- Where the command lies that the core has recorded, since the batch had no room for it.
+local function by_core(slot)
+  if slot == nil then not_recorded() end
+  return ffi.cast("char *", slot) - ffi.sizeof "ecs_command_t"
 end
 
 --- Source of one branch of the recorder: `local v3 = values.speed` and its check.
@@ -429,24 +436,46 @@ local function store_source(i, f)
   return ("if v%d ~= nil then %s end\n"):format(i, store)
 end
 
+--- Source that makes `slot`, the place of the value. SET and ADD of at most 32 fields are written straight
+--- into the open batch when it has room, others by the core.
+local function slot_source(component, op)
+  local call = ("C.ecs_record_at(world, place, %d, id, %d, mask)"):format(op, component.id)
+  if op == C.ECS_OP_INSERT or #component.fields > 32 then
+    return ("local slot = %s if slot == nil then not_recorded() end\n"):format(call)
+  end
+  local head = ffi.sizeof "ecs_command_t"
+  local bytes = head + component.payload_bytes
+  return ([[
+local at = recorder.at
+if recorder.stop - at < %d then
+  at = full(%s)
+else
+  recorder.at = at + %d
+  local head = cast(command, at)
+  head.kind, head.id = %d + recorder.flags, id
+  head.fields[0], head.fields[1] = mask, place * 65536
+end
+local slot = at + %d
+]]):format(bytes, call, bytes, op + component.id * 65536, head)
+end
+
 --- A function (id, values) that records one command; generated, so that it becomes a trace of its
 --- own however many components there are. `op` is ECS_OP_INSERT, SET or ADD.
 local function recorder(component, op)
   local source = {
     "local component, fields, C, world, cast, pointer, checked, store_array, store_text, ",
-    "verify, not_recorded, type, take_place = ...\n",
+    "verify, not_recorded, type, take_place, recorder, command, full = ...\n",
     "local left = 1\nreturn function(id, values)\nlocal n, mask = 0, 0\n",
   }
   for i, f in ipairs(component.fields) do source[#source + 1] = check_source(i, f) end
   source[#source + 1] = "left = left - 1 if left <= 0 then left = verify(component, values, n) end\n"
-  source[#source + 1] = ("local slot = C.ecs_record_at(world, take_place(), %d, id, %d, mask)\n")
-    :format(op, component.id)
-  source[#source + 1] = "if slot == nil then not_recorded() end\nlocal p = cast(pointer, slot)\n"
+  source[#source + 1] = "local place = take_place()\n" .. slot_source(component, op)
+  source[#source + 1] = "local p = cast(pointer, slot)\n"
   for i, f in ipairs(component.fields) do source[#source + 1] = store_source(i, f) end
   source[#source + 1] = "end"
   local chunk = assert(loadstring(table.concat(source), "=record " .. component.name))
   return chunk(component, component.fields, C, abi.world, ffi.cast, component.payload_pointer, checked,
-    store_array, store_text, verify, not_recorded, type, places.take)
+    store_array, store_text, verify, not_recorded, type, places.take, C.ecs_recorder(abi.world), COMMAND, by_core)
 end
 
 local function refuse_add(component)
@@ -511,6 +540,7 @@ local function build(component, enums)
   component.read_type, component.write_type, component.payload_type = read, write, payload
   component.read_pointer = ffi.typeof("const $ *", read)
   component.payload_pointer = ffi.typeof("$ *", payload)
+  component.payload_bytes = math.ceil(component.size / 8) * 8
   component.box = ffi.typeof("$ *", box_type(component, read))
   component.writer_box = ffi.typeof("$ *", writer_box_type(component, write))
   component.insert = recorder(component, C.ECS_OP_INSERT)
