@@ -295,3 +295,23 @@ void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t r
     }
     shrink(world, archetype);
 }
+
+/* ---- what a snapshot is restored with ------------------------------------------------------- */
+
+uint32_t ecs__chunk_rows(const ecs_world_t *world, uint32_t row_bytes) {
+    ecs__archetype_t archetype = {.row_bytes = row_bytes};
+    choose_chunk_rows(world, &archetype);
+    return archetype.chunk_rows;
+}
+
+ecs__archetype_t *ecs__archetype_of(ecs_world_t *world, const uint32_t *components,
+                                    uint32_t count) {
+    return archetype_get(world, components, count);
+}
+
+ecs__chunk_t *ecs__chunk_append(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t rows) {
+    ecs__chunk_t *made = chunk_new(world, archetype, rows);
+    if (made == NULL) { return NULL; }
+    *ECS__PUSH(archetype->chunks, archetype->chunk_count, archetype->chunk_capacity) = made;
+    return made;
+}

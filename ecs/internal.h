@@ -1,5 +1,5 @@
 /* What the files of the core share. Reading order: maps, memory, schema, entity, archetype,
- * hierarchy, query, command, apply, observe, check. */
+ * hierarchy, query, command, apply, observe, check, snapshot, restore, export. */
 #ifndef ECS_INTERNAL_H
 #define ECS_INTERNAL_H
 
@@ -326,6 +326,15 @@ static inline ecs_id_t ecs__id(uint32_t index, uint32_t generation) {
 static inline size_t ecs__align(size_t value, size_t to) { return (value + to - 1) & ~(to - 1); }
 
 void ecs__schema_fini(ecs_world_t *world);
+/* "double" for ECS_TYPE_F64; "?" for an enum and for what is no type. */
+const char *ecs__type_name(uint32_t type);
+
+/* Whether values of the component have bytes between or after their fields. */
+bool ecs__is_padded(const ecs__component_t *component);
+/* Zeroes those bytes in `count` values: a script's struct may leave anything there. */
+void ecs__padding_clear(const ecs__component_t *component, char *values, uint32_t count);
+/* A negative NaN with a payload is a tagged value to LuaJIT: makes plain ones of those. */
+void ecs__numbers_tame(const ecs__component_t *component, char *values, uint32_t count);
 
 /* NULL when `id` is no id of a slot that is in use with that generation (alive or reserved). */
 ecs__record_t *ecs__record_find(const ecs_world_t *world, ecs_id_t id);
@@ -353,6 +362,12 @@ void ecs__archetype_fini(ecs_world_t *world);
 /* The archetype that has one component more or less; the same one when nothing changes. */
 int ecs__archetype_with(ecs_world_t *world, uint32_t from, uint32_t component, uint32_t *out);
 int ecs__archetype_without(ecs_world_t *world, uint32_t from, uint32_t component, uint32_t *out);
+/* The archetype with these components (ascending), made if there is none. */
+ecs__archetype_t *ecs__archetype_of(ecs_world_t *world, const uint32_t *components, uint32_t count);
+/* Rows of a whole chunk for rows of that size. */
+uint32_t ecs__chunk_rows(const ecs_world_t *world, uint32_t row_bytes);
+/* A chunk without rows at the end of an archetype; NULL when the world's memory is full. */
+ecs__chunk_t *ecs__chunk_append(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t rows);
 static inline const ecs__slot_t *ecs__slot(const ecs__archetype_t *archetype, uint32_t component) {
     if (component >= archetype->slot_of_len || archetype->slot_of[component] == ECS__NONE) {
         return NULL;
@@ -375,6 +390,8 @@ static inline uint64_t ecs__cell(const ecs__chunk_t *chunk, const ecs__slot_t *s
 }
 
 void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype);
+/* Makes the list of every query anew. */
+void ecs__queries_refill(ecs_world_t *world);
 void ecs__query_fini(ecs_world_t *world);
 void ecs__cursors_reset(ecs_world_t *world);
 

@@ -107,6 +107,16 @@ void ecs__cursors_reset(ecs_world_t *world) {
     }
 }
 
+void ecs__queries_refill(ecs_world_t *world) {
+    for (uint32_t i = 0; i < world->query_count; i++) {
+        ecs_query_t *query = world->queries[i];
+        query->archetype_count = query->place_count = 0;
+        for (uint32_t k = 0; k < world->archetype_count; k++) {
+            ecs__query_add_archetype(query, world->archetypes[k]);
+        }
+    }
+}
+
 void ecs__query_fini(ecs_world_t *world) {
     for (uint32_t i = 0; i < world->query_count; i++) {
         ecs_query_t *query = world->queries[i];
