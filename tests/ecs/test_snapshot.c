@@ -259,6 +259,62 @@ static void a_world_that_is_too_small_stays_as_it_was(void) {
     ecs_world_destroy(small);
 }
 
+/* Slots whose spawns found no memory are lost to both worlds. */
+static void a_world_that_was_full_comes_back(void) {
+    enum { ROWS = 2000 };
+    ecs_options_t options = {.reserve_bytes = 64 * 1024, .chunk_rows = 16};
+    ecs_world_t *full = NULL, *copy = NULL;
+    const char *const fields[] = {"double data[16]"};
+    uint32_t id = 0;
+    CHECK_EQ(ecs_world_create(&full, &options), ECS_OK);
+    options.reserve_bytes = 1 << 24;
+    CHECK_EQ(ecs_world_create(&copy, &options), ECS_OK);
+    CHECK_EQ(ecs_component_register(full, "Data", fields, 1, &id), ECS_OK);
+    CHECK_EQ(ecs_component_register(copy, "Data", fields, 1, &id), ECS_OK);
+    CHECK_EQ(ecs_phase_set(full, ECS_PHASE_RUN), ECS_OK);
+    CHECK_EQ(ecs_batch_begin(full, 1), ECS_OK);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        (void)ecs_record(full, ECS_OP_INSERT, ecs_record_spawn(full, 0, NULL), id, 0);
+    }
+    CHECK_EQ(ecs_batch_seal(full, NULL), ECS_OK);
+    CHECK_EQ(ecs_phase_set(full, ECS_PHASE_APPLY), ECS_OK);
+    CHECK_EQ(ecs_apply(full), ECS_E_MEMORY);
+    CHECK_EQ(ecs_phase_set(full, ECS_PHASE_IDLE), ECS_OK);
+    CHECK(ecs_shared(full)->alive > 0 && ecs_shared(full)->alive < ROWS);
+    buffer_t snapshot = snapshot_of(full);
+    CHECK_EQ(restore(copy, &snapshot), ECS_OK);
+    CHECK_EQ(ecs_check(copy), ECS_OK);
+    CHECK(ecs_hash(copy) == ecs_hash(full));
+    CHECK_EQ(ecs_phase_set(copy, ECS_PHASE_IDLE), ECS_OK);
+    CHECK_EQ(spawn_and_drop(copy), ROWS);
+    CHECK_EQ(spawn_and_drop(full), ROWS);
+    free(snapshot.bytes);
+    ecs_world_destroy(full);
+    ecs_world_destroy(copy);
+}
+
+static void components_may_still_be_registered_after_a_restore_in_setup(void) {
+    ecs_world_t *world = history_world(16, false), *copy = history_world(16, false);
+    (void)history_run(world, 15, 5, 60);
+    buffer_t snapshot = snapshot_of(world);
+    uint32_t late = 0, at = 0;
+    CHECK_EQ(restore(copy, &snapshot), ECS_OK);
+    CHECK_EQ(ecs_component_register(copy, "Late", NULL, 0, &late), ECS_OK);
+    CHECK_EQ(ecs_phase_set(copy, ECS_PHASE_RUN), ECS_OK);
+    CHECK_EQ(ecs_phase_set(copy, ECS_PHASE_SETUP), ECS_E_PHASE);
+    ecs_id_t id = ecs_entity_next(copy, &at);
+    CHECK_EQ(ecs_batch_begin(copy, 1), ECS_OK);
+    (void)ecs_record(copy, ECS_OP_INSERT, id, late, 0);
+    CHECK_EQ(ecs_batch_seal(copy, NULL), ECS_OK);
+    CHECK_EQ(ecs_phase_set(copy, ECS_PHASE_APPLY), ECS_OK);
+    CHECK_EQ(ecs_apply(copy), ECS_OK);
+    CHECK(ecs_has(copy, id, late));
+    CHECK_EQ(ecs_check(copy), ECS_OK);
+    free(snapshot.bytes);
+    ecs_world_destroy(world);
+    ecs_world_destroy(copy);
+}
+
 /* ---- processes ------------------------------------------------------------------------------ */
 
 /* What a process of its own makes of a seed: the hash, then the snapshot. */
@@ -325,6 +381,8 @@ int main(int argc, char **argv) {
     RUN(a_sink_may_stop_the_writing);
     RUN(phases_and_waiting_batches_are_respected);
     RUN(a_world_that_is_too_small_stays_as_it_was);
+    RUN(a_world_that_was_full_comes_back);
+    RUN(components_may_still_be_registered_after_a_restore_in_setup);
     RUN(the_same_history_gives_the_same_bytes_in_every_process);
     return test_report();
 }
