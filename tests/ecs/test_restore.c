@@ -324,6 +324,24 @@ static void hostile_trees_are_refused(void) {
     CHECK_HOSTILE(cases);
 }
 
+/* It shows after all rows have been built. */
+static void what_was_built_in_vain_gives_its_memory_back(void) {
+    const uint32_t arm = 0x6d726100u;
+    buffer_t snapshot = small_snapshot();
+    buffer_t bad = patched(&snapshot, ECS__SECTION_TREE, 39 + 11, &arm, sizeof arm);
+    ecs_world_t *world = small_world();
+    check_refused(world, &bad, ECS_E_INVALID, "a sibling has its name");
+    size_t used = world->memory.used_bytes;
+    for (uint32_t i = 0; i < 10; i++) {
+        check_refused(world, &bad, ECS_E_INVALID, "a sibling has its name");
+    }
+    CHECK(used > 0);
+    CHECK_EQ(world->memory.used_bytes, used);
+    check_restores(world, &snapshot);
+    free(snapshot.bytes);
+    free(bad.bytes);
+}
+
 static void check_other_text(const char *from, const char *to, int error, const char *why) {
     buffer_t snapshot = small_snapshot();
     ecs_world_t *world = small_world();
@@ -447,6 +465,7 @@ int main(void) {
     RUN(a_free_list_with_a_slot_twice_is_refused);
     RUN(hostile_rows_are_refused);
     RUN(hostile_trees_are_refused);
+    RUN(what_was_built_in_vain_gives_its_memory_back);
     RUN(another_schema_is_refused_by_name);
     RUN(another_layout_is_refused_by_name);
     RUN(a_forged_nan_becomes_a_plain_one);

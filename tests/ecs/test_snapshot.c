@@ -138,8 +138,7 @@ static void what_reads_an_emptied_world_reads_what_is_restored(void) {
     const ecs_event_t *events = ecs_events(copy, &count);
     CHECK(count > 0 && events[0].kind == ECS_EVENT_REMOVED && events[0].component == pos);
     const ecs_watch_result_t *results = ecs_watch_poll(copy, &count);
-    CHECK_EQ(count, 1);
-    CHECK_EQ(results[0].watch, watch);
+    CHECK(count == 1 && results[0].watch == watch);
     free(snapshot.bytes);
     ecs_world_destroy(world);
     ecs_world_destroy(copy);
@@ -152,6 +151,7 @@ static void watches_stay_and_are_tested_after_a_restore(void) {
     buffer_t snapshot = snapshot_of(world);
     uint32_t at = 0, watch = 0, count = 0;
     bool fired = false;
+    (void)ecs_watch_poll(world, &count); /* at the tick that will come back */
     ecs_watch_desc_t desc = {.kind = ECS_WATCH_ADDED, .component = history.components[0]};
     do {
         desc.id = ecs_entity_next(world, &at);
@@ -167,8 +167,22 @@ static void watches_stay_and_are_tested_after_a_restore(void) {
     despawn_all(world);
     CHECK_EQ(restore(world, &snapshot), ECS_OK);
     const ecs_watch_result_t *results = ecs_watch_poll(world, &count);
-    CHECK_EQ(count, 1);
-    CHECK_EQ(results[0].error, ECS_OK);
+    CHECK(count == 1 && results[0].error == ECS_OK);
+    free(snapshot.bytes);
+    ecs_world_destroy(world);
+}
+
+static void what_is_replaced_gives_its_memory_back(void) {
+    ecs_world_t *world = history_world(16, false);
+    (void)history_run(world, 16, 10, 60);
+    buffer_t snapshot = snapshot_of(world);
+    size_t used = 0;
+    for (uint32_t i = 0; i < 10; i++) {
+        despawn_all(world);
+        CHECK_EQ(restore(world, &snapshot), ECS_OK);
+        if (i == 1) { used = world->memory.used_bytes; }
+    }
+    CHECK_EQ(world->memory.used_bytes, used);
     free(snapshot.bytes);
     ecs_world_destroy(world);
 }
@@ -378,6 +392,7 @@ int main(int argc, char **argv) {
     RUN(empty_worlds_and_empty_chunks_come_back);
     RUN(what_reads_an_emptied_world_reads_what_is_restored);
     RUN(watches_stay_and_are_tested_after_a_restore);
+    RUN(what_is_replaced_gives_its_memory_back);
     RUN(a_sink_may_stop_the_writing);
     RUN(phases_and_waiting_batches_are_respected);
     RUN(a_world_that_is_too_small_stays_as_it_was);
