@@ -12,14 +12,14 @@ bool ecs__is_padded(const ecs__component_t *component) {
 }
 
 void ecs__padding_clear(const ecs__component_t *component, char *values, uint32_t count) {
-    for (uint32_t row = 0; row < count; row++, values += component->size_bytes) {
-        uint32_t end = 0;
-        for (uint32_t i = 0; i < component->field_count; i++) {
-            const ecs_field_t *field = &component->fields[i];
-            memset(values + end, 0, field->offset_bytes - end);
-            end = field->offset_bytes + field->size_bytes;
+    uint32_t end = 0;
+    for (uint32_t i = 0; i <= component->field_count; i++) {
+        bool last = i == component->field_count;
+        uint32_t next = last ? component->size_bytes : component->fields[i].offset_bytes;
+        for (uint32_t row = 0; next > end && row < count; row++) {
+            memset(values + (size_t)row * component->size_bytes + end, 0, next - end);
         }
-        memset(values + end, 0, component->size_bytes - end);
+        end = last ? next : next + component->fields[i].size_bytes;
     }
 }
 
@@ -41,29 +41,22 @@ static void tame_floats(char *at, size_t count) {
     }
 }
 
-static bool is_double(const ecs_field_t *field) {
-    return field->type == ECS_TYPE_F64 || field->type == ECS_TYPE_ENTITY;
+/* One field in all values; `step` bytes from one to the next. */
+static void tame_field(const ecs_field_t *field, char *at, size_t step, uint32_t count) {
+    bool doubles = field->type == ECS_TYPE_F64 || field->type == ECS_TYPE_ENTITY;
+    if (!doubles && field->type != ECS_TYPE_F32) { return; }
+    for (uint32_t row = 0; row < count; row++, at += step) {
+        if (doubles) {
+            tame_doubles(at, field->count);
+        } else {
+            tame_floats(at, field->count);
+        }
+    }
 }
 
 void ecs__numbers_tame(const ecs__component_t *component, char *values, uint32_t count) {
-    uint32_t doubles = 0, floats = 0;
     for (uint32_t i = 0; i < component->field_count; i++) {
         const ecs_field_t *field = &component->fields[i];
-        doubles += is_double(field) ? field->size_bytes : 0;
-        floats += field->type == ECS_TYPE_F32 ? field->size_bytes : 0;
-    }
-    if (doubles == component->size_bytes) {
-        tame_doubles(values, (size_t)count * (doubles / sizeof(double)));
-        return;
-    }
-    for (uint32_t row = 0; doubles + floats > 0 && row < count; row++) {
-        for (uint32_t i = 0; i < component->field_count; i++) {
-            const ecs_field_t *field = &component->fields[i];
-            if (is_double(field)) { tame_doubles(values + field->offset_bytes, field->count); }
-            if (field->type == ECS_TYPE_F32) {
-                tame_floats(values + field->offset_bytes, field->count);
-            }
-        }
-        values += component->size_bytes;
+        tame_field(field, values + field->offset_bytes, component->size_bytes, count);
     }
 }

@@ -43,11 +43,12 @@ int ecs_export_json(ecs_world_t *world, ecs_sink_t sink, void *context) {
     ecs__json_raw(&json, head);
     uint32_t at = 0;
     const char *between = "\n";
-    for (ecs_id_t id = ecs_entity_next(world, &at); id != 0 && json.rc == ECS_OK;
-         id = ecs_entity_next(world, &at)) {
+    ecs_id_t id = ecs_entity_next(world, &at);
+    while (id != 0 && json.rc == ECS_OK) {
         ecs__json_raw(&json, between);
         put_entity(&json, world, id);
         between = ",\n";
+        id = ecs_entity_next(world, &at);
     }
     ecs__json_raw(&json, "\n]}\n");
     ecs__json_flush(&json);

@@ -194,9 +194,18 @@ static void put_rows(writer_t *writer) {
 
 /* ---- tree ----------------------------------------------------------------------------------- */
 
-static const ecs__node_t *placed_node(const ecs_world_t *world, uint32_t index) {
-    const ecs__node_t *node = ecs__node(world, index);
-    return node != NULL && ecs__record_alive(ecs__record_at(world, index)) ? node : NULL;
+/* The next entity at *at or after it that has a place in the tree; NULL at the end. */
+static const ecs__node_t *next_node(const ecs_world_t *world, uint32_t *at) {
+    for (; *at < world->slot_count; (*at)++) {
+        const ecs__page_t *page = world->pages[*at / ECS__PAGE_ROWS];
+        uint32_t row = *at % ECS__PAGE_ROWS;
+        if (page->nodes == NULL) {
+            *at += ECS__PAGE_ROWS - 1 - row;
+        } else if (ecs__record_alive(&page->record[row])) {
+            return &page->nodes[row];
+        }
+    }
+    return NULL;
 }
 
 static void put_node(writer_t *writer, uint32_t index, const ecs__node_t *node) {
@@ -210,16 +219,14 @@ static void put_node(writer_t *writer, uint32_t index, const ecs__node_t *node) 
 /* Children of one parent lie together and in order: linking them one by one makes the tree. */
 static void put_tree(writer_t *writer) {
     const ecs_world_t *world = writer->world;
+    const ecs__node_t *node = NULL;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < world->slot_count; i++) {
-        const ecs__node_t *node = placed_node(world, i);
-        count += node != NULL && (node->parent != 0 || node->name != NULL);
+    for (uint32_t i = 0; (node = next_node(world, &i)) != NULL; i++) {
+        count += node->parent != 0 || node->name != NULL;
     }
     put_u32(writer, count);
     put_u32(writer, 0);
-    for (uint32_t i = 0; i < world->slot_count; i++) {
-        const ecs__node_t *node = placed_node(world, i);
-        if (node == NULL) { continue; }
+    for (uint32_t i = 0; (node = next_node(world, &i)) != NULL; i++) {
         if (node->parent == 0 && node->name != NULL) { put_node(writer, i, node); }
         for (uint32_t at = node->first; at != 0; at = ecs__node(world, at - 1)->next) {
             put_node(writer, at - 1, ecs__node(world, at - 1));
