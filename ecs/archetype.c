@@ -276,17 +276,21 @@ static int first_chunk_grow(ecs_world_t *world, ecs__archetype_t *archetype) {
     return ECS_OK;
 }
 
+ecs__chunk_t *ecs__chunk_append(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t rows) {
+    if (!ECS__ROOM(archetype->chunks, archetype->chunk_count + 1, archetype->chunk_capacity)) {
+        (void)ecs__oom(world);
+        return NULL;
+    }
+    ecs__chunk_t *made = chunk_new(world, archetype, rows);
+    if (made != NULL) { archetype->chunks[archetype->chunk_count++] = made; }
+    return made;
+}
+
 /* Makes the next chunk: whole, but for the first one, which begins small. */
 static int chunk_append(ecs_world_t *world, ecs__archetype_t *archetype) {
-    if (!ECS__ROOM(archetype->chunks, archetype->chunk_count + 1, archetype->chunk_capacity)) {
-        return ecs__oom(world);
-    }
     uint32_t first = archetype->chunk_rows < FIRST_ROWS ? archetype->chunk_rows : FIRST_ROWS;
-    ecs__chunk_t *made =
-        chunk_new(world, archetype, archetype->chunk_count == 0 ? first : archetype->chunk_rows);
-    if (made == NULL) { return ECS_E_MEMORY; }
-    archetype->chunks[archetype->chunk_count++] = made;
-    return ECS_OK;
+    uint32_t rows = archetype->chunk_count == 0 ? first : archetype->chunk_rows;
+    return ecs__chunk_append(world, archetype, rows) == NULL ? ECS_E_MEMORY : ECS_OK;
 }
 
 static uint64_t capacity_of(const ecs__archetype_t *archetype) {
@@ -355,4 +359,17 @@ void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t r
         }
     }
     ecs__rows_trim(world, archetype);
+}
+
+/* ---- what a snapshot is restored with ------------------------------------------------------- */
+
+uint32_t ecs__chunk_rows(const ecs_world_t *world, uint32_t row_bytes) {
+    ecs__archetype_t archetype = {.row_bytes = row_bytes};
+    choose_chunk_rows(world, &archetype);
+    return archetype.chunk_rows;
+}
+
+ecs__archetype_t *ecs__archetype_of(ecs_world_t *world, const uint32_t *components,
+                                    uint32_t count) {
+    return archetype_get(world, components, count);
 }

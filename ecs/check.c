@@ -1,4 +1,5 @@
 /* ecs_check: every invariant of the world. ecs_hash: its content as one number. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -136,20 +137,49 @@ static uint64_t mix(uint64_t hash, const void *data, size_t bytes) {
     return hash;
 }
 
+static uint64_t mix_column(const ecs_world_t *world, const ecs__chunk_t *chunk,
+                           const ecs__slot_t *slot, uint64_t hash) {
+    const ecs__component_t *component = &world->components[slot->component];
+    const char *values = world->memory.maps.core + ecs__cell(chunk, slot, 0);
+    if (!ecs__is_padded(component)) {
+        return mix(hash, values, (size_t)chunk->count * slot->size_bytes);
+    }
+    for (uint32_t row = 0; row < chunk->count; row++, values += slot->size_bytes) {
+        for (uint32_t i = 0; i < component->field_count; i++) {
+            const ecs_field_t *field = &component->fields[i];
+            hash = mix(hash, values + field->offset_bytes, field->size_bytes);
+        }
+    }
+    return hash;
+}
+
+typedef struct {
+    const char *name;
+    const ecs__slot_t *slot;
+} named_slot_t;
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(((const named_slot_t *)a)->name, ((const named_slot_t *)b)->name);
+}
+
+/* By name, because another process may have registered components in another order. */
 static uint64_t mix_archetype(const ecs_world_t *world, const ecs__archetype_t *archetype,
                               uint64_t hash) {
+    named_slot_t slots[ECS_MAX_COMPONENTS];
     for (uint32_t i = 0; i < archetype->slot_count; i++) {
-        const char *name = world->components[archetype->slots[i].component].name;
-        hash = mix(hash, name, strlen(name) + 1);
+        const ecs__slot_t *slot = &archetype->slots[i];
+        slots[i] = (named_slot_t){world->components[slot->component].name, slot};
+    }
+    qsort(slots, archetype->slot_count, sizeof slots[0], compare_names);
+    for (uint32_t i = 0; i < archetype->slot_count; i++) {
+        hash = mix(hash, slots[i].name, strlen(slots[i].name) + 1);
     }
     for (uint32_t c = 0; c < archetype->chunk_count; c++) {
         const ecs__chunk_t *chunk = archetype->chunks[c];
         hash = mix(hash, ids_of(world, chunk), chunk->count * sizeof(double));
         for (uint32_t i = 0; i < archetype->slot_count; i++) {
-            const ecs__slot_t *slot = &archetype->slots[i];
-            if (slot->column == ECS__NONE) { continue; }
-            hash = mix(hash, world->memory.maps.core + ecs__cell(chunk, slot, 0),
-                       (size_t)chunk->count * slot->size_bytes);
+            if (slots[i].slot->column == ECS__NONE) { continue; }
+            hash = mix_column(world, chunk, slots[i].slot, hash);
         }
     }
     return hash;
@@ -165,7 +195,9 @@ uint64_t ecs_hash(const ecs_world_t *world) {
     for (uint32_t i = 0; i < world->slot_count; i++) {
         const ecs__node_t *node = ecs__node(world, i);
         if (node == NULL || !ecs__record_alive(ecs__record_at(world, i))) { continue; }
-        hash = mix(hash, &node->parent, sizeof node->parent);
+        if (node->parent == 0 && node->name == NULL) { continue; }
+        const uint32_t place[] = {i, node->parent, node->prev};
+        hash = mix(hash, place, sizeof place);
         if (node->name != NULL) { hash = mix(hash, node->name, strlen(node->name) + 1); }
     }
     return hash;

@@ -84,8 +84,9 @@ uint32_t ecs_in_core(const ecs_world_t *world);
  * function that changes anything. It is called once and need not return. NULL takes it back. For
  * a signal handler on the owner thread. */
 void ecs_interrupt(ecs_world_t *world, void (*leave)(void *context), void *context);
-/* A hash of every entity, component value, name and parent, in iteration order. The same history
- * gives the same hash in every process. O(world). */
+/* A hash of every entity, component value, name, parent and place among siblings, in iteration
+ * order. The same history gives the same hash in every process, in whatever order components were
+ * registered there. O(world). */
 uint64_t ecs_hash(const ecs_world_t *world);
 /* Gives memory back: archetypes and chunks without rows. An apply does it by itself when more than
  * half of at least 64 archetypes are empty. An archetype that comes back is the last in the order
@@ -229,8 +230,8 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
  * given; 0 with ecs_last_error(). The id is good at once, its components after the apply.
  *
  * ecs_record records INSERT, SET, ADD or EXPECT and returns the place of the component's value,
- * good until the batch is sealed: defaults for INSERT and EXPECT, undefined for SET and ADD, of which
- * the fields in `mask` (bit k: field k) count. NULL with ecs_last_error().
+ * good until the batch is sealed: defaults for INSERT and EXPECT, undefined for SET and ADD, of
+ * which the fields in `mask` (bit k: field k) count. NULL with ecs_last_error().
  *
  * ecs_record_at does the same and notes the place first, as ecs_batch_place.
  *
@@ -339,5 +340,32 @@ const ecs_watch_result_t *ecs_watch_poll(ecs_world_t *world, uint32_t *count);
 void *ecs_write(ecs_world_t *world, ecs_id_t id, uint32_t component);
 /* Starts the change tick of a writer. `owner` is the host's, for ecs_provenance. Write phase. */
 int ecs_write_begin(ecs_world_t *world, uint64_t owner);
+
+/* ---- snapshots ----------------------------------------------------------------------------- */
+
+/* Takes the next bytes of what is written. 0, or a negative ecs_error_t: it ends the writing and
+ * is what that returns. The bytes may lie in the world: to be read or copied, not kept. */
+typedef int (*ecs_sink_t)(void *context, const void *bytes, size_t length);
+
+/* Writes everything but queries, observers, watches and events: schema, ids and which ones come
+ * next, archetypes, rows and values in their order, change ticks (not whose the writes
+ * were), parents, children, names. The same history gives the same bytes in every process. Setup, idle or run phase, and ECS_E_PHASE
+ * while a batch is open or waits: ids reserved by it would be lost. Layout: ecs/README.md.
+ * Cost: that of reading the columns, and of a copy of those whose values have padding. */
+int ecs_snapshot_write(ecs_world_t *world, ecs_sink_t sink, void *context);
+/* Makes the world what the snapshot's was: next ids, iteration order, change ticks, ecs_hash. The
+ * world has no entities and no batches; what it had of ids before is forgotten. Its chunk_rows are
+ * the same, and it has the snapshot's components and enums, alike in fields and defaults, under
+ * any number, or more. Queries, observers and watches stay; boxes go stale. Setup or idle phase.
+ * The bytes may be damaged or hostile: after any error the world is as it was. ECS_E_UNKNOWN,
+ * ECS_E_CONFLICT: the world's schema or chunk_rows; ECS_E_MEMORY; ECS_E_INVALID: the bytes. A NaN
+ * that would be no number to LuaJIT becomes a plain one. Cost: about a copy of the columns. */
+int ecs_snapshot_restore(ecs_world_t *world, const void *bytes, size_t length);
+/* Writes {"tick":T,"entities":[...]}, an entity a line in the order of slots: {"id":N,"name":"...",
+ * "parent":N,"components":{"Name":{"field":value,...},...}}, without name and parent where there is
+ * none. Numbers read back exactly; those that are not finite are "nan", "inf" and "-inf". Enums by
+ * member (a number when it has none), entities by id, 0 for none. Text ends at its closing 0;
+ * bytes of it that are no UTF-8 become U+FFFD. Setup, idle or run phase. */
+int ecs_export_json(ecs_world_t *world, ecs_sink_t sink, void *context);
 
 #endif

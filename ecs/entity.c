@@ -4,8 +4,11 @@
 
 #include "internal.h"
 
-/* Makes pages until there are slots for so many entities. */
-static int pages_make(ecs_world_t *world, uint32_t slots) {
+int ecs__pages_make(ecs_world_t *world, uint32_t slots) {
+    if (slots > world->max_slots) {
+        return ecs__fail(world, ECS_E_LIMIT, "the world has room for %u entities, not %u",
+                         world->max_slots, slots);
+    }
     if (world->pages == NULL) {
         world->pages = ecs__calloc(ECS__MAX_PAGES, sizeof(ecs__page_t *));
         if (world->pages == NULL) { return ecs__oom(world); }
@@ -23,7 +26,8 @@ int ecs__entity_init(ecs_world_t *world, uint32_t max_entities) {
     world->free_head = world->free_tail = ECS__NONE;
     if (max_entities == 0) { return ECS_OK; }
     world->max_slots = max_entities;
-    return pages_make(world, max_entities);
+    world->preallocated = true;
+    return ecs__pages_make(world, max_entities);
 }
 
 static ecs__record_t *slot_new(ecs_world_t *world) {
@@ -32,7 +36,7 @@ static ecs__record_t *slot_new(ecs_world_t *world) {
                         world->max_slots);
         return NULL;
     }
-    if (pages_make(world, world->slot_count + 1) != ECS_OK) { return NULL; }
+    if (ecs__pages_make(world, world->slot_count + 1) != ECS_OK) { return NULL; }
     ecs__record_t *record = ecs__record_at(world, world->slot_count++);
     record->generation = 1;
     return record;

@@ -1,5 +1,6 @@
 /* What the files of the core share. Reading order: maps, memory, schema, entity, archetype, trim,
- * hierarchy, query, command, bulk, apply, validate, fold, payload, observe, watch, check. */
+ * hierarchy, query, command, bulk, apply, validate, fold, payload, observe, watch, check,
+ * snapshot, restore, export. */
 #ifndef ECS_INTERNAL_H
 #define ECS_INTERNAL_H
 
@@ -58,6 +59,7 @@ struct ecs_world {
     ecs__page_t **pages;
     uint32_t page_count;
     uint32_t slot_count, max_slots; /* ever used; the limit */
+    bool preallocated;              /* pages for all of them */
     uint32_t free_head, free_tail;
     ecs__name_t *names; /* open addressing */
     uint32_t name_count, name_used, name_capacity;
@@ -132,6 +134,15 @@ static inline ecs_id_t ecs__id(uint32_t index, uint32_t generation) {
 static inline size_t ecs__align(size_t value, size_t to) { return (value + to - 1) & ~(to - 1); }
 
 void ecs__schema_fini(ecs_world_t *world);
+/* "double" for ECS_TYPE_F64; "?" for an enum and for what is no type. */
+const char *ecs__type_name(uint32_t type);
+
+/* Whether values of the component have bytes between or after their fields. */
+bool ecs__is_padded(const ecs__component_t *component);
+/* Zeroes those bytes in `count` values: a script's struct may leave anything there. */
+void ecs__padding_clear(const ecs__component_t *component, char *values, uint32_t count);
+/* A negative NaN with a payload is a tagged value to LuaJIT: makes plain ones of those. */
+void ecs__numbers_tame(const ecs__component_t *component, char *values, uint32_t count);
 
 static inline ecs__record_t *ecs__record_at(const ecs_world_t *world, uint32_t index) {
     return &world->pages[index / ECS__PAGE_ROWS]->record[index % ECS__PAGE_ROWS];
@@ -150,6 +161,8 @@ static inline bool ecs__record_alive(const ecs__record_t *record) {
 }
 /* `max_entities` not 0: room for so many is made at once, and never more. */
 int ecs__entity_init(ecs_world_t *world, uint32_t max_entities);
+/* Makes pages until there are slots for so many entities. */
+int ecs__pages_make(ecs_world_t *world, uint32_t slots);
 /* Takes an id for a spawn that is being recorded; 0 with the error noted when there is none. */
 ecs_id_t ecs__entity_reserve(ecs_world_t *world);
 /* Frees a slot, alive or reserved; its generation goes up. */
@@ -196,6 +209,12 @@ static inline int ecs__archetype_without(ecs_world_t *world, uint32_t from, uint
                                          uint32_t *out) {
     return ecs__archetype_edge(world, from, component, false, out);
 }
+/* The archetype with these components (ascending), made if there is none; NULL: out of memory. */
+ecs__archetype_t *ecs__archetype_of(ecs_world_t *world, const uint32_t *components, uint32_t count);
+/* Rows of a whole chunk for rows of that size. */
+uint32_t ecs__chunk_rows(const ecs_world_t *world, uint32_t row_bytes);
+/* A chunk without rows at the end of an archetype; NULL when the world's memory is full. */
+ecs__chunk_t *ecs__chunk_append(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t rows);
 static inline const ecs__slot_t *ecs__slot(const ecs__archetype_t *archetype, uint32_t component) {
     if (component >= archetype->slot_of_len || archetype->slot_of[component] == ECS__NONE) {
         return NULL;
@@ -251,6 +270,9 @@ bool ecs__query_reserve(ecs_query_t *query);
 void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype);
 /* Takes archetypes without rows out of its list, all but the one without components. */
 void ecs__query_trim(ecs_query_t *query);
+/* Makes the list of every query anew, for which there is room: everything is new to them. */
+void ecs__queries_refill(ecs_world_t *world);
+int ecs__queries_reserve(ecs_world_t *world, uint32_t archetypes);
 void ecs__query_fini(ecs_world_t *world);
 void ecs__cursors_reset(ecs_world_t *world);
 

@@ -179,6 +179,28 @@ void ecs__cursors_reset(ecs_world_t *world) {
     }
 }
 
+int ecs__queries_reserve(ecs_world_t *world, uint32_t archetypes) {
+    for (uint32_t i = 0; i < world->query_count; i++) {
+        ecs_query_t *query = world->queries[i];
+        if (!ECS__ROOM(query->archetypes, archetypes, query->archetype_capacity) ||
+            !ECS__ROOM(query->places, archetypes * query->place_terms, query->place_capacity)) {
+            return ecs__oom(world);
+        }
+    }
+    return ECS_OK;
+}
+
+void ecs__queries_refill(ecs_world_t *world) {
+    for (uint32_t i = 0; i < world->query_count; i++) {
+        ecs_query_t *query = world->queries[i];
+        query->archetype_count = query->place_count = 0;
+        query->since = 0;
+        for (uint32_t k = 0; k < world->ordered_count; k++) {
+            ecs__query_add_archetype(query, world->ordered[k]);
+        }
+    }
+}
+
 void ecs__query_fini(ecs_world_t *world) {
     for (uint32_t i = 0; i < world->query_count; i++) {
         query_free(world->queries[i]);

@@ -382,6 +382,13 @@ const char *ecs_enum_name(const ecs_world_t *world, uint32_t enum_id) {
     return enum_id < world->enum_count ? world->enums[enum_id].name : "?";
 }
 
+const char *ecs__type_name(uint32_t type) {
+    for (uint32_t i = 0; i < TYPE_COUNT; i++) {
+        if (TYPES[i].type == type) { return TYPES[i].name; }
+    }
+    return "?";
+}
+
 void ecs__schema_fini(ecs_world_t *world) {
     for (uint32_t i = 0; i < world->component_count; i++) {
         component_fini(&world->components[i]);

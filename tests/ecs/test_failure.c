@@ -165,6 +165,47 @@ static void recording_that_runs_out_of_memory_changes_nothing(void) {
     CHECK(done && ordinal > 2);
 }
 
+typedef struct {
+    char *bytes;
+    size_t length, capacity;
+} text_t;
+
+static int append(void *context, const void *data, size_t length) {
+    text_t *text = context;
+    if (text->length + length > text->capacity) { return ECS_E_LIMIT; }
+    memcpy(text->bytes + text->length, data, length);
+    text->length += length;
+    return ECS_OK;
+}
+
+static void a_restore_that_runs_out_of_memory_changes_nothing(void) {
+    static char bytes[1 << 20];
+    text_t text = {.bytes = bytes, .capacity = sizeof bytes};
+    scene_t s = scene_open();
+    ecs_query_desc_t desc = {.read = {s.f.pos}, .read_count = 1};
+    ecs_query_t *query = NULL;
+    uint64_t hash = ecs_hash(s.f.world);
+    CHECK_EQ(ecs_snapshot_write(s.f.world, append, &text), ECS_OK);
+    fixture_close(&s.f);
+    fixture_t f = fixture_open(16);
+    CHECK_EQ(ecs_query_create(f.world, &desc, &query), ECS_OK);
+    uint64_t empty = ecs_hash(f.world);
+    int rc = ECS_E_MEMORY;
+    long ordinal = 0;
+    for (; rc != ECS_OK && ordinal < 1000; ordinal++) {
+        calls_left = ordinal;
+        rc = ecs_snapshot_restore(f.world, text.bytes, text.length);
+        calls_left = -1;
+        CHECK(rc == ECS_OK || rc == ECS_E_MEMORY);
+        CHECK(rc == ECS_OK || ecs_hash(f.world) == empty);
+        CHECK_EQ(ecs_query_count(query), rc == ECS_OK ? CELLS : 0);
+        CHECK_EQ(ecs_check(f.world), ECS_OK);
+    }
+    printf("  restore: %ld allocations failed in turn\n", ordinal - 1);
+    CHECK(ordinal > 10 && ecs_hash(f.world) == hash);
+    fixture_close(&f);
+}
+
 static void a_world_is_made_whole_or_not_at_all(void) {
     int rc = ECS_E_MEMORY;
     long ordinal = 0;
@@ -215,6 +256,7 @@ static void a_query_and_a_watch_are_made_whole_or_not_at_all(void) {
 int main(void) {
     RUN(an_apply_that_runs_out_of_memory_changes_nothing);
     RUN(recording_that_runs_out_of_memory_changes_nothing);
+    RUN(a_restore_that_runs_out_of_memory_changes_nothing);
     RUN(a_world_is_made_whole_or_not_at_all);
     RUN(a_query_and_a_watch_are_made_whole_or_not_at_all);
     return test_report();

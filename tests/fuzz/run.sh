@@ -10,7 +10,12 @@ flags="-std=gnu11 -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -Iecs
 clang-14 $flags tests/fuzz/fuzz_json.c host/json.c -o "$out/json"
 # shellcheck disable=SC2086
 clang-14 $flags tests/fuzz/fuzz_schema.c ecs/*.c -lpthread -o "$out/schema"
-for target in json schema; do
+# shellcheck disable=SC2086
+clang-14 $flags tests/fuzz/fuzz_snapshot.c ecs/*.c -lpthread -o "$out/snapshot"
+clang-14 -std=gnu11 -D_GNU_SOURCE -DFUZZ_SEED -Iecs tests/fuzz/fuzz_snapshot.c ecs/*.c -lpthread -o "$out/snapshot-seed"
+mkdir -p "$out/corpus-snapshot"
+"$out/snapshot-seed" >"$out/corpus-snapshot/seed"
+for target in json schema snapshot; do
     mkdir -p "$out/corpus-$target"
     cp examples/*/scene.json "$out/corpus-$target/" 2>/dev/null || true
     echo "== $target, $seconds s"
