@@ -525,35 +525,69 @@ end
 
 -- ---- all --------------------------------------------------------------------------------------
 
-io.stdout:write(("%-66s %10s %10s %8s  %s\n"):format("row", "value", "limit", "ratio", "target"))
-collectgarbage "stop"
-writers()
-fragmented()
-local ids, array, n = random_get()
-record_rows(ids, n)
-apply_rows(ids, array, n)
-awaiting_record_row(ids)
-despawn_all(ids)
-spawn_rows()
-settle_rows()
-sleeper_rows()
-memory_row()
-round_row()
-lateness_rows()
-echo_rows()
-wall_rows()
+local function cell_rows()
+  io.stdout:write(("%-66s %10s %10s %8s  %s\n"):format("row", "value", "limit", "ratio", "target"))
+  writers()
+  fragmented()
+  local ids, array, n = random_get()
+  record_rows(ids, n)
+  apply_rows(ids, array, n)
+  awaiting_record_row(ids)
+  despawn_all(ids)
+  spawn_rows()
+  settle_rows()
+  sleeper_rows()
+  memory_row()
+  round_row()
+  lateness_rows()
+  echo_rows()
+  wall_rows()
+end
+
+--- --json FILE, --core: only the core's table, --bevy FILE: figures of the peer
+local function options(words)
+  local found, i = {}, 1
+  while i <= #words do
+    local name = words[i]:match "^%-%-(%l+)$"
+    if name == "core" then
+      found.core = true
+    elseif (name == "json" or name == "bevy") and words[i + 1] then
+      i = i + 1
+      found[name] = words[i]
+    else
+      error("usage: [--core] [--json FILE] [--bevy FILE], not " .. words[i], 0)
+    end
+    i = i + 1
+  end
+  return found
+end
+
+local JSON_FIELDS = { "value", "limit", "ratio", "luajit", "bevy", "over_bevy" }
+
+--- What was not measured is null; columns of the core's table are in its rows only.
+local function json_row(r)
+  local parts = { ('"name": "%s", "unit": "%s", "target": "%s"'):format(r.name, r.unit, r.target) }
+  for i, field in ipairs(JSON_FIELDS) do
+    if i <= 3 or r.title then parts[#parts + 1] = ('"%s": %s'):format(field, r[field] and ("%.17g"):format(r[field]) or "null") end
+  end
+  return "  { " .. table.concat(parts, ", ") .. " }"
+end
 
 local function json_text(rows_list)
   local parts = {}
-  for _, r in ipairs(rows_list) do
-    parts[#parts + 1] = ('  { "name": "%s", "unit": "%s", "value": %.17g, "limit": %.17g, "ratio": %.17g, "target": "%s" }')
-      :format(r.name, r.unit, r.value, r.limit, r.ratio, r.target)
-  end
+  for i, r in ipairs(rows_list) do parts[i] = json_row(r) end
   return "[\n" .. table.concat(parts, ",\n") .. "\n]\n"
 end
 
-if arguments[1] == "--json" then
-  local file = assert(io.open(arguments[2], "w"))
+local chosen = options(arguments)
+local folder = debug.getinfo(1, "S").source:match "^@(.*/)"
+collectgarbage "stop"
+local core_table = assert(loadfile(folder .. "core.lua"))()
+if not chosen.core then cell_rows() end
+for _, r in ipairs(core_table.run({ timed = timed, median = median }, chosen.bevy)) do rows[#rows + 1] = r end
+
+if chosen.json then
+  local file = assert(io.open(chosen.json, "w"))
   file:write(json_text(rows))
   file:close()
 end
