@@ -544,20 +544,18 @@ local function cell_rows()
   wall_rows()
 end
 
---- --json FILE, --core: only the core's table, --bevy FILE: figures of the peer
+local VALUES = { json = true, row = true, bevy = true, nobevy = true }
+
+--- --json FILE, --core: only the core's table, --row NAME: only that row of it. From ./dev:
+--- --bevy PROGRAM or --nobevy REASON.
 local function options(words)
   local found, i = {}, 1
   while i <= #words do
     local name = words[i]:match "^%-%-(%l+)$"
-    if name == "core" then
-      found.core = true
-    elseif (name == "json" or name == "bevy") and words[i + 1] then
-      i = i + 1
-      found[name] = words[i]
-    else
-      error("usage: [--core] [--json FILE] [--bevy FILE], not " .. words[i], 0)
-    end
-    i = i + 1
+    local takes_value = name and VALUES[name] and words[i + 1] ~= nil
+    if not takes_value and name ~= "core" then error("usage: [--core] [--row NAME] [--json FILE], not " .. words[i], 0) end
+    found[name] = not takes_value or words[i + 1]
+    i = i + (takes_value and 2 or 1)
   end
   return found
 end
@@ -583,8 +581,8 @@ local chosen = options(arguments)
 local folder = debug.getinfo(1, "S").source:match "^@(.*/)"
 collectgarbage "stop"
 local core_table = assert(loadfile(folder .. "core.lua"))()
-if not chosen.core then cell_rows() end
-for _, r in ipairs(core_table.run({ timed = timed, median = median }, chosen.bevy)) do rows[#rows + 1] = r end
+if not (chosen.core or chosen.row) then cell_rows() end
+for _, r in ipairs(core_table.run({ timed = timed, median = median }, chosen)) do rows[#rows + 1] = r end
 
 if chosen.json then
   local file = assert(io.open(chosen.json, "w"))

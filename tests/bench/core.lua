@@ -84,18 +84,12 @@ local ROWS = {
   { title = "(by the world, not a query) get component by id", name = "get_random_world", samples = 15 },
 }
 
---- The figures of a peer: name, tab, ns a line. A line that starts with # says why there are none.
-local function peer_figures(path)
-  local figures, file = {}, path and io.open(path)
-  if not file then return figures, "not asked for" end
-  local reason
-  for line in file:lines() do
-    local name, value = line:match "^([%w_]+)\t([%d.]+)$"
-    if name then figures[name] = tonumber(value) end
-    reason = reason or line:match "^# (.*)"
-  end
-  file:close()
-  return figures, reason
+--- The figure of a peer for a workload, measured now: it prints name, tab, ns per item.
+local function peer_figure(program, name)
+  local pipe = assert(io.popen(("timeout 60 %s %s"):format(program, name)))
+  local text = pipe:read "*a"
+  pipe:close()
+  return tonumber(text:match("^" .. name .. "\t([%d.]+)\n$"))
 end
 
 --- What is measured for a row, each returning ns per item; and what ends it.
@@ -145,16 +139,25 @@ local function print_row(r)
   io.stdout:flush()
 end
 
---- Measures and prints all rows; `bench` has timed and median. Returns them.
-function M.run(bench, bevy_path)
-  local figures, reason = peer_figures(bevy_path)
-  io.stdout:write("\n", LINE:format("the core alone, ns", "stator C", "limit", "ratio", "LuaJIT", "bevy 0.17", "to bevy"))
-  if reason then io.stdout:write("no column of bevy: ", reason, "\n") end
-  local rows = {}
+local function rows_named(name)
+  if not name then return ROWS end
+  local found = {}
   for _, spec in ipairs(ROWS) do
+    if spec.name == name then found[1] = spec end
+  end
+  return #found > 0 and found or error("no row of the core is named " .. name, 0)
+end
+
+--- Measures and prints all rows; `bench` has timed and median. Returns them.
+--- `chosen`: `row`, the one row to measure; `bevy`, the program; `nobevy`, why there is none.
+function M.run(bench, chosen)
+  io.stdout:write("\n", LINE:format("the core alone, ns", "stator C", "limit", "ratio", "LuaJIT", "bevy 0.17", "to bevy"))
+  if chosen.nobevy then io.stdout:write("no column of bevy: ", chosen.nobevy, "\n") end
+  local rows = {}
+  for _, spec in ipairs(rows_named(chosen.row)) do
     local r = measure(bench, spec)
     r.name, r.title, r.unit, r.target = "core: " .. spec.title, spec.title, "ns", ""
-    r.bevy = figures[spec.peer or spec.name]
+    r.bevy = chosen.bevy and peer_figure(chosen.bevy, spec.peer or spec.name)
     r.ratio = r.value and r.value / r.limit
     r.over_bevy = r.value and r.bevy and r.value / r.bevy
     if r.value or r.bevy then

@@ -43,34 +43,36 @@ fn spawn_kind(world: &mut World, components: &[ComponentId], kind: usize) {
 
 type TwoTags = (With<Tag<0>>, With<Tag<1>>);
 
-pub fn many() {
-    let mut last = World::new();
-    report("archetypes_create", 9, KINDS, || {
-        let mut world = World::new();
-        let components = components(&mut world);
-        let mut query = world.query::<&Pos>();
-        let took = ns(|| {
-            for kind in 1..=KINDS {
-                spawn_kind(&mut world, &components, kind);
-            }
-            query.update_archetypes(&world);
-        });
-        last = world;
-        took
+/// A world with them, and the ns that they took; a query knows of each.
+fn spawn_kinds() -> (World, f64) {
+    let mut world = World::new();
+    let components = components(&mut world);
+    let mut query = world.query::<&Pos>();
+    let took = ns(|| {
+        for kind in 1..=KINDS {
+            spawn_kind(&mut world, &components, kind);
+        }
+        query.update_archetypes(&world);
     });
-    let mut query = last.query::<&Pos>();
+    (world, took)
+}
+
+pub fn many() {
+    report("archetypes_create", 9, KINDS, || spawn_kinds().1);
+    let (mut world, _) = spawn_kinds();
+    let mut query = world.query::<&Pos>();
     report("archetypes_iterate", 15, KINDS, || {
         ns(|| {
             let mut sum = 0.0;
-            query.iter(&last).for_each(|pos| sum += pos.x);
+            query.iter(&world).for_each(|pos| sum += pos.x);
             black_box(sum);
         })
     });
-    let mut query = last.query_filtered::<(), TwoTags>();
-    let found = query.iter(&last).len();
+    let mut query = world.query_filtered::<(), TwoTags>();
+    let found = query.iter(&world).len();
     report("archetypes_count", 15, found, || {
         ns(|| {
-            black_box(query.iter(&last).len());
+            black_box(query.iter(&world).len());
         })
     });
 }

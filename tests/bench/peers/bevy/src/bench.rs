@@ -66,8 +66,16 @@ pub fn ns(work: impl FnOnce()) -> f64 {
     start.elapsed().as_nanos() as f64
 }
 
-/// Prints the median of `samples` calls; each returns the ns that its measured part took.
+/// Whether the workload was asked for: without an argument all are.
+pub fn wanted(name: &str) -> bool {
+    std::env::args().nth(1).is_none_or(|one| one == name)
+}
+
+/// Prints the median of `samples` calls, if it is wanted; each returns the ns that its measured part took.
 pub fn report(name: &str, samples: usize, items: usize, mut sample: impl FnMut() -> f64) {
+    if !wanted(name) {
+        return;
+    }
     let mut list: Vec<f64> = (0..samples + THROWN_AWAY).map(|_| sample()).collect();
     list.drain(..THROWN_AWAY);
     list.sort_by(f64::total_cmp);

@@ -1,5 +1,6 @@
-//! The workloads of tests/bench/core.c on bevy_ecs, single-threaded. Prints one line for each:
-//! name, tab, ns per item. Medians; the first two samples of each are thrown away.
+//! The workloads of tests/bench/core.c on bevy_ecs, single-threaded. Prints one line for each,
+//! or only for the one that the argument names: name, tab, ns per item. Medians; the first two
+//! samples of each are thrown away.
 //!
 //! Warm: the world has held as many entities before, so its tables and lists have their size.
 //! Cold: the world is new. What an iteration of the sample needs is made outside of the clock.
