@@ -348,10 +348,11 @@ int ecs_write_begin(ecs_world_t *world, uint64_t owner);
 typedef int (*ecs_sink_t)(void *context, const void *bytes, size_t length);
 
 /* Writes everything but queries, observers, watches and events: schema, ids and which ones come
- * next, archetypes, rows and values in their order, change ticks (not whose the writes
- * were), parents, children, names. The same history gives the same bytes in every process. Setup, idle or run phase, and ECS_E_PHASE
- * while a batch is open or waits: ids reserved by it would be lost. Layout: ecs/README.md.
- * Cost: that of reading the columns, and of a copy of those whose values have padding. */
+ * next, archetypes, rows and values in their order, change ticks (not whose the writes were),
+ * parents, children, names. The same history gives the same bytes in every process. Setup, idle or
+ * run phase, and ECS_E_PHASE while a batch is open or waits: ids reserved by it would be lost.
+ * Layout: ecs/README.md. Cost: that of reading the columns, and of a copy of those whose values
+ * have padding. */
 int ecs_snapshot_write(ecs_world_t *world, ecs_sink_t sink, void *context);
 /* Makes the world what the snapshot's was: next ids, iteration order, change ticks, ecs_hash. The
  * world has no entities and no batches; what it had of ids before is forgotten. Its chunk_rows are

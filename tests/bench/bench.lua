@@ -20,6 +20,11 @@ double bench_ecs_query(ecs_query_t *query, double dt);
 void bench_empty(double id);
 void *bench_slot(double id, double mask);
 double bench_get(ecs_world_t *world, const double *ids, double count, double component);
+typedef struct bench_commands bench_commands_t;
+bench_commands_t *bench_commands_make(const double *ids, double count);
+void bench_commands_free(bench_commands_t *commands);
+void bench_store(ecs_world_t *world, const bench_commands_t *commands, double component);
+double bench_spawn_bulk(ecs_world_t *world, const double *components, double count, double *ids);
 double bench_apply(ecs_world_t *world);
 double bench_spawn(ecs_world_t *world, const double *components, double count, double *ids);
 void bench_memcpy(char *to, const char *from, double rows, double bytes);
@@ -257,7 +262,8 @@ local function record_rows(ids, n)
 end
 
 local function c_loop(array, n)
-  return timed(function() C.bench_get(abi.world, array, n, Pos.id) end)
+  local commands = ffi.gc(C.bench_commands_make(array, n), C.bench_commands_free)
+  return timed(function() C.bench_store(abi.world, commands, Pos.id) end)
 end
 
 local function apply_rows(ids, array, n)
@@ -281,15 +287,18 @@ local function spawn_rows()
   local from, to = ffi.new("char[?]", n * bytes), ffi.new("char[?]", n * bytes)
   local ids, spawned = ffi.new("double[?]", n), {}
   local list = ffi.new("double[4]", Pos.id, Vel.id, components.Load.id, components.Blob.id)
-  local function spawn()
+  local function spawn(by)
     phase "run"
-    local took = C.bench_spawn(abi.world, list, n, ids)
+    local took = by(abi.world, list, n, ids)
     for i = 1, n do spawned[i] = ids[i - 1] end
     despawn_all(spawned)
     return took
   end
-  local value, limit = pair(9, spawn, timed(function() C.bench_memcpy(to, from, n, bytes) end), n)
-  row("spawn 100k with 4 components, 96-byte rows, record + apply", "ns", value, limit, 10)
+  local copy = timed(function() C.bench_memcpy(to, from, n, bytes) end)
+  for _, way in ipairs { { "in bulk", C.bench_spawn_bulk }, { "one by one", C.bench_spawn } } do
+    local value, limit = pair(9, function() return spawn(way[2]) end, copy, n)
+    row(("spawn 100k with 4 components, 96-byte rows, %s"):format(way[1]), "ns", value, limit, 10)
+  end
 end
 
 -- ---- tasks ------------------------------------------------------------------------------------
@@ -525,35 +534,67 @@ end
 
 -- ---- all --------------------------------------------------------------------------------------
 
-io.stdout:write(("%-66s %10s %10s %8s  %s\n"):format("row", "value", "limit", "ratio", "target"))
-collectgarbage "stop"
-writers()
-fragmented()
-local ids, array, n = random_get()
-record_rows(ids, n)
-apply_rows(ids, array, n)
-awaiting_record_row(ids)
-despawn_all(ids)
-spawn_rows()
-settle_rows()
-sleeper_rows()
-memory_row()
-round_row()
-lateness_rows()
-echo_rows()
-wall_rows()
+local function cell_rows()
+  io.stdout:write(("%-66s %10s %10s %8s  %s\n"):format("row", "value", "limit", "ratio", "target"))
+  writers()
+  fragmented()
+  local ids, array, n = random_get()
+  record_rows(ids, n)
+  apply_rows(ids, array, n)
+  awaiting_record_row(ids)
+  despawn_all(ids)
+  spawn_rows()
+  settle_rows()
+  sleeper_rows()
+  memory_row()
+  round_row()
+  lateness_rows()
+  echo_rows()
+  wall_rows()
+end
+
+local VALUES = { json = true, row = true, bevy = true, nobevy = true }
+
+--- --json FILE, --core: only the core's table, --row NAME: only that row of it. From ./dev:
+--- --bevy PROGRAM or --nobevy REASON.
+local function options(words)
+  local found, i = {}, 1
+  while i <= #words do
+    local name = words[i]:match "^%-%-(%l+)$"
+    local takes_value = name and VALUES[name] and words[i + 1] ~= nil
+    if not takes_value and name ~= "core" then error("usage: [--core] [--row NAME] [--json FILE], not " .. words[i], 0) end
+    found[name] = not takes_value or words[i + 1]
+    i = i + (takes_value and 2 or 1)
+  end
+  return found
+end
+
+local JSON_FIELDS = { "value", "limit", "ratio", "luajit", "bevy", "over_bevy" }
+
+--- What was not measured is null; columns of the core's table are in its rows only.
+local function json_row(r)
+  local parts = { ('"name": "%s", "unit": "%s", "target": "%s"'):format(r.name, r.unit, r.target) }
+  for i, field in ipairs(JSON_FIELDS) do
+    if i <= 3 or r.title then parts[#parts + 1] = ('"%s": %s'):format(field, r[field] and ("%.17g"):format(r[field]) or "null") end
+  end
+  return "  { " .. table.concat(parts, ", ") .. " }"
+end
 
 local function json_text(rows_list)
   local parts = {}
-  for _, r in ipairs(rows_list) do
-    parts[#parts + 1] = ('  { "name": "%s", "unit": "%s", "value": %.17g, "limit": %.17g, "ratio": %.17g, "target": "%s" }')
-      :format(r.name, r.unit, r.value, r.limit, r.ratio, r.target)
-  end
+  for i, r in ipairs(rows_list) do parts[i] = json_row(r) end
   return "[\n" .. table.concat(parts, ",\n") .. "\n]\n"
 end
 
-if arguments[1] == "--json" then
-  local file = assert(io.open(arguments[2], "w"))
+local chosen = options(arguments)
+local folder = debug.getinfo(1, "S").source:match "^@(.*/)"
+collectgarbage "stop"
+local core_table = assert(loadfile(folder .. "core.lua"))()
+if not (chosen.core or chosen.row) then cell_rows() end
+for _, r in ipairs(core_table.run({ timed = timed, median = median }, chosen)) do rows[#rows + 1] = r end
+
+if chosen.json then
+  local file = assert(io.open(chosen.json, "w"))
   file:write(json_text(rows))
   file:close()
 end

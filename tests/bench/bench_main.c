@@ -1,80 +1,23 @@
 /* Runs tests/bench/bench.lua inside the VM of a real cell, with the baselines that the rows are
- * held against as C functions that FFI calls. usage: stator_bench SCENE BENCH.lua [--json FILE] */
+ * held against as C functions that FFI calls. usage: stator_bench SCENE BENCH.lua OPTION ... */
 #include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cell.h"
+#include "core.h"
 #include "echo.h"
+#include "limits.h"
 #include "walls.h"
 
-typedef struct {
-    double x, y, z;
-} v3_t;
-
-double bench_now_ns(void);
-void bench_plain(v3_t *pos, const v3_t *vel, double count, double dt);
-double bench_ecs_query(ecs_query_t *query, double dt);
 void bench_empty(double id);
-void *bench_slot(double id, double mask);
-double bench_get(ecs_world_t *world, const double *ids, double count, double component);
 double bench_apply(ecs_world_t *world);
 double bench_spawn(ecs_world_t *world, const double *components, double count, double *ids);
-void bench_memcpy(char *to, const char *from, double rows, double bytes);
 double bench_resumes(double tasks, double rounds);
 
 static host_t *host;
-static char slot[4096];
-
-double bench_now_ns(void) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-/* The limit of the writer rows: plain arrays, scalar code. */
-__attribute__((noinline, optimize("no-tree-vectorize"))) void
-bench_plain(v3_t *pos, const v3_t *vel, double count, double dt) {
-    for (size_t i = 0; i < (size_t)count; i++) {
-        pos[i].x += vel[i].x * dt;
-        pos[i].y += vel[i].y * dt;
-        pos[i].z += vel[i].z * dt;
-    }
-}
-
-/* The same work through ecs.h. */
-double bench_ecs_query(ecs_query_t *query, double dt) {
-    double rows = 0;
-    ecs_cursor_t *cursor = ecs_cursor_open(query);
-    while (ecs_cursor_next(cursor)) {
-        v3_t *pos = (v3_t *)(uintptr_t)cursor->box[0].p;
-        const v3_t *vel = cursor->box[1].p;
-        for (int32_t i = 0; i < cursor->count; i++) {
-            pos[i].x += vel[i].x * dt;
-            pos[i].y += vel[i].y * dt;
-            pos[i].z += vel[i].z * dt;
-        }
-        rows += cursor->count;
-    }
-    ecs_cursor_close(cursor);
-    return rows;
-}
 
 __attribute__((noinline)) void bench_empty(double id) { __asm__ volatile("" : : "x"(id)); }
-
-__attribute__((noinline)) void *bench_slot(double id, double mask) {
-    __asm__ volatile("" : : "x"(id), "x"(mask));
-    return slot;
-}
-
-double bench_get(ecs_world_t *world, const double *ids, double count, double component) {
-    double sum = 0;
-    for (size_t i = 0; i < (size_t)count; i++) {
-        sum += ((const v3_t *)ecs_view(world, ids[i], (uint32_t)component))->x;
-    }
-    return sum;
-}
 
 double bench_apply(ecs_world_t *world) {
     (void)ecs_phase_set(world, ECS_PHASE_APPLY);
@@ -99,13 +42,6 @@ double bench_spawn(ecs_world_t *world, const double *components, double count, d
     (void)ecs_batch_seal(world, NULL);
     (void)bench_apply(world);
     return bench_now_ns() - start;
-}
-
-__attribute__((noinline)) void bench_memcpy(char *to, const char *from, double rows, double bytes) {
-    for (size_t i = 0; i < (size_t)rows; i++) {
-        memcpy(to + i * (size_t)bytes, from + i * (size_t)bytes, (size_t)bytes);
-    }
-    __asm__ volatile("" : : "r"(to) : "memory");
 }
 
 /* bench_guarded(x), through vm_register; bench_plain_call(x), bare: the same function of C */
@@ -164,7 +100,7 @@ double bench_resumes(double tasks, double rounds) {
 
 /* The limit of recording from a task: a C function that takes an id and three scalars. */
 static int l_scalars(lua_State *L) {
-    double *to = (double *)(void *)slot;
+    double *to = bench_slot(0, 0);
     for (int i = 1; i <= 4; i++) {
         to[i] = luaL_checknumber(L, i);
     }
