@@ -47,6 +47,7 @@ int ecs_apply(ecs_world_t *world) {
         }
         ecs__stream_clear(stream);
         ecs__archetypes_trim_some(world);
+        ecs__memory_trim_some(&world->memory);
     } else {
         rc = ecs__oom(world);
     }

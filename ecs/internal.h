@@ -133,6 +133,10 @@ static inline ecs_id_t ecs__id(uint32_t index, uint32_t generation) {
 }
 static inline size_t ecs__align(size_t value, size_t to) { return (value + to - 1) & ~(to - 1); }
 
+/* Takes memory from large free blocks, the oldest of a size first, until they keep so much. */
+void ecs__memory_trim(ecs__memory_t *memory, size_t keep_bytes);
+/* After each apply: a little of a peak that was given back. */
+void ecs__memory_trim_some(ecs__memory_t *memory);
 void ecs__schema_fini(ecs_world_t *world);
 /* "double" for ECS_TYPE_F64; "?" for an enum and for what is no type. */
 const char *ecs__type_name(uint32_t type);

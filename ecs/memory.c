@@ -93,14 +93,15 @@ static uint32_t class_of(size_t bytes, size_t *got) {
     return class;
 }
 
-/* The next free block; one with a hole gets its memory back. */
+/* The newest free block; one without memory gets it back. */
 static int take_free(ecs__memory_t *memory, ecs__free_list_t *list, size_t got, uint64_t *offset) {
     *offset = list->offset[list->count - 1];
-    if ((*offset & HOLE) != 0) {
-        *offset &= ~HOLE;
-        if (fallocate(memory->fd, 0, (off_t)*offset, (off_t)got) != 0) { return ECS_E_MEMORY; }
-    } else {
+    if (list->count > list->holes) {
         memory->free_bytes -= got;
+    } else if (fallocate(memory->fd, 0, (off_t)*offset, (off_t)got) == 0) {
+        list->holes--;
+    } else {
+        return ECS_E_MEMORY;
     }
     list->count--;
     return ECS_OK;
@@ -120,18 +121,46 @@ int ecs__block_alloc(ecs__memory_t *memory, size_t bytes, uint64_t *offset, size
     return ECS_OK;
 }
 
-/* Whole pages of the block leave the file; false when it keeps its memory. */
-static bool punch(const ecs__memory_t *memory, uint64_t offset, size_t got) {
-    if (memory->preallocated || got < HOLE_MIN_BYTES) { return false; }
-    if (memory->free_bytes + got <= FREE_KEEP_BYTES) { return false; }
-    return fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-                     (off_t)got) == 0;
-}
-
 void ecs__block_free(ecs__memory_t *memory, uint64_t offset, size_t got) {
     size_t same = 0;
     ecs__free_list_t *list = &memory->free[class_of(got, &same)];
-    bool hole = punch(memory, offset, got);
-    if (!hole) { memory->free_bytes += got; }
-    list->offset[list->count++] = offset | (hole ? HOLE : 0);
+    list->offset[list->count++] = offset;
+    memory->free_bytes += got;
+}
+
+/* Bytes of a block of the class. */
+static size_t class_bytes(uint32_t class) {
+    size_t base = (size_t)MIN_BLOCK_BYTES << class / 4;
+    return base + base / 4 * (class % 4);
+}
+
+/* What was made ahead and never handed out. */
+static void trim_tail(ecs__memory_t *memory) {
+    size_t from = ecs__align(memory->used_bytes, PAGE_BYTES);
+    if (from < memory->committed_bytes && ftruncate(memory->fd, (off_t)from) == 0) {
+        memory->committed_bytes = from;
+    }
+}
+
+void ecs__memory_trim(ecs__memory_t *memory, size_t keep_bytes) {
+    if (memory->preallocated) { return; }
+    if (keep_bytes == 0) { trim_tail(memory); }
+    for (uint32_t class = ECS__BLOCK_CLASSES; class -- > 0;) {
+        ecs__free_list_t *list = &memory->free[class];
+        size_t bytes = list->count == list->holes ? 0 : class_bytes(class);
+        for (; memory->free_bytes > keep_bytes && list->holes < list->count; list->holes++) {
+            uint64_t oldest = list->offset[list->holes];
+            if (bytes < HOLE_MIN_BYTES ||
+                fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)oldest,
+                          (off_t)bytes) != 0) {
+                break;
+            }
+            memory->free_bytes -= bytes;
+        }
+    }
+}
+
+void ecs__memory_trim_some(ecs__memory_t *memory) {
+    if (memory->free_bytes <= FREE_KEEP_BYTES) { return; }
+    ecs__memory_trim(memory, memory->free_bytes - (memory->free_bytes - FREE_KEEP_BYTES) / 16);
 }

@@ -79,12 +79,13 @@ void ecs__window_close(ecs_world_t *world);
 
 enum { ECS__BLOCK_CLASSES = 128 };
 
-/* Free blocks of one size. Offsets are multiples of 64; the lowest bit says that the file has a
- * hole there. There is room for every block of the size there is: freeing cannot fail. */
+/* Free blocks of one size, the newest last. The first ones have no memory: the file has holes there.
+ * There is room for every block of the size there is: freeing cannot fail. */
 typedef struct {
     uint64_t *offset;
     uint32_t count, capacity;
     uint32_t blocks; /* free or in use */
+    uint32_t holes;
 } ecs__free_list_t;
 
 typedef struct {
@@ -103,7 +104,6 @@ int ecs__memory_init(ecs__memory_t *memory, const ecs_options_t *options);
 void ecs__memory_fini(ecs__memory_t *memory);
 /* A block of at least `bytes`, 64-byte aligned, not cleared. *got is its real size. */
 int ecs__block_alloc(ecs__memory_t *memory, size_t bytes, uint64_t *offset, size_t *got);
-/* Large ones give their memory back to the system, when enough is kept. */
 void ecs__block_free(ecs__memory_t *memory, uint64_t offset, size_t got);
 
 /* ---- schema --------------------------------------------------------------------------------- */

@@ -63,6 +63,7 @@ int ecs_trim(ecs_world_t *world) {
             (archetype->row_count + archetype->chunk_rows - 1) >> archetype->chunk_shift;
         ecs__chunks_free(world, archetype, needed);
     }
+    ecs__memory_trim(&world->memory, 0);
     ECS__LEAVE(world);
     return ECS_OK;
 }
