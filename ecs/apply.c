@@ -7,6 +7,7 @@
  *
  * Nothing but the tree of parents and names changes in pass 1, and that is undone for a rejected
  * batch. */
+#include <math.h>
 #include <string.h>
 
 #include "internal.h"
@@ -19,7 +20,7 @@ typedef struct {
     ecs_batch_result_t *result;
     ecs__pos_t start; /* first command of the batch being validated */
     uint64_t owner;
-    ecs_id_t last_id;    /* target of the command before, */
+    ecs_id_t last_id;    /* target of the command before (NaN, which equals none, at first), */
     uint32_t last_entry; /* and its place in touched: commands on one entity come in a row */
 } pass_t;
 
@@ -319,7 +320,7 @@ static void run_batch(ecs_world_t *world, ecs__stream_t *stream, const ecs__batc
     ecs_batch_result_t *result =
         ECS__PUSH(world->results, world->result_count, world->result_capacity);
     *result = (ecs_batch_result_t){.owner = batch->owner};
-    pass_t pass = {world, stream, result, ecs__cmd_first(stream, batch), batch->owner, 0, 0};
+    pass_t pass = {world, stream, result, ecs__cmd_first(stream, batch), batch->owner, NAN, 0};
     ecs__pos_t pos = pass.start, ahead = pass.start;
     for (int i = 0; i < PREFETCH && ahead != batch->end; i++) {
         ahead = ecs__cmd_after(world, stream, ahead, batch->end);
