@@ -80,6 +80,7 @@ static void mark_dead(const pass_t *pass, ecs_id_t id, ecs__pos_t pos) {
 }
 
 static void mark_alive(ecs_world_t *world, ecs_id_t id, ecs__pos_t pos) {
+    if (ecs__record_find(world, id) == NULL) { return; } /* it killed nothing */
     uint32_t root = ecs__index(id) + 1;
     for (uint32_t at = root; at != 0; at = walk_next(world, root, at)) {
         ecs__touched_t *entry = touch(world, id_at(world, at));

@@ -19,7 +19,27 @@ static void a_command_on_id_0_is_one_on_a_dead_target(void) {
     fixture_close(&f);
 }
 
+static void a_rejected_batch_may_hold_despawns_of_forged_ids(void) {
+    static const ecs_id_t forged[] = {(ecs_id_t)NAN, -1, 0, 1e300, 4294967296.0 * 2 - 1};
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 5);
+    apply(&f);
+    record_begin(&f, 1);
+    for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++) {
+        CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, forged[i], 0), ECS_OK);
+    }
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, id + 4294967296.0, 0), ECS_OK);
+    (void)ecs_record(f.world, ECS_OP_SET, id, f.vel, 1);
+    apply(&f);
+    uint32_t count = 0;
+    CHECK_EQ(ecs_apply_results(f.world, &count)->error, ECS_E_ABSENT);
+    CHECK(ecs_alive(f.world, id));
+    fixture_close(&f);
+}
+
 int main(void) {
     RUN(a_command_on_id_0_is_one_on_a_dead_target);
+    RUN(a_rejected_batch_may_hold_despawns_of_forged_ids);
     return test_report();
 }
