@@ -79,7 +79,23 @@ static void mark_dead(const pass_t *pass, ecs_id_t id, ecs__pos_t pos) {
     }
 }
 
-static void mark_alive(ecs_world_t *world, ecs_id_t id, ecs__pos_t pos) {
+/* Owner of the batch that holds the command at `pos`; 0 when that is none. */
+static uint64_t owner_of(const ecs__stream_t *stream, ecs__pos_t pos) {
+    if (pos == 0) { return 0; }
+    uint32_t low = 0, high = stream->batch_count;
+    while (low < high) { /* the first batch that ends behind it */
+        uint32_t middle = (low + high) / 2;
+        if (stream->batches[middle].end > pos) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return stream->batches[low].owner;
+}
+
+static void mark_alive(const pass_t *pass, ecs_id_t id, ecs__pos_t pos) {
+    ecs_world_t *world = pass->world;
     if (ecs__record_find(world, id) == NULL) { return; } /* it killed nothing */
     uint32_t root = ecs__index(id) + 1;
     for (uint32_t at = root; at != 0; at = walk_next(world, root, at)) {
@@ -87,6 +103,7 @@ static void mark_alive(ecs_world_t *world, ecs_id_t id, ecs__pos_t pos) {
         if (entry == NULL || entry->dead_at != pos) { continue; }
         entry->exists = true;
         entry->dead_at = 0;
+        entry->owner = owner_of(pass->stream, entry->last);
     }
 }
 
@@ -289,6 +306,7 @@ static void cut(pass_t *pass, ecs_id_t id, ecs__pos_t start) {
         chain(pass, entry, pos);
         pos = next;
     }
+    entry->owner = owner_of(pass->stream, entry->last);
 }
 
 static void undo(pass_t *pass, const ecs__batch_t *batch, ecs__pos_t stop) {
@@ -296,7 +314,7 @@ static void undo(pass_t *pass, const ecs__batch_t *batch, ecs__pos_t stop) {
     for (ecs__pos_t pos = pass->start; pos != stop;
          pos = ecs__cmd_after(world, pass->stream, pos, batch->end)) {
         const ecs__cmd_t *cmd = ecs__cmd_at(pass->stream, pos);
-        if (cmd->op == ECS_OP_DESPAWN) { mark_alive(world, cmd->id, pos); }
+        if (cmd->op == ECS_OP_DESPAWN) { mark_alive(pass, cmd->id, pos); }
     }
     for (ecs__pos_t pos = pass->start; pos != stop;
          pos = ecs__cmd_after(world, pass->stream, pos, batch->end)) {

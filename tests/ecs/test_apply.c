@@ -38,8 +38,32 @@ static void a_rejected_batch_may_hold_despawns_of_forged_ids(void) {
     fixture_close(&f);
 }
 
+static void an_event_names_no_batch_that_was_rejected(void) {
+    fixture_t f = fixture_open(0);
+    CHECK_EQ(ecs_observe(f.world, ECS_EVENT_CHANGED, f.pos), ECS_OK);
+    record_begin(&f, 1);
+    ecs_id_t a = spawn_pos(&f, 1), b = spawn_pos(&f, 2);
+    apply(&f);
+    record_begin(&f, 7);
+    insert_pos(&f, a, f.pos, 3);
+    insert_pos(&f, b, f.pos, 3);
+    CHECK_EQ(ecs_batch_seal(f.world, NULL), ECS_OK);
+    CHECK_EQ(ecs_batch_begin(f.world, 8), ECS_OK);
+    insert_pos(&f, a, f.pos, 4);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, b, 0), ECS_OK);
+    (void)ecs_record(f.world, ECS_OP_SET, a, f.vel, 1); /* absent */
+    apply(&f);
+    uint32_t count = 0;
+    const ecs_event_t *events = ecs_events(f.world, &count);
+    CHECK_EQ(count, 2);
+    CHECK_EQ(events[0].owner, 7);
+    CHECK_EQ(events[1].owner, 7);
+    fixture_close(&f);
+}
+
 int main(void) {
     RUN(a_command_on_id_0_is_one_on_a_dead_target);
     RUN(a_rejected_batch_may_hold_despawns_of_forged_ids);
+    RUN(an_event_names_no_batch_that_was_rejected);
     return test_report();
 }
