@@ -190,20 +190,38 @@ uint32_t ecs_batch_count(const ecs_world_t *world) {
 
 /* ---- recording ------------------------------------------------------------------------------ */
 
-/* Writes the header of a command; NULL with the error noted when nothing may be recorded. */
-static ecs__cmd_t *record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
-                          size_t payload) {
-    if (ecs__guard(world, RECORD_PHASES) != ECS_OK) { return NULL; }
-    ecs__stream_t *stream = recording(world);
-    if (!stream->open) {
-        (void)ecs__fail(world, ECS_E_PHASE,
-                        "commands are recorded in a task, a system or an observer");
-        return NULL;
+/* Whether a command may be recorded now, and names a component when it has one. */
+static int may_record(ecs_world_t *world, uint32_t op, uint32_t component) {
+    int rc = ecs__guard(world, RECORD_PHASES);
+    if (rc != ECS_OK) { return rc; }
+    if (!recording(world)->open) {
+        return ecs__fail(world, ECS_E_PHASE,
+                         "commands are recorded in a task, a system or an observer");
     }
     if (op != ECS_OP_SPAWN && op != ECS_OP_DESPAWN && component >= world->component_count) {
-        (void)ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
-        return NULL;
+        return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
     }
+    return ECS_OK;
+}
+
+/* Whether what follows the command is a value of the component, and `mask` names its fields. */
+static int check_value(ecs_world_t *world, uint32_t op, uint32_t component, double mask) {
+    if (op == ECS_OP_INSERT || op == ECS_OP_EXPECT) { return ECS_OK; }
+    if (op != ECS_OP_SET && op != ECS_OP_ADD) {
+        return ecs__fail(world, ECS_E_INVALID, "operation %u carries no value", op);
+    }
+    uint64_t end = 1ull << world->components[component].field_count;
+    if (!(mask >= 0 && mask < (double)end) || mask != (double)(uint64_t)mask) {
+        return ecs__fail(world, ECS_E_INVALID, "%s has no fields %g",
+                         world->components[component].name, mask);
+    }
+    return ECS_OK;
+}
+
+/* Writes the header of a command; NULL with the error noted when the stream is full. */
+static ecs__cmd_t *record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
+                          size_t payload) {
+    ecs__stream_t *stream = recording(world);
     ecs__cmd_t *cmd = stream_take(world, stream, sizeof *cmd + payload);
     if (cmd != NULL) {
         *cmd = (ecs__cmd_t){
@@ -222,8 +240,10 @@ ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name)
     }
     ECS__ENTER(world);
     ecs_id_t id = 0;
-    ecs__cmd_t *cmd =
-        record(world, ECS_OP_SPAWN, 0, placed ? 1 : 0, placed ? sizeof(ecs__spawn_t) : 0);
+    ecs__cmd_t *cmd = NULL;
+    if (may_record(world, ECS_OP_SPAWN, 0) == ECS_OK) {
+        cmd = record(world, ECS_OP_SPAWN, 0, placed ? 1 : 0, placed ? sizeof(ecs__spawn_t) : 0);
+    }
     if (cmd != NULL) {
         id = ecs__entity_reserve(world);
         cmd->id = id;
@@ -240,11 +260,14 @@ ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name)
 
 void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component, double mask) {
     ECS__ENTER(world);
-    size_t size = component < world->component_count ? world->components[component].size_bytes : 0;
-    bool masked = op == ECS_OP_SET || op == ECS_OP_ADD;
-    size_t payload = ecs__align(size + (masked ? MASK_BYTES : 0), 8);
     char *slot = NULL;
-    ecs__cmd_t *cmd = record(world, op, id, component, payload);
+    ecs__cmd_t *cmd = NULL;
+    bool masked = op == ECS_OP_SET || op == ECS_OP_ADD;
+    size_t size = component < world->component_count ? world->components[component].size_bytes : 0;
+    if (may_record(world, op, component) == ECS_OK &&
+        check_value(world, op, component, mask) == ECS_OK) {
+        cmd = record(world, op, id, component, ecs__align(size + (masked ? MASK_BYTES : 0), 8));
+    }
     if (cmd != NULL) {
         slot = (char *)(cmd + 1);
         if (masked) {
@@ -262,12 +285,11 @@ void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t componen
 
 int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component) {
     ECS__ENTER(world);
-    int rc = ECS_OK;
-    if (op != ECS_OP_DESPAWN && op != ECS_OP_REMOVE) {
+    int rc = may_record(world, op, component);
+    if (rc == ECS_OK && op != ECS_OP_DESPAWN && op != ECS_OP_REMOVE) {
         rc = ecs__fail(world, ECS_E_INVALID, "operation %u carries a value", op);
-    } else if (record(world, op, id, component, 0) == NULL) {
-        rc = ECS_E_INVALID;
     }
+    if (rc == ECS_OK && record(world, op, id, component, 0) == NULL) { rc = ECS_E_LIMIT; }
     ECS__LEAVE(world);
     return rc;
 }

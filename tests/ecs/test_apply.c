@@ -61,9 +61,31 @@ static void an_event_names_no_batch_that_was_rejected(void) {
     fixture_close(&f);
 }
 
+static void recording_answers_what_was_wrong(void) {
+    static const double masks[] = {(double)NAN, -1, 0.5, 8, 1e300};
+    fixture_t f = fixture_open(0);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_IDLE), ECS_OK);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, 1, 0), ECS_E_PHASE);
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 1);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_REMOVE, id, 99), ECS_E_UNKNOWN);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_SET, id, f.pos), ECS_E_INVALID);
+    CHECK(ecs_record(f.world, ECS_OP_SPAWN, id, f.pos, 0) == NULL);
+    CHECK_TEXT(ecs_last_error(f.world), "operation 0 carries no value");
+    CHECK(ecs_record(f.world, 77, id, f.pos, 0) == NULL);
+    for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
+        CHECK(ecs_record(f.world, ECS_OP_SET, id, f.pos, masks[i]) == NULL);
+    }
+    CHECK_TEXT(ecs_last_error(f.world), "Pos has no fields 1e+300");
+    apply(&f);
+    CHECK_EQ(x_of(&f, id, f.pos), 1);
+    fixture_close(&f);
+}
+
 int main(void) {
     RUN(a_command_on_id_0_is_one_on_a_dead_target);
     RUN(a_rejected_batch_may_hold_despawns_of_forged_ids);
     RUN(an_event_names_no_batch_that_was_rejected);
+    RUN(recording_answers_what_was_wrong);
     return test_report();
 }
