@@ -154,6 +154,9 @@ uint64_t ecs_hash(const ecs_world_t *world) {
     for (uint32_t i = 0; i < world->slot_count; i++) {
         const ecs__node_t *node = ecs__node(world, i);
         if (node == NULL || !ecs__record_alive(ecs__record_at(world, i))) { continue; }
+        /* pages have nodes or not by their history: roots without a name must not differ */
+        if (node->parent == 0 && node->name == NULL) { continue; }
+        hash = mix(hash, &i, sizeof i);
         hash = mix(hash, &node->parent, sizeof node->parent);
         if (node->name != NULL) { hash = mix(hash, node->name, strlen(node->name) + 1); }
     }

@@ -82,10 +82,25 @@ static void recording_answers_what_was_wrong(void) {
     fixture_close(&f);
 }
 
+static void a_rejected_batch_leaves_the_hash_as_it_was(void) {
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 1);
+    apply(&f);
+    uint64_t before = ecs_hash(f.world);
+    record_begin(&f, 1);
+    CHECK(ecs_record_spawn(f.world, id, "named") > 0);
+    (void)ecs_record(f.world, ECS_OP_SET, id, f.vel, 1); /* absent */
+    apply(&f);
+    CHECK(ecs_hash(f.world) == before);
+    fixture_close(&f);
+}
+
 int main(void) {
     RUN(a_command_on_id_0_is_one_on_a_dead_target);
     RUN(a_rejected_batch_may_hold_despawns_of_forged_ids);
     RUN(an_event_names_no_batch_that_was_rejected);
     RUN(recording_answers_what_was_wrong);
+    RUN(a_rejected_batch_leaves_the_hash_as_it_was);
     return test_report();
 }
