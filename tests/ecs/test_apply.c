@@ -96,11 +96,26 @@ static void a_rejected_batch_leaves_the_hash_as_it_was(void) {
     fixture_close(&f);
 }
 
+static void a_condition_on_an_unknown_component_is_an_error(void) {
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_watch_desc_t d = {.kind = ECS_WATCH_DESPAWNED, .id = spawn_pos(&f, 1)};
+    apply(&f);
+    uint32_t watch = 0;
+    bool fired = false;
+    d.component = 99;
+    CHECK_EQ(ecs_watch_add(f.world, &d, 1, &watch, &fired), ECS_OK); /* names no field */
+    d.field_count = 1;
+    CHECK_EQ(ecs_watch_add(f.world, &d, 1, &watch, &fired), ECS_E_UNKNOWN);
+    fixture_close(&f);
+}
+
 int main(void) {
     RUN(a_command_on_id_0_is_one_on_a_dead_target);
     RUN(a_rejected_batch_may_hold_despawns_of_forged_ids);
     RUN(an_event_names_no_batch_that_was_rejected);
     RUN(recording_answers_what_was_wrong);
     RUN(a_rejected_batch_leaves_the_hash_as_it_was);
+    RUN(a_condition_on_an_unknown_component_is_an_error);
     return test_report();
 }
