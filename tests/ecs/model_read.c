@@ -7,7 +7,7 @@
     { (text), (kind), (length), offsetof(type, member), sizeof(((type *)0)->member) }
 
 static const model_num_t NUM = {.a = 1.5, .n = -3};
-static const model_small_t SMALL = {.i = 5, .on = true};
+static const model_small_t SMALL = {.i = -5, .s = -300, .on = true};
 static const model_text_t TEXT = {"hey", {2, 2, 2}, 0};
 static const model_ref_t REF = {.mode = 1};
 static const model_big_t BIG = {.end = 9};
@@ -28,8 +28,8 @@ const model_component_t MODEL_COMPONENT[MODEL_COMPONENTS] = {
                      24,
                      5,
                      {FIELD(model_small_t, u, ECS_TYPE_U8, 1, "uint8_t u"),
-                      FIELD(model_small_t, i, ECS_TYPE_I8, 1, "int8_t i = 5"),
-                      FIELD(model_small_t, s, ECS_TYPE_I16, 1, "int16_t s"),
+                      FIELD(model_small_t, i, ECS_TYPE_I8, 1, "int8_t i = -5"),
+                      FIELD(model_small_t, s, ECS_TYPE_I16, 1, "int16_t s = -300"),
                       FIELD(model_small_t, t, ECS_TYPE_U16, 1, "uint16_t t"),
                       FIELD(model_small_t, on, ECS_TYPE_BOOL, 1, "bool on = true")}},
     [MODEL_TEXT] = {"Text",

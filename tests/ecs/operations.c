@@ -4,12 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const NAMES[] = {
-    "a",   "b",    "c",
-    "d",   "e",    "f",
-    "arm", "arm1", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"};
-enum { NAME_COUNT = sizeof NAMES / sizeof NAMES[0] };
-
 static const char *const OPS[] = {"spawn", "despawn", "insert", "set", "add", "remove", "expect"};
 
 /* ---- drawing -------------------------------------------------------------------------------- */
@@ -33,8 +27,7 @@ static ecs_id_t forged_id(session_t *s, ecs_id_t real) {
     }
 }
 
-/* Mostly an entity in use, often one of a few, sometimes one that is gone or never was. */
-static ecs_id_t pick_id(session_t *s) {
+ecs_id_t operation_pick_id(session_t *s) {
     const model_t *m = s->model;
     uint32_t hot = m->slot_count < 5 ? m->slot_count : 5;
     if (m->slot_count == 0) { return forged_id(s, 4294967296.0); }
@@ -50,11 +43,14 @@ static ecs_id_t pick_id(session_t *s) {
     return id;
 }
 
-/* A component; of those the entity has when `there`, if it has any. */
-static uint32_t pick_component(session_t *s, ecs_id_t id, bool there) {
-    uint32_t c = session_below(s, MODEL_COMPONENTS);
+const char *operation_pick_name(session_t *s) {
+    return SESSION_NAME[session_below(s, session_below(s, 2) == 0 ? 3 : SESSION_NAMES)];
+}
+
+uint32_t operation_pick_component(session_t *s, ecs_id_t id, bool there) {
+    uint32_t c = s->component[session_below(s, MODEL_COMPONENTS)];
     const model_entity_t *e = model_find(s->model, id);
-    if (c == MODEL_BIG && session_below(s, 2) == 0) { c = MODEL_NUM; }
+    if (c == MODEL_BIG && s->round_length < 100 && session_below(s, 2) == 0) { c = MODEL_NUM; }
     if (!there || e == NULL || session_below(s, 16) == 0) { return c; }
     for (uint32_t i = 0; i < MODEL_COMPONENTS; i++) {
         uint32_t at = (c + i) % MODEL_COMPONENTS;
@@ -136,7 +132,7 @@ static void record_value(session_t *s, uint32_t op, ecs_id_t id, uint32_t compon
     }
 }
 
-static void op_despawn(session_t *s) { record_plain(s, ECS_OP_DESPAWN, pick_id(s), 0); }
+static void op_despawn(session_t *s) { record_plain(s, ECS_OP_DESPAWN, operation_pick_id(s), 0); }
 
 static bool is_full(session_t *s) {
     if (s->model->alive + s->model->command_count / 4 < s->most_entities) { return false; }
@@ -144,39 +140,48 @@ static bool is_full(session_t *s) {
     return true;
 }
 
-static void op_spawn(session_t *s) {
-    if (!is_full(s)) { record_spawn(s, 0, session_below(s, 8) == 0 ? "" : NULL); }
+/* With some components, as scripts do it. */
+static void spawn(session_t *s, ecs_id_t parent, const char *name) {
+    if (is_full(s)) { return; }
+    record_spawn(s, parent, name);
+    ecs_id_t id = s->model->command[s->model->command_count - 1].id;
+    for (uint32_t left = session_below(s, 4); left > 0; left--) {
+        record_value(s, ECS_OP_INSERT, id, operation_pick_component(s, id, false));
+    }
 }
 
+static void op_spawn(session_t *s) { spawn(s, 0, session_below(s, 8) == 0 ? "" : NULL); }
+
 static void op_spawn_placed(session_t *s) {
-    ecs_id_t parent = session_below(s, 4) == 0 ? 0 : pick_id(s);
-    const char *name = session_below(s, 2) == 0 ? NAMES[session_below(s, NAME_COUNT)] : NULL;
-    if (!is_full(s)) { record_spawn(s, parent, name); }
+    ecs_id_t parent = session_below(s, 4) == 0 ? 0 : operation_pick_id(s);
+    spawn(s, parent, session_below(s, 2) == 0 ? operation_pick_name(s) : NULL);
 }
 
 static void op_insert(session_t *s) {
-    ecs_id_t id = pick_id(s);
-    record_value(s, ECS_OP_INSERT, id, pick_component(s, id, session_below(s, 4) == 0));
+    ecs_id_t id = operation_pick_id(s);
+    record_value(s, ECS_OP_INSERT, id, operation_pick_component(s, id, session_below(s, 4) == 0));
 }
 
-static void op_set(session_t *s) {
-    ecs_id_t id = pick_id(s);
-    record_value(s, ECS_OP_SET, id, pick_component(s, id, true));
+/* A set or an add; mostly an insert when the entity has no component. */
+static void change(session_t *s, uint32_t op) {
+    ecs_id_t id = operation_pick_id(s);
+    const model_entity_t *e = model_find(s->model, id);
+    bool none = e != NULL && e->set == 0 && session_below(s, 8) > 0;
+    record_value(s, none ? ECS_OP_INSERT : op, id, operation_pick_component(s, id, true));
 }
 
-static void op_add(session_t *s) {
-    ecs_id_t id = pick_id(s);
-    record_value(s, ECS_OP_ADD, id, pick_component(s, id, true));
-}
+static void op_set(session_t *s) { change(s, ECS_OP_SET); }
+
+static void op_add(session_t *s) { change(s, ECS_OP_ADD); }
 
 static void op_remove(session_t *s) {
-    ecs_id_t id = pick_id(s);
-    record_plain(s, ECS_OP_REMOVE, id, pick_component(s, id, true));
+    ecs_id_t id = operation_pick_id(s);
+    record_plain(s, ECS_OP_REMOVE, id, operation_pick_component(s, id, true));
 }
 
 static void op_expect(session_t *s) {
-    ecs_id_t id = pick_id(s);
-    record_value(s, ECS_OP_EXPECT, id, pick_component(s, id, true));
+    ecs_id_t id = operation_pick_id(s);
+    record_value(s, ECS_OP_EXPECT, id, operation_pick_component(s, id, true));
 }
 
 /* Expects what an insert that still waits will have written. */
@@ -205,12 +210,12 @@ static void op_expect_pending(session_t *s) {
 
 /* Several commands on one entity in a row, as scripts record them. */
 static void op_burst(session_t *s) {
-    ecs_id_t id = pick_id(s);
+    ecs_id_t id = operation_pick_id(s);
     for (uint32_t left = 2 + session_below(s, 5); left > 0; left--) {
-        uint32_t component = session_below(s, MODEL_COMPONENTS);
+        uint32_t component = operation_pick_component(s, id, false);
         switch (session_below(s, 4)) {
         case 0: record_plain(s, ECS_OP_REMOVE, id, component); break;
-        case 1: record_value(s, ECS_OP_SET, id, pick_component(s, id, true)); break;
+        case 1: record_value(s, ECS_OP_SET, id, operation_pick_component(s, id, true)); break;
         default: record_value(s, ECS_OP_INSERT, id, component); break;
         }
     }
@@ -220,12 +225,12 @@ static void op_burst(session_t *s) {
 static void op_refused(session_t *s) {
     static const double masks[] = {(double)NAN, -1, 0.5, 8, 1e300};
     static const uint32_t ops[] = {ECS_OP_SPAWN, ECS_OP_DESPAWN, ECS_OP_REMOVE, 7, 255};
-    ecs_id_t id = pick_id(s);
+    ecs_id_t id = operation_pick_id(s);
     open_batch(s);
     session_log(s, "recordings that are refused");
     for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
         ecs_world_t *world = s->world[w];
-        const char *longest = NAMES[NAME_COUNT - 1];
+        const char *longest = SESSION_NAME[SESSION_NAMES - 1];
         char name[ECS_NAME_BYTES + 1];
         (void)snprintf(name, sizeof name, "%s+", longest);
         session_same(s, "a name with a slash", ecs_record_spawn(world, 0, "a/b"), 0);
@@ -357,8 +362,8 @@ static void write_begin(session_t *s) {
 }
 
 static void op_write(session_t *s) {
-    ecs_id_t id = pick_id(s);
-    uint32_t component = pick_component(s, id, true);
+    ecs_id_t id = operation_pick_id(s);
+    uint32_t component = operation_pick_component(s, id, true);
     session_log(s, "write %.17g %s", id, MODEL_COMPONENT[component].name);
     write_begin(s);
     char *want = model_value(s->model, id, component);
@@ -387,149 +392,20 @@ static void op_write_query(session_t *s) {
     }
 }
 
-/* ---- queries -------------------------------------------------------------------------------- */
-
-static ecs_query_desc_t random_query(session_t *s) {
-    ecs_query_desc_t d = {0};
-    uint32_t from = session_below(s, MODEL_COMPONENTS), sparse = 8 + session_below(s, 12);
-    for (uint32_t i = 0; i < MODEL_COMPONENTS; i++) {
-        uint32_t c = (from + i) % MODEL_COMPONENTS;
-        bool tag = MODEL_COMPONENT[c].size_bytes == 0;
-        switch (session_below(s, sparse) + (tag ? 3 : 0)) {
-        case 0: d.write[d.write_count++] = c; break;
-        case 1: d.read[d.read_count++] = c; break;
-        case 2: d.maybe[d.maybe_count++] = c; break;
-        case 3: d.with[d.with_count++] = c; break;
-        case 4: d.without[d.without_count++] = c; break;
-        default: break;
-        }
+/* The last row of an archetype is watched, changes, and fills a gap. */
+static void op_gap(session_t *s) {
+    const model_rows_t *rows = &s->model->rows[0];
+    for (uint32_t set = 1; set < MODEL_SETS; set++) {
+        if (s->model->rows[set].count > rows->count) { rows = &s->model->rows[set]; }
     }
-    return d;
-}
-
-static void op_query(session_t *s) {
-    ecs_query_desc_t wrong = {.with = {99}, .with_count = 1}, tag = {.read = {MODEL_TAG_A}};
-    ecs_query_desc_t many = {.read_count = ECS_MAX_TERMS, .maybe_count = 1};
-    tag.read_count = 1;
-    bool again = s->query_count == SESSION_QUERIES;
-    uint32_t at = again ? session_below(s, SESSION_QUERIES) : s->query_count;
-    session_query_t *query = &s->query[at];
-    if (!again) { query->desc = random_query(s); }
-    session_log(s, "query %u%s", at, again ? " again" : "");
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        ecs_query_t *made = NULL;
-        session_same(s, "ecs_query_create", ecs_query_create(s->world[w], &query->desc, &made),
-                     ECS_OK);
-        if (again) { session_same(s, "the same query", made == query->handle[w], true); }
-        query->handle[w] = made;
-        session_same(s, "an unknown component", ecs_query_create(s->world[w], &wrong, &made),
-                     ECS_E_UNKNOWN);
-        session_same(s, "values of a tag", ecs_query_create(s->world[w], &tag, &made),
-                     ECS_E_INVALID);
-        session_same(s, "17 terms", ecs_query_create(s->world[w], &many, &made), ECS_E_LIMIT);
-    }
-    s->query_count += !again;
-}
-
-static void op_lookup(session_t *s) {
-    char path[256] = "";
-    size_t length = 0;
-    for (uint32_t left = session_below(s, 4); left < 4 && length < 150; left++) {
-        const char *name = session_below(s, 12) == 0 ? "" : NAMES[session_below(s, NAME_COUNT)];
-        length += (size_t)snprintf(path + length, sizeof path - length, "%s%s",
-                                   length > 0 ? "/" : "", name);
-    }
-    session_log(s, "lookup %s", path);
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        session_same(s, "ecs_lookup", ecs_lookup(s->world[w], path), model_lookup(s->model, path));
-    }
-}
-
-/* ---- reactions ------------------------------------------------------------------------------ */
-
-static void op_observe(session_t *s) {
-    uint32_t kind = session_below(s, ECS_EVENT_DESPAWNED + 2);
-    uint32_t c = session_below(s, 20) == 0 ? 99 : session_below(s, MODEL_COMPONENTS);
-    int want = kind > ECS_EVENT_DESPAWNED                            ? ECS_E_INVALID
-               : kind == ECS_EVENT_DESPAWNED || c < MODEL_COMPONENTS ? ECS_OK
-                                                                     : ECS_E_UNKNOWN;
-    session_log(s, "observe kind %u, component %u", kind, c);
-    if (want == ECS_OK) { s->model->observed[kind][kind == ECS_EVENT_DESPAWNED ? 0 : c] = true; }
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        session_same(s, "ecs_observe", ecs_observe(s->world[w], kind, c), want);
-    }
-}
-
-static ecs_watch_desc_t random_watch(session_t *s) {
-    ecs_watch_desc_t d = {.kind = session_below(s, ECS_WATCH_DESPAWNED + 1), .id = pick_id(s)};
-    d.component = pick_component(s, d.id, session_below(s, 3) > 0);
-    uint32_t fields = MODEL_COMPONENT[d.component].field_count;
-    if (fields == 0) { return d; }
-    d.field_count = session_below(s, d.kind == ECS_WATCH_CHANGED ? 2 : 3);
-    const char *now = model_value(s->model, d.id, d.component);
-    for (uint32_t i = 0; i < d.field_count; i++) {
-        d.field[i] = session_below(s, fields);
-        const model_field_t *field = &MODEL_COMPONENT[d.component].field[d.field[i]];
-        bool as_now = now != NULL && session_below(s, 2) == 0;
-        d.value[i] = as_now ? model_number(field, now) : session_below(s, 3);
-    }
-    return d;
-}
-
-static void op_watch_add(session_t *s) {
-    model_t *m = s->model;
-    if (m->watch_count == MODEL_WATCHES) { return; }
-    ecs_watch_desc_t d = random_watch(s);
-    switch (session_below(s, 60)) {
-    case 0: d.kind = ECS_WATCH_DESPAWNED + 1; break;
-    case 1: d.component = 99; break;
-    case 2: d.field_count = ECS_WATCH_MAX_CONDITIONS + 1; break;
-    case 3: d.field_count = 1, d.field[0] = MODEL_FIELDS; break;
-    default: break;
-    }
-    uint64_t owner = 100 + s->at;
-    bool want = false;
-    int rc = model_watch_add(m, &d, owner, &want);
-    session_log(s, "watch kind %u, %.17g, component %u, %u fields", d.kind, d.id, d.component,
-                d.field_count);
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        uint32_t id = 0;
-        bool fired = !want;
-        session_same(s, "ecs_watch_add", ecs_watch_add(s->world[w], &d, owner, &id, &fired), rc);
-        session_same(s, "fired", fired, want);
-        session_same(s, "watch made", id != 0, rc == ECS_OK && !want);
-        if (id == 0) { continue; }
-        if (w > 0) { session_same(s, "watch", id, m->watch[m->watch_count - 1].id); }
-        m->watch[m->watch_count - 1].id = id;
-    }
-}
-
-static void op_watch_remove(session_t *s) {
-    model_t *m = s->model;
-    if (m->watch_count == 0) { return; }
-    uint32_t at = session_below(s, m->watch_count), id = m->watch[at].id;
-    session_log(s, "end watch %u", id);
-    model_watch_remove(m, at);
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        ecs_watch_remove(s->world[w], id);
-        ecs_watch_remove(s->world[w], id); /* unknown by now */
-        ecs_watch_remove(s->world[w], 0);
-    }
-}
-
-static void op_poll(session_t *s) {
-    session_phase(s, ECS_PHASE_REACT);
-    session_log(s, "poll %u watches", s->model->watch_count);
-    model_watch_poll(s->model);
-    session_compare_watches(s);
-}
-
-static void op_readers_reset(session_t *s) {
-    session_log(s, "readers reset");
-    s->model->watch_count = 0;
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        ecs_readers_reset(s->world[w]);
-    }
+    if (rows->count < 2) { return; }
+    ecs_id_t last = s->model->entity[rows->row[rows->count - 1]].id;
+    ecs_id_t gap = s->model->entity[rows->row[session_below(s, rows->count - 1)]].id;
+    uint32_t component = operation_pick_component(s, last, true);
+    operation_watch(
+        s, (ecs_watch_desc_t){.kind = ECS_WATCH_CHANGED, .id = last, .component = component});
+    record_value(s, ECS_OP_INSERT, last, component);
+    record_plain(s, ECS_OP_DESPAWN, gap, 0);
 }
 
 /* ---- views, epochs -------------------------------------------------------------------------- */
@@ -558,7 +434,7 @@ const operation_t OPERATIONS[] = {
     {"insert", 130, op_insert},
     {"set", 80, op_set},
     {"add", 50, op_add},
-    {"remove", 50, op_remove},
+    {"remove", 40, op_remove},
     {"expect", 15, op_expect},
     {"expect pending", 10, op_expect_pending},
     {"burst", 20, op_burst},
@@ -571,13 +447,14 @@ const operation_t OPERATIONS[] = {
     {"apply", 60, op_apply},
     {"write", 25, op_write},
     {"write query", 12, op_write_query},
-    {"query", 8, op_query},
-    {"lookup", 15, op_lookup},
-    {"observe", 10, op_observe},
-    {"watch", 60, op_watch_add},
-    {"watch remove", 8, op_watch_remove},
-    {"poll", 40, op_poll},
-    {"readers reset", 1, op_readers_reset},
+    {"query", 8, operation_query},
+    {"lookup", 15, operation_lookup},
+    {"observe", 10, operation_observe},
+    {"watch", 80, operation_watch_add},
+    {"watch remove", 8, operation_watch_remove},
+    {"poll", 40, operation_poll},
+    {"gap", 8, op_gap},
+    {"readers reset", 1, operation_readers_reset},
     {"views expire", 3, op_views_expire},
     {"epoch", 3, op_epoch},
     {"misuse", 10, operation_misuse},

@@ -10,9 +10,12 @@ enum {
     SESSION_WORLDS = 2,
     SESSION_QUERIES = 16,
     SESSION_MARKS = 8,
+    SESSION_NAMES = 10,
     SESSION_LOG = 20,
     SESSION_LINE = 160
 };
+
+extern const char *const SESSION_NAME[SESSION_NAMES]; /* of entities; the last is the longest */
 
 typedef struct {
     ecs_query_desc_t desc;
@@ -30,6 +33,7 @@ typedef struct {
     uint32_t at; /* the operation in hand */
     bool quiet;
     uint32_t most_entities, round_length;
+    uint32_t component[MODEL_COMPONENTS]; /* to draw from: all, or some over and over */
     uint32_t chunk_rows[SESSION_WORLDS];
     ecs_world_t *world[SESSION_WORLDS];
     model_t *model;

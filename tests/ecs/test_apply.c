@@ -96,6 +96,51 @@ static void a_rejected_batch_leaves_the_hash_as_it_was(void) {
     fixture_close(&f);
 }
 
+static uint64_t hash_of(const char *name, bool below, bool tag, double second) {
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_id_t first = spawn_pos(&f, 1), id = ecs_record_spawn(f.world, below ? first : 0, name);
+    insert_pos(&f, id, f.pos, second);
+    if (tag) { /* on both: the rows stay in one archetype */
+        CHECK(ecs_record(f.world, ECS_OP_INSERT, first, f.tag, 0) != NULL);
+        CHECK(ecs_record(f.world, ECS_OP_INSERT, id, f.tag, 0) != NULL);
+    }
+    apply(&f);
+    uint64_t hash = ecs_hash(f.world);
+    fixture_close(&f);
+    return hash;
+}
+
+static void the_hash_tells_names_parents_tags_and_values_apart(void) {
+    uint64_t hash[] = {hash_of(NULL, false, false, 1), hash_of(NULL, false, false, 2),
+                       hash_of(NULL, false, true, 1),  hash_of(NULL, true, false, 1),
+                       hash_of("a", false, false, 1),  hash_of("b", false, false, 1),
+                       hash_of("a", true, false, 1)};
+    size_t count = sizeof hash / sizeof hash[0];
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = i + 1; k < count; k++) {
+            CHECK(hash[i] != hash[k]);
+        }
+    }
+    CHECK(hash_of("a", true, true, 2) == hash_of("a", true, true, 2));
+}
+
+static void a_slot_is_retired_before_its_ids_repeat(void) {
+    enum { GENERATIONS = (1 << 20) - 1 };
+    fixture_t f = fixture_open(0);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_RUN), ECS_OK);
+    for (double i = 1; i <= GENERATIONS; i++) {
+        (void)ecs_batch_begin(f.world, 1);
+        ecs_id_t id = ecs_record_spawn(f.world, 0, NULL);
+        (void)ecs_batch_drop(f.world);
+        if (id != i * 4294967296.0) { CHECK_EQ(id, i * 4294967296.0); }
+    }
+    record_begin(&f, 1);
+    CHECK_EQ(ecs_record_spawn(f.world, 0, NULL), 4294967297.0); /* another slot */
+    apply(&f);
+    fixture_close(&f);
+}
+
 static void a_condition_on_an_unknown_component_is_an_error(void) {
     fixture_t f = fixture_open(0);
     record_begin(&f, 1);
@@ -116,6 +161,8 @@ int main(void) {
     RUN(an_event_names_no_batch_that_was_rejected);
     RUN(recording_answers_what_was_wrong);
     RUN(a_rejected_batch_leaves_the_hash_as_it_was);
+    RUN(the_hash_tells_names_parents_tags_and_values_apart);
+    RUN(a_slot_is_retired_before_its_ids_repeat);
     RUN(a_condition_on_an_unknown_component_is_an_error);
     return test_report();
 }

@@ -166,23 +166,33 @@ static void run_seed(uint64_t seed, arguments_t *a) {
     run(seed, a, NULL, false);
 }
 
+/* Random seeds until the time is over, one at least. Returns how many. */
+static uint32_t run_random(arguments_t *a) {
+    uint32_t count = 0;
+    time_t end = time(NULL) + (time_t)a->seconds;
+    do {
+        uint64_t seed = random_seed();
+        printf("random seed %llu, %u operations\n", (unsigned long long)seed, a->operations);
+        (void)fflush(stdout); /* known, should the process not end well */
+        run_seed(seed, a);
+        count++;
+    } while (time(NULL) < end);
+    return count;
+}
+
 int main(int argc, char **argv) {
     arguments_t a = parse(argc, argv);
     uint32_t passed = 0;
     model = calloc(1, sizeof *model);
     session = calloc(1, sizeof *session);
     catch_crashes();
-    time_t end = time(NULL) + (time_t)a.seconds;
-    for (uint32_t i = 0; a.seconds == 0 && i < a.seeds; i++, passed++) {
-        run_seed(a.seed + i, &a);
-    }
-    while (!a.seed_given && (passed < a.seeds + 1 || time(NULL) < end)) {
-        uint64_t seed = random_seed();
-        printf("random seed %llu, %u operations\n", (unsigned long long)seed, a.operations);
-        (void)fflush(stdout); /* known, should the process not end well */
-        run_seed(seed, &a);
-        passed++;
-        if (a.seconds > 0 && time(NULL) >= end) { break; }
+    if (a.seconds > 0) {
+        passed = run_random(&a);
+    } else {
+        for (uint32_t i = 0; i < a.seeds; i++, passed++) {
+            run_seed(a.seed + i, &a);
+        }
+        if (!a.seed_given) { passed += run_random(&a); }
     }
     printf("%u passed, 0 failed\n", passed);
     free(model);
