@@ -492,8 +492,11 @@ static void prefetch_row(const ecs_world_t *world, ecs_id_t id) {
 int ecs_apply(ecs_world_t *world) {
     int rc = ecs__guard(world, 1u << ECS_PHASE_APPLY);
     if (rc != ECS_OK) { return rc; }
-    ECS__ENTER(world);
     ecs__stream_t *stream = &world->stream[world->recording];
+    if (stream->open) {
+        return ecs__fail(world, ECS_E_INVALID, "a batch is open: seal or drop it");
+    }
+    ECS__ENTER(world);
     world->recording ^= 1u;
     world->shared.tick++;
     world->result_count = world->touched_count = world->event_count = 0;

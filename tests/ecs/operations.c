@@ -327,7 +327,16 @@ static void op_flags(session_t *s) {
     }
 }
 
+static void apply_while_open(session_t *s) {
+    session_log(s, "apply while a batch is open");
+    session_phase(s, ECS_PHASE_APPLY);
+    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
+        session_same(s, "ecs_apply", ecs_apply(s->world[w]), ECS_E_INVALID);
+    }
+}
+
 static void apply(session_t *s) {
+    if (s->model->open && session_below(s, 8) == 0) { apply_while_open(s); }
     session_phase(s, ECS_PHASE_RUN);
     if (session_below(s, 8) == 0) {
         op_drop(s);

@@ -96,6 +96,23 @@ static void a_rejected_batch_leaves_the_hash_as_it_was(void) {
     fixture_close(&f);
 }
 
+static void an_open_batch_is_not_applied(void) {
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 1);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_APPLY), ECS_OK);
+    CHECK_EQ(ecs_apply(f.world), ECS_E_INVALID);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_RUN), ECS_OK);
+    CHECK(!ecs_alive(f.world, id));
+    insert_pos(&f, id, f.vel, 2); /* it goes on */
+    apply(&f);
+    CHECK_EQ(x_of(&f, id, f.pos), 1);
+    CHECK_EQ(x_of(&f, id, f.vel), 2);
+    record_begin(&f, 1);
+    apply(&f);
+    fixture_close(&f);
+}
+
 static uint64_t hash_of(const char *name, bool below, bool tag, double second) {
     fixture_t f = fixture_open(0);
     record_begin(&f, 1);
@@ -161,6 +178,7 @@ int main(void) {
     RUN(an_event_names_no_batch_that_was_rejected);
     RUN(recording_answers_what_was_wrong);
     RUN(a_rejected_batch_leaves_the_hash_as_it_was);
+    RUN(an_open_batch_is_not_applied);
     RUN(the_hash_tells_names_parents_tags_and_values_apart);
     RUN(a_slot_is_retired_before_its_ids_repeat);
     RUN(a_condition_on_an_unknown_component_is_an_error);
