@@ -165,6 +165,10 @@ int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark) {
     if (!stream->open) { return ECS_OK; }
     bool here = mark.batch == world->batches_begun && mark.at >= stream->current.first;
     ecs__pos_t first = here ? mark.at : stream->current.first;
+    if (first > stream_pos(stream)) {
+        return ecs__fail(world, ECS_E_INVALID,
+                         "the mark ended when an earlier one was gone back to");
+    }
     if (stream->current.reserved > 0) { free_reserved(world, stream, first); }
     stream->at_chunk = (first - 1) >> 13;
     stream->at_bytes = ((first - 1) & 0x1fff) << 3;

@@ -214,7 +214,8 @@ typedef struct {
 } ecs_mark_t;
 ecs_mark_t ecs_batch_mark(const ecs_world_t *world);
 /* Forgets what was recorded after the mark; all of the open batch when the mark is of another one.
- * The batch stays open. Cost and ids: as ecs_batch_drop. */
+ * The batch stays open. Ends the marks taken after this one; ECS_E_INVALID when there is nothing at
+ * the mark any more. Cost and ids: as ecs_batch_drop. */
 int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark);
 /* Forgets what the open batch holds: O(1), or one pass over it when it reserved ids; those are
  * retired one generation. */

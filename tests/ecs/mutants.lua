@@ -107,6 +107,7 @@ local MUTANTS = {
   { "query.c", "if (query->desc.write_count > 0 && ecs__guard", "if (query->desc.write_count > 99 && ecs__guard", "writing has its phase" },
   -- ---- recording ------------------------------------------------------------------------------
   { "command.c", "bool here = mark.batch == world->batches_begun && mark.at", "bool here = mark.at", "marks are those of a batch" },
+  { "command.c", "if (first > stream_pos(stream)) {", "if (false) {", "marks end", test = "apply" },
   { "command.c", "if (stream->current.reserved > 0) { free_reserved(world, stream, first); }", "", "dropped ids come back" },
   { "command.c", "bool any = stream->open && stream->current.end != stream->current.first;", "bool any = stream->open;",
     "an empty batch leaves no trace" },

@@ -113,6 +113,19 @@ static void an_open_batch_is_not_applied(void) {
     fixture_close(&f);
 }
 
+static void going_back_to_a_mark_ends_those_after_it(void) {
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_mark_t before = ecs_batch_mark(f.world);
+    (void)spawn_pos(&f, 1);
+    ecs_mark_t after = ecs_batch_mark(f.world);
+    CHECK_EQ(ecs_batch_rollback(f.world, before), ECS_OK);
+    CHECK_EQ(ecs_batch_rollback(f.world, after), ECS_E_INVALID);
+    apply(&f);
+    CHECK_EQ(ecs_shared(f.world)->alive, 0);
+    fixture_close(&f);
+}
+
 static uint64_t hash_of(const char *name, bool below, bool tag, double second) {
     fixture_t f = fixture_open(0);
     record_begin(&f, 1);
@@ -179,6 +192,7 @@ int main(void) {
     RUN(recording_answers_what_was_wrong);
     RUN(a_rejected_batch_leaves_the_hash_as_it_was);
     RUN(an_open_batch_is_not_applied);
+    RUN(going_back_to_a_mark_ends_those_after_it);
     RUN(the_hash_tells_names_parents_tags_and_values_apart);
     RUN(a_slot_is_retired_before_its_ids_repeat);
     RUN(a_condition_on_an_unknown_component_is_an_error);
