@@ -157,6 +157,14 @@ static void op_spawn_placed(session_t *s) {
     spawn(s, parent, session_below(s, 2) == 0 ? operation_pick_name(s) : NULL);
 }
 
+static void spawn_crowd(session_t *s) {
+    for (uint32_t i = 0; i < s->crowd; i++) {
+        record_spawn(s, 0, NULL);
+        if (i % 16 == 0) { record_plain(s, ECS_OP_DESPAWN, operation_pick_id(s), 0); }
+    }
+    s->crowd = 0;
+}
+
 static void op_insert(session_t *s) {
     ecs_id_t id = operation_pick_id(s);
     record_value(s, ECS_OP_INSERT, id, operation_pick_component(s, id, session_below(s, 4) == 0));
@@ -478,6 +486,7 @@ void operation_run(session_t *s, uint32_t number) {
     s->at = number;
     s->random = s->seed * 0x9e3779b97f4a7c15ull + number;
     s->random ^= s->random >> 31;
+    if (s->crowd > 0) { spawn_crowd(s); }
     uint32_t draw = session_below(s, sum), i = 0;
     while (draw >= OPERATIONS[i].weight) {
         draw -= OPERATIONS[i++].weight;

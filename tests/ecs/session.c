@@ -114,6 +114,9 @@ void session_open(session_t *s, model_t *model, uint64_t seed, uint32_t chunk_ro
     model_reset(model);
     s->most_entities = entities[session_below(s, 4)];
     s->round_length = session_below(s, 5) == 0 ? 120 : 1 + session_below(s, 3);
+    /* records lie in pages of 4096 */
+    if (s->round_length > 100 && session_below(s, 3) == 0) { s->crowd = 4150; }
+    s->most_entities += s->crowd;
     uint32_t kinds = session_below(s, 2) == 0 ? 1 + session_below(s, 3) : MODEL_COMPONENTS;
     for (uint32_t i = 0, from = session_below(s, MODEL_COMPONENTS); i < MODEL_COMPONENTS; i++) {
         s->component[i] = (from + i % kinds) % MODEL_COMPONENTS;
