@@ -15,7 +15,7 @@ local FLAGS = "-std=gnu11 -O1 -w -D_GNU_SOURCE -Iecs"
 local JOBS, LIMIT_S, OUT = 2, 20, "build/mutants"
 
 local MUTANTS = {
-  { "apply.c", "if (stream->open) { return", "if (false) { return", "an open batch is not applied" },
+  { "apply.c", "if (stream->open) {", "if (false) {", "an open batch is not applied" },
   -- ---- apply: who is concerned ----------------------------------------------------------------
   { "apply.c", ".exists = ecs__record_alive(record)}", ".exists = true}", "a reserved id is no target" },
   { "apply.c", "ecs__cmd_at(pass->stream, entry->last)->next = pos;", "entry->first = pos;", "all commands of a chain count" },
