@@ -225,8 +225,8 @@ bool ecs_batch_open(const ecs_world_t *world, uint64_t *owner);
 /* Batches that wait for an apply. */
 uint32_t ecs_batch_count(const ecs_world_t *world);
 
-/* Applies the sealed batches in the order they were sealed. Apply phase; ECS_E_INVALID while a batch
- * is open. The results stay valid until the next apply; one per batch, in order. */
+/* Applies the sealed batches in the order they were sealed. Apply phase; ECS_E_INVALID while one is
+ * open. The results stay valid until the next apply; one per batch, in order. */
 int ecs_apply(ecs_world_t *world);
 const ecs_batch_result_t *ecs_apply_results(const ecs_world_t *world, uint32_t *count);
 
