@@ -33,7 +33,7 @@ typedef struct {
     uint32_t at; /* the operation in hand */
     bool quiet;
     uint32_t most_entities, round_length, crowd; /* crowd: spawned first of all */
-    uint32_t component[MODEL_COMPONENTS]; /* to draw from: all, or some over and over */
+    uint32_t component[MODEL_COMPONENTS];        /* to draw from: all, or some over and over */
     uint32_t chunk_rows[SESSION_WORLDS];
     ecs_world_t *world[SESSION_WORLDS];
     model_t *model;
