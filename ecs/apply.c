@@ -27,8 +27,11 @@ static void fold_all(ecs_world_t *world, const ecs__stream_t *stream) {
 int ecs_apply(ecs_world_t *world) {
     int rc = ecs__guard(world, 1u << ECS_PHASE_APPLY);
     if (rc != ECS_OK) { return rc; }
-    ECS__ENTER(world);
     ecs__stream_t *stream = &world->stream[world->recording];
+    if (stream->open) {
+        return ecs__fail(world, ECS_E_INVALID, "a batch is open: seal or drop it");
+    }
+    ECS__ENTER(world);
     world->touched_count = world->event_count = world->bulk_count = 0;
     world->event_bound = 0;
     world->wrote = false;
@@ -36,7 +39,6 @@ int ecs_apply(ecs_world_t *world) {
         world->recording ^= 1u;
         ecs__stream_rewind(world, 1); /* it is empty */
         world->shared.tick++;
-        ecs__stream_free_unused(world, stream);
         for (uint32_t i = 0; i < stream->batch_count; i++) {
             ecs__validate(world, stream, i);
         }

@@ -75,7 +75,7 @@ static ecs__bulk_t *record_bulk(ecs_world_t *world, const ecs__bulk_t *wanted) {
     ecs__pos_t before = ecs__stream_pos(world);
     ecs__cmd_t *cmd = ecs__cmd_record(world, ECS_OP_SPAWN_MANY, 0, 0, sizeof(ecs__bulk_t));
     if (cmd == NULL) { return NULL; }
-    bool room = ecs__stream_reserve_spawned(stream) &&
+    bool room = ECS__ROOM(stream->spawned, stream->spawned_count + 1, stream->spawned_capacity) &&
                 ECS__ROOM(stream->blocks, stream->block_count + 1, stream->block_capacity);
     if (!room) { (void)ecs__oom(world); }
     ecs__bulk_t *bulk = ecs__cmd_bulk(cmd);

@@ -113,7 +113,7 @@ void ecs__stream_clear(ecs__stream_t *stream) {
     stream_shrink(stream);
     stream->at_chunk = 0;
     stream->batch_count = 0;
-    stream->spawned_count = stream->unused_count = 0;
+    stream->spawned_count = 0;
     blocks_free(stream);
     if (stream->chunk_count > 0) { stream->chunk_end[0] = 0; }
 }
@@ -128,7 +128,6 @@ void ecs__stream_fini(ecs_world_t *world) {
         free(stream->chunk_end);
         free(stream->batches);
         free(stream->spawned);
-        free(stream->unused);
         blocks_free(stream);
         free(stream->blocks);
     }
@@ -201,10 +200,14 @@ static uint32_t spawned_before(const ecs__stream_t *stream, ecs__pos_t place) {
     return low;
 }
 
-/* Ids that were reserved from `first` on are not needed. */
-static void set_unused(ecs__stream_t *stream, uint32_t first) {
+/* Frees the ids that were reserved from `first` on. */
+static void free_spawned(ecs_world_t *world, ecs__stream_t *stream, uint32_t first) {
     for (uint32_t i = first; i < stream->spawned_count; i++) {
-        stream->unused[stream->unused_count++] = stream->spawned[i];
+        const ecs__spawned_t *spawned = &stream->spawned[i];
+        const ecs_id_t *ids = spawned->many != NULL ? spawned->many : &spawned->one;
+        for (uint32_t k = 0; k < spawned->count; k++) {
+            ecs__entity_free(world, ecs__index(ids[k]));
+        }
     }
     stream->spawned_count = first;
 }
@@ -216,7 +219,12 @@ int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark) {
     if (!stream->open) { return ECS_OK; }
     bool here = mark.batch == world->batches_begun && mark.at >= stream->current.first;
     ecs__pos_t first = here ? mark.at : stream->current.first;
-    set_unused(stream, here ? spawned_before(stream, first) : stream->current.spawned);
+    if (first > ecs__stream_pos(world)) {
+        return ecs__fail(world, ECS_E_INVALID,
+                         "the mark ended when an earlier one was gone back to");
+    }
+    free_spawned(world, stream, here ? spawned_before(stream, first) : stream->current.spawned);
+    if (stream->current.expects > first) { stream->current.expects = 0; }
     ecs__stream_rewind(world, first);
     return ECS_OK;
 }
@@ -227,23 +235,6 @@ int ecs_batch_drop(ecs_world_t *world) {
     recording(world)->open = false;
     ecs__recorder_set(world);
     return ECS_OK;
-}
-
-void ecs__stream_free_unused(ecs_world_t *world, ecs__stream_t *stream) {
-    for (uint32_t i = 0; i < stream->unused_count; i++) {
-        const ecs__spawned_t *spawned = &stream->unused[i];
-        const ecs_id_t *ids = spawned->many != NULL ? spawned->many : &spawned->one;
-        for (uint32_t k = 0; k < spawned->count; k++) {
-            ecs__entity_free(world, ecs__index(ids[k]));
-        }
-    }
-    stream->unused_count = 0;
-}
-
-bool ecs__stream_reserve_spawned(ecs__stream_t *stream) {
-    uint32_t both = stream->spawned_count + stream->unused_count + 1; /* rolling back cannot fail */
-    return ECS__ROOM(stream->spawned, stream->spawned_count + 1, stream->spawned_capacity) &&
-           ECS__ROOM(stream->unused, both, stream->unused_capacity);
 }
 
 bool ecs_batch_open(const ecs_world_t *world, uint64_t *owner) {
@@ -258,21 +249,40 @@ uint32_t ecs_batch_count(const ecs_world_t *world) {
 
 /* ---- recording ------------------------------------------------------------------------------ */
 
-ecs__cmd_t *ecs__cmd_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
-                            size_t payload) {
-    if (ecs__guard(world, RECORD_PHASES) != ECS_OK) { return NULL; }
-    ecs__stream_t *stream = recording(world);
-    if (!stream->open) {
-        (void)ecs__fail(world, ECS_E_PHASE,
-                        "commands are recorded in a task, a system or an observer");
-        return NULL;
+/* Whether a command may be recorded now, and names a component when it has one. */
+static int may_record(ecs_world_t *world, uint32_t op, uint32_t component) {
+    int rc = ecs__guard(world, RECORD_PHASES);
+    if (rc != ECS_OK) { return rc; }
+    if (!recording(world)->open) {
+        return ecs__fail(world, ECS_E_PHASE,
+                         "commands are recorded in a task, a system or an observer");
     }
     bool names = op != ECS_OP_SPAWN && op != ECS_OP_DESPAWN && op != ECS_OP_SPAWN_MANY;
     if (names && component >= world->component_count) {
-        (void)ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
-        return NULL;
+        return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
     }
-    ecs__cmd_t *cmd = stream_take(world, stream, sizeof *cmd + payload);
+    return ECS_OK;
+}
+
+/* Whether what follows the command is a value of the component, and `mask` names its fields. */
+static int check_value(ecs_world_t *world, uint32_t op, uint32_t component, double mask) {
+    if (op == ECS_OP_INSERT || op == ECS_OP_EXPECT) { return ECS_OK; }
+    if (op != ECS_OP_SET && op != ECS_OP_ADD) {
+        return ecs__fail(world, ECS_E_INVALID, "operation %u carries no value", op);
+    }
+    uint64_t end = 1ull << world->components[component].field_count;
+    if (!(mask >= 0 && mask < (double)end) || mask != (double)(uint64_t)mask) {
+        return ecs__fail(world, ECS_E_INVALID, "%s has no fields %g",
+                         world->components[component].name, mask);
+    }
+    return ECS_OK;
+}
+
+/* Writes the header of a command that may be recorded; NULL with the error noted. */
+static ecs__cmd_t *take_command(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
+                                size_t payload) {
+    const ecs__stream_t *stream = recording(world);
+    ecs__cmd_t *cmd = stream_take(world, recording(world), sizeof *cmd + payload);
     if (cmd != NULL) {
         *cmd = (ecs__cmd_t){.op = (uint8_t)op,
                             .flags = stream->flags,
@@ -283,11 +293,17 @@ ecs__cmd_t *ecs__cmd_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32
     return cmd;
 }
 
+ecs__cmd_t *ecs__cmd_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
+                            size_t payload) {
+    if (may_record(world, op, component) != ECS_OK) { return NULL; }
+    return take_command(world, op, id, component, payload);
+}
+
 /* Records a spawn and reserves its id; 0, with nothing recorded, when one of them fails. */
 static ecs_id_t record_spawn(ecs_world_t *world, bool placed, ecs__cmd_t **out) {
     ecs__stream_t *stream = recording(world);
     ecs__pos_t before = ecs__stream_pos(world);
-    if (!ecs__stream_reserve_spawned(stream)) {
+    if (!ECS__ROOM(stream->spawned, stream->spawned_count + 1, stream->spawned_capacity)) {
         (void)ecs__oom(world);
         return 0;
     }
@@ -325,23 +341,30 @@ ecs_id_t ecs_record_spawn(ecs_world_t *world, ecs_id_t parent, const char *name)
     return id;
 }
 
+/* The place of the value of a command that was just recorded. */
+static void *fill_value(ecs_world_t *world, ecs__cmd_t *cmd, double mask) {
+    const ecs__component_t *component = &world->components[cmd->component];
+    char *slot = (char *)(cmd + 1);
+    if (cmd->op == ECS_OP_SET || cmd->op == ECS_OP_ADD) {
+        cmd->fields |= (uint64_t)mask;
+    } else {
+        ecs__copy(slot, component->default_value, component->size_bytes);
+    }
+    ecs__batch_t *batch = &recording(world)->current;
+    if (cmd->op == ECS_OP_EXPECT && batch->expects == 0) {
+        batch->expects = ecs__stream_pos(world);
+    }
+    return slot;
+}
+
 void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component, double mask) {
     ECS__ENTER(world);
-    uint32_t size =
-        component < world->component_count ? world->components[component].size_bytes : 0;
-    ecs__cmd_t *cmd = ecs__cmd_record(world, op, id, component, ecs__align(size, 8));
-    char *slot = NULL;
-    if (cmd != NULL) {
-        slot = (char *)(cmd + 1);
-        if (op == ECS_OP_SET || op == ECS_OP_ADD) {
-            uint32_t fields = world->components[component].field_count;
-            uint64_t known = ((uint64_t)1 << fields) - 1;
-            uint64_t bits = mask >= 0 && mask < (double)ECS__FIELD_MASK ? (uint64_t)mask : 0;
-            cmd->fields |= bits & known;
-        } else {
-            ecs__copy(slot, world->components[component].default_value, size);
-        }
-        if (op == ECS_OP_EXPECT) { recording(world)->current.expects = true; }
+    void *slot = NULL;
+    if (may_record(world, op, component) == ECS_OK &&
+        check_value(world, op, component, mask) == ECS_OK) {
+        size_t bytes = ecs__align(world->components[component].size_bytes, 8);
+        ecs__cmd_t *cmd = take_command(world, op, id, component, bytes);
+        if (cmd != NULL) { slot = fill_value(world, cmd, mask); }
     }
     ECS__LEAVE(world);
     return slot;
@@ -355,12 +378,11 @@ void *ecs_record_at(ecs_world_t *world, uint32_t place, uint32_t op, ecs_id_t id
 
 int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component) {
     ECS__ENTER(world);
-    int rc = ECS_OK;
-    if (op != ECS_OP_DESPAWN && op != ECS_OP_REMOVE) {
+    int rc = may_record(world, op, component);
+    if (rc == ECS_OK && op != ECS_OP_DESPAWN && op != ECS_OP_REMOVE) {
         rc = ecs__fail(world, ECS_E_INVALID, "operation %u carries a value", op);
-    } else if (ecs__cmd_record(world, op, id, component, 0) == NULL) {
-        rc = ECS_E_INVALID;
     }
+    if (rc == ECS_OK && take_command(world, op, id, component, 0) == NULL) { rc = ECS_E_MEMORY; }
     ECS__LEAVE(world);
     return rc;
 }

@@ -318,8 +318,6 @@ ecs__pos_t ecs__stream_pos(const ecs_world_t *world);
 void ecs__stream_rewind(ecs_world_t *world, ecs__pos_t place);
 /* The stream being recorded is another one, or phase or batch: who may write to it. */
 void ecs__recorder_set(ecs_world_t *world);
-/* Makes room to note one more command that spawns. */
-bool ecs__stream_reserve_spawned(ecs__stream_t *stream);
 static inline ecs__bulk_t *ecs__cmd_bulk(const ecs__cmd_t *cmd) {
     return (ecs__bulk_t *)(uintptr_t)(cmd + 1);
 }
@@ -334,8 +332,6 @@ static inline const ecs_id_t *ecs__bulk_ids(const ecs__bulk_t *bulk) {
 }
 /* Notes an archetype to which the batch brings rows. */
 int ecs__note_growing(ecs_world_t *world, ecs__archetype_t *archetype);
-/* Frees the ids of what was rolled back. */
-void ecs__stream_free_unused(ecs_world_t *world, ecs__stream_t *stream);
 void ecs__stream_fini(ecs_world_t *world);
 
 /* Writes what an INSERT, SET or ADD says over the value at `to`. */

@@ -275,7 +275,6 @@ static int check_writable(ecs_world_t *world) {
 int ecs_snapshot_write(ecs_world_t *world, ecs_sink_t sink, void *context) {
     int rc = check_writable(world);
     if (rc != ECS_OK) { return rc; }
-    ecs__stream_free_unused(world, &world->stream[world->recording]);
     uint64_t bytes[ECS__SECTION_COUNT], whole = ECS__SNAPSHOT_HEAD_BYTES;
     for (uint32_t i = 0; i < ECS__SECTION_COUNT; i++) {
         writer_t count = {.world = world};

@@ -46,8 +46,8 @@ typedef uint32_t ecs__pos_t;
 typedef struct {
     uint64_t owner;
     ecs__pos_t first, end;
-    uint32_t spawned; /* length of the stream's list before it */
-    bool expects;     /* it has expectations, which see what it writes before them */
+    uint32_t spawned;   /* length of the stream's list before it */
+    ecs__pos_t expects; /* behind its first expectation; 0: it has none */
 } ecs__batch_t;
 
 /* Ids that one command has reserved: those of a bulk spawn, or the one. */
@@ -67,8 +67,6 @@ typedef struct {
     uint32_t batch_count, batch_capacity;
     ecs__spawned_t *spawned; /* in order of their commands */
     uint32_t spawned_count, spawned_capacity;
-    ecs__spawned_t *unused; /* those that were rolled back: freed by the next apply. Room for all */
-    uint32_t unused_count, unused_capacity;
     char **blocks; /* of bulk spawns, rolled back or not */
     uint32_t block_count, block_capacity;
     bool open;

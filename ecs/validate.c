@@ -108,6 +108,7 @@ static ecs_id_t id_at(const ecs_world_t *world, uint32_t link) {
 }
 
 static void mark_alive(const ecs_world_t *world, ecs_id_t id, ecs__pos_t pos) {
+    if (ecs__record_find(world, id) == NULL) { return; } /* it killed nothing */
     uint32_t root = ecs__index(id) + 1;
     for (uint32_t at = root; at != 0; at = walk_next(world, root, at)) {
         ecs__touched_t *entry = find_entry(world, id_at(world, at));
@@ -284,7 +285,8 @@ static bool is_direct(const ecs_world_t *world, const ecs__cmd_t *cmd) {
 static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
     ecs_world_t *world = pass->world;
     ecs__touched_t *entry = NULL;
-    if (!pass->stream->batches[pass->batch].expects && is_direct(world, cmd)) {
+    bool expects = pass->stream->batches[pass->batch].expects != 0; /* and sees earlier writes */
+    if (!expects && is_direct(world, cmd)) {
         cmd->next = ECS__DIRECT;
         pass->direct = true;
         return ECS_OK;

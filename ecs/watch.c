@@ -57,7 +57,8 @@ static int check_desc(ecs_world_t *world, const ecs_watch_desc_t *d) {
         return ecs__fail(world, ECS_E_INVALID, "a condition names at most %d fields",
                          (int)ECS_WATCH_MAX_CONDITIONS);
     }
-    if (d->kind != ECS_WATCH_DESPAWNED && d->component >= world->component_count) {
+    bool named = d->kind != ECS_WATCH_DESPAWNED || d->field_count > 0;
+    if (named && d->component >= world->component_count) {
         return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", d->component);
     }
     for (uint32_t i = 0; i < d->field_count; i++) {

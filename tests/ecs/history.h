@@ -191,8 +191,6 @@ static inline uint32_t spawn_and_drop(ecs_world_t *world) {
     CHECK_EQ(ecs_batch_begin(world, 1), ECS_OK);
     uint32_t index = ecs__index(ecs_record_spawn(world, 0, NULL));
     CHECK_EQ(ecs_batch_drop(world), ECS_OK);
-    CHECK_EQ(ecs_phase_set(world, ECS_PHASE_APPLY), ECS_OK);
-    CHECK_EQ(ecs_apply(world), ECS_OK);
     CHECK_EQ(ecs_phase_set(world, ECS_PHASE_IDLE), ECS_OK);
     return index;
 }

@@ -205,7 +205,7 @@ static void hostile_heads_and_slots_are_refused(void) {
         {NO_SECTION, 16, 9, ECS_E_INVALID, "bytes; its head says 9"},
         {NO_SECTION, 32, 7, ECS_E_INVALID, "no section schema where it belongs"},
         {S, 0, 0, ECS_E_INVALID, "change tick 0 is none"},
-        {S, 4, 0x80000000u, ECS_E_INVALID, "change tick 9223372036854775814 is none"},
+        {S, 4, 0x80000000u, ECS_E_INVALID, "change tick 9223372036854775812 is none"},
         {S, 8, 5, ECS_E_INVALID, "section slots has more than it says"},
         {S, 8, 7, ECS_E_INVALID, "7 slots, but rows, free and retired ones are 6"},
         {S, 8, 1000, ECS_E_INVALID, "section slots ends too early"},
@@ -285,8 +285,8 @@ static void a_free_list_with_a_slot_twice_is_refused(void) {
 static void hostile_rows_are_refused(void) {
     enum { S = ECS__SECTION_ROWS };
     static const hostile_t cases[] = {
-        {S, 0, 7, ECS_E_INVALID, "a chunk was changed after tick 6"},
-        {S, 12, 1, ECS_E_INVALID, "a chunk was changed after tick 6"},
+        {S, 0, 5, ECS_E_INVALID, "a chunk was changed after tick 4"},
+        {S, 12, 1, ECS_E_INVALID, "a chunk was changed after tick 4"},
         {S, 16, 1, ECS_E_INVALID, "row of 4294967296.000001, which is no id"},
         {S, 20, 0, ECS_E_INVALID, "row of 0, which is no id"},
         {S, 20, 0x7ff80000u, ECS_E_INVALID, "row of nan, which is no id"},

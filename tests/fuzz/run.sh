@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fuzzes every decoder for so many seconds each. usage: tests/fuzz/run.sh SECONDS
+# Fuzzes every decoder, and the core, for so many seconds each. usage: tests/fuzz/run.sh SECONDS
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=$1
@@ -26,5 +26,11 @@ for target in json schema snapshot; do
         exit 1
     fi
 done
+# the core beside its model, histories of random seeds
+clang-14 -std=gnu11 -g -O1 -D_GNU_SOURCE -fsanitize=address,undefined -Iecs tests/ecs/test_model.c tests/ecs/operations*.c \
+    tests/ecs/misuse.c tests/ecs/session.c tests/ecs/model*.c ecs/*.c -lpthread -lm -o "$out/model"
+echo "== model, $seconds s"
+"$out/model" --seconds "$seconds" >"$out/model.log" 2>&1 || { tail -n 60 "$out/model.log"; exit 1; }
+tail -n 1 "$out/model.log"
 # the Modbus decoders are Lua: their specs feed them random bytes
 ./dev test tests/lua/modbus_codec_spec.lua

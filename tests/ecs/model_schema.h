@@ -1,0 +1,51 @@
+/* The components of the model's world, laid out by the C compiler and not by the core. */
+#ifndef MODEL_SCHEMA_H
+#define MODEL_SCHEMA_H
+
+#include "model.h"
+
+enum {
+    MODEL_NUM,
+    MODEL_SMALL,
+    MODEL_TEXT,
+    MODEL_REF,
+    MODEL_TAG_A,
+    MODEL_TAG_B,
+    MODEL_BIG,
+    MODEL_ONE
+};
+
+typedef struct {
+    double a, b;
+    int32_t n;
+} model_num_t;
+
+typedef struct {
+    uint8_t u;
+    int8_t i;
+    int16_t s;
+    uint16_t t;
+    bool on;
+} model_small_t;
+
+typedef struct {
+    char label[12];
+    float f[3];
+    uint32_t w;
+} model_text_t;
+
+typedef struct {
+    ecs_id_t other;
+    int32_t mode; /* Mode: idle, auto, hand */
+} model_ref_t;
+
+typedef struct {
+    float big[250];
+    double end;
+} model_big_t;
+
+typedef struct {
+    bool x;
+} model_one_t;
+
+#endif

@@ -1,0 +1,37 @@
+/* What a random history is made of. */
+#ifndef OPERATIONS_H
+#define OPERATIONS_H
+
+#include "session.h"
+
+typedef struct {
+    const char *name;
+    uint32_t weight;
+    void (*run)(session_t *session);
+} operation_t;
+
+extern const operation_t OPERATIONS[];
+extern const uint32_t OPERATION_COUNT;
+
+/* One operation, drawn by weight. */
+void operation_run(session_t *session, uint32_t number);
+/* Applies what was recorded and compares everything. */
+void operation_finish(session_t *session);
+/* Mostly an entity in use, often one of a few, sometimes one that is gone or never was. */
+ecs_id_t operation_pick_id(session_t *session);
+const char *operation_pick_name(session_t *session);
+/* A component; of those the entity has when `there`, if it has any. */
+uint32_t operation_pick_component(session_t *session, ecs_id_t id, bool there);
+
+void operation_query(session_t *session);
+void operation_lookup(session_t *session);
+void operation_observe(session_t *session);
+void operation_watch(session_t *session, ecs_watch_desc_t desc);
+void operation_watch_add(session_t *session);
+void operation_watch_remove(session_t *session);
+void operation_poll(session_t *session);
+void operation_readers_reset(session_t *session);
+/* Calls that this phase, or no open batch, must refuse. */
+void operation_misuse(session_t *session);
+
+#endif
