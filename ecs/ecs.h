@@ -256,7 +256,8 @@ typedef struct {
 ecs_mark_t ecs_batch_mark(const ecs_world_t *world);
 /* Forgets what was recorded after the mark; all of the open batch when the mark is of another one.
  * The batch stays open. Ends the marks taken after this one; ECS_E_INVALID when there is nothing at
- * the mark any more. O(1), and O(ids) that spawns had reserved: those are retired one generation. */
+ * the mark any more. O(1), and O(ids) that spawns had reserved: those are retired one generation.
+ */
 int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark);
 /* Forgets what the open batch holds and closes it. As ecs_batch_rollback. */
 int ecs_batch_drop(ecs_world_t *world);
@@ -266,9 +267,11 @@ bool ecs_batch_open(const ecs_world_t *world, uint64_t *owner);
 uint32_t ecs_batch_count(const ecs_world_t *world);
 
 /* Applies the sealed batches in the order they were sealed. Apply phase; ECS_E_INVALID while one is
- * open. The results stay valid until the next apply; one per batch, in order. A batch for which memory or the world's limits do
- * not suffice is refused, whole (ECS_E_MEMORY, ECS_E_LIMIT). ECS_E_MEMORY of the call itself: there
- * is not even room for the results; the batches wait. */
+ * open. The results stay valid until the next apply; one per batch, in order. A batch for which
+ * memory or the world's limits do not suffice is refused, whole (ECS_E_MEMORY, ECS_E_LIMIT).
+ * ECS_E_MEMORY of the call itself: there is not even room for the results; the batches wait.
+ * Entities move in the order in which a command first concerned them; one that only writes what is
+ * there does not count, unless that change is observed or its batch has expectations. */
 int ecs_apply(ecs_world_t *world);
 const ecs_batch_result_t *ecs_apply_results(const ecs_world_t *world, uint32_t *count);
 

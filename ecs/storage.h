@@ -79,8 +79,8 @@ void ecs__window_close(ecs_world_t *world);
 
 enum { ECS__BLOCK_CLASSES = 128 };
 
-/* Free blocks of one size, the newest last. The first ones have no memory: the file has holes there.
- * There is room for every block of the size there is: freeing cannot fail. */
+/* Free blocks of one size, the newest last. The first ones have no memory: the file has holes
+ * there. There is room for every block of the size there is: freeing cannot fail. */
 typedef struct {
     uint64_t *offset;
     uint32_t count, capacity;
