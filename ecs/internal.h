@@ -334,8 +334,15 @@ static inline const ecs_id_t *ecs__bulk_ids(const ecs__bulk_t *bulk) {
 int ecs__note_growing(ecs_world_t *world, ecs__archetype_t *archetype);
 void ecs__stream_fini(ecs_world_t *world);
 
-/* Writes what an INSERT, SET or ADD says over the value at `to`. */
-void ecs__payload_write(const ecs_world_t *world, const ecs__cmd_t *cmd, char *to);
+/* Writes what a SET or ADD says over the value at `to`; and an INSERT. */
+void ecs__payload_merge(const ecs_world_t *world, const ecs__cmd_t *cmd, char *to);
+static inline void ecs__payload_write(const ecs_world_t *world, const ecs__cmd_t *cmd, char *to) {
+    if (cmd->op == ECS_OP_INSERT) {
+        ecs__copy(to, (const char *)(cmd + 1), world->components[cmd->component].size_bytes);
+    } else {
+        ecs__payload_merge(world, cmd, to);
+    }
+}
 static inline bool ecs__cmd_writes(const ecs__cmd_t *cmd) {
     return cmd->op == ECS_OP_INSERT || cmd->op == ECS_OP_SET || cmd->op == ECS_OP_ADD;
 }

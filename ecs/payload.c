@@ -48,18 +48,16 @@ static void set_fields(const ecs__component_t *component, uint64_t mask, const c
     }
 }
 
-void ecs__payload_write(const ecs_world_t *world, const ecs__cmd_t *cmd, char *to) {
+void ecs__payload_merge(const ecs_world_t *world, const ecs__cmd_t *cmd, char *to) {
     const ecs__component_t *component = &world->components[cmd->component];
     const char *from = (const char *)(cmd + 1);
     uint64_t mask = cmd->fields & ECS__FIELD_MASK;
-    if (cmd->op == ECS_OP_INSERT) {
-        ecs__copy(to, from, component->size_bytes);
-    } else if (cmd->op == ECS_OP_SET) {
+    if (cmd->op == ECS_OP_SET) {
         set_fields(component, mask, from, to);
-    } else {
-        for (; mask != 0; mask &= mask - 1) {
-            const ecs_field_t *field = &component->fields[__builtin_ctzll(mask)];
-            add_field(field, to + field->offset_bytes, from + field->offset_bytes);
-        }
+        return;
+    }
+    for (; mask != 0; mask &= mask - 1) {
+        const ecs_field_t *field = &component->fields[__builtin_ctzll(mask)];
+        add_field(field, to + field->offset_bytes, from + field->offset_bytes);
     }
 }

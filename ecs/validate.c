@@ -35,11 +35,11 @@ static ecs__touched_t *find_entry(const ecs_world_t *world, ecs_id_t id) {
     return record == NULL ? NULL : entry_of(world, record);
 }
 
-/* The entry of an entity, made when there is none; *out is NULL for an id that is none. */
-static int touch(ecs_world_t *world, ecs_id_t id, ecs__touched_t **out) {
-    ecs__record_t *record = ecs__record_find(world, id);
-    *out = record == NULL ? NULL : entry_of(world, record);
-    if (record == NULL || *out != NULL) { return ECS_OK; }
+/* An entry for the entity that has this record. */
+static int touch_record(ecs_world_t *world, ecs_id_t id, ecs__record_t *record,
+                        ecs__touched_t **out) {
+    *out = entry_of(world, record);
+    if (*out != NULL) { return ECS_OK; }
     *out = ECS__PUSH(world->touched, world->touched_count, world->touched_capacity);
     if (*out == NULL) { return ecs__oom(world); }
     /* bulk spawns are carried out first: as if it were there already */
@@ -51,6 +51,13 @@ static int touch(ecs_world_t *world, ecs_id_t id, ecs__touched_t **out) {
                              .dead_at = coming || ecs__record_alive(record) ? 0 : ECS__NONE};
     record->scratch = world->touched_count;
     return ECS_OK;
+}
+
+/* The entry of an entity, made when there is none; *out is NULL for an id that is none. */
+static int touch(ecs_world_t *world, ecs_id_t id, ecs__touched_t **out) {
+    ecs__record_t *record = ecs__record_find(world, id);
+    *out = NULL;
+    return record == NULL ? ECS_OK : touch_record(world, id, record, out);
 }
 
 int ecs__note_growing(ecs_world_t *world, ecs__archetype_t *archetype) {
@@ -244,21 +251,6 @@ static int validate_spawn(pass_t *pass, ecs__touched_t *entry, const ecs__cmd_t 
     return ECS_OK;
 }
 
-/* The entry of a command's target. */
-static int target(pass_t *pass, ecs_id_t id, ecs__touched_t **out) {
-    ecs_world_t *world = pass->world;
-    if (id == pass->last_id) {
-        *out = &world->touched[pass->last_entry];
-        return ECS_OK;
-    }
-    int rc = touch(world, id, out);
-    if (*out != NULL) {
-        pass->last_id = id;
-        pass->last_entry = (uint32_t)(*out - world->touched);
-    }
-    return rc;
-}
-
 /* Leads the entity on to the archetype with one component more or less. */
 static int change_shape(const pass_t *pass, ecs__touched_t *entry, uint32_t component, bool add) {
     ecs_world_t *world = pass->world;
@@ -273,29 +265,52 @@ static int change_shape(const pass_t *pass, ecs__touched_t *entry, uint32_t comp
 /* Whether the command only writes a value that is there, of an entity that no other command moves
  * so far and nobody observes: it is written as soon as the batch is accepted, before the entity's
  * other commands. */
-static bool is_direct(const ecs_world_t *world, const ecs__cmd_t *cmd) {
-    if (!ecs__cmd_writes(cmd)) { return false; }
-    const ecs__record_t *record = ecs__record_find(world, cmd->id);
-    if (record == NULL || record->scratch != 0 || !ecs__record_alive(record)) { return false; }
+static bool is_direct(const pass_t *pass, const ecs__cmd_t *cmd, const ecs__record_t *record) {
+    const ecs_world_t *world = pass->world;
+    if (!ecs__cmd_writes(cmd) || record->scratch != 0 || !ecs__record_alive(record)) {
+        return false;
+    }
+    if (pass->stream->batches[pass->batch].expects != 0) { return false; } /* sees earlier writes */
     uint32_t observed = world->components[cmd->component].observed;
     return (observed >> ECS_EVENT_CHANGED & 1u) == 0 &&
            ecs__slot(world->archetypes[record->archetype], cmd->component) != NULL;
 }
 
+/* The entry of a command's target, NULL for an id that is none, or that the command is direct. */
+static int target(pass_t *pass, const ecs__cmd_t *cmd, ecs__touched_t **out, bool *direct) {
+    ecs_world_t *world = pass->world;
+    *direct = false;
+    if (cmd->id == pass->last_id) {
+        *out = &world->touched[pass->last_entry];
+        return ECS_OK;
+    }
+    ecs__record_t *record = ecs__record_find(world, cmd->id);
+    *out = NULL;
+    if (record == NULL) { return ECS_OK; }
+    *direct = is_direct(pass, cmd, record);
+    if (*direct) { return ECS_OK; }
+    int rc = touch_record(world, cmd->id, record, out);
+    if (rc == ECS_OK) {
+        pass->last_id = cmd->id;
+        pass->last_entry = (uint32_t)(*out - world->touched);
+    }
+    return rc;
+}
+
 static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
     ecs_world_t *world = pass->world;
     ecs__touched_t *entry = NULL;
-    bool expects = pass->stream->batches[pass->batch].expects != 0; /* and sees earlier writes */
-    if (!expects && is_direct(world, cmd)) {
+    if (cmd->op == ECS_OP_SPAWN_MANY) {
+        return ecs__bulk_validate(world, cmd, pass->stream->batches[pass->batch].owner);
+    }
+    bool direct = false;
+    int rc = target(pass, cmd, &entry, &direct);
+    if (rc != ECS_OK) { return refuse(pass, cmd, rc); }
+    if (direct) {
         cmd->next = ECS__DIRECT;
         pass->direct = true;
         return ECS_OK;
     }
-    if (cmd->op == ECS_OP_SPAWN_MANY) {
-        return ecs__bulk_validate(world, cmd, pass->stream->batches[pass->batch].owner);
-    }
-    int rc = target(pass, cmd->id, &entry);
-    if (rc != ECS_OK) { return refuse(pass, cmd, rc); }
     cmd->next = 0;
     if (cmd->op == ECS_OP_SPAWN) { return validate_spawn(pass, entry, cmd, pos); }
     if (entry == NULL || !ecs__exists(entry)) {
@@ -421,25 +436,28 @@ static int make_room(ecs_world_t *world) {
                : ecs__oom(world);
 }
 
-/* Validates the commands; returns the place of the one that was refused, or the end. */
+/* Validates the commands; returns the place of the one that was refused, or the end. The records of
+ * random entities are cache misses: they are asked for some commands ahead. */
 static ecs__pos_t validate_all(pass_t *pass, const ecs__batch_t *batch) {
     const ecs_world_t *world = pass->world;
-    ecs__pos_t pos = pass->start, ahead = pass->start;
-    for (int i = 0; i < AHEAD && ahead != batch->end; i++) {
-        ahead = ecs__cmd_after(world, pass->stream, ahead, batch->end);
+    ecs__pos_t lane[AHEAD], ahead = pass->start;
+    for (uint32_t i = 0; i < AHEAD; i++) {
+        lane[i] = ahead;
+        if (ahead != batch->end) { ahead = ecs__cmd_after(world, pass->stream, ahead, batch->end); }
     }
-    while (pos != batch->end) {
-        if (ahead != batch->end) { /* records of random entities are cache misses */
+    for (uint32_t i = 0; lane[i % AHEAD] != batch->end; i++) {
+        ecs__pos_t pos = lane[i % AHEAD];
+        lane[i % AHEAD] = ahead;
+        if (ahead != batch->end) {
             ecs__prefetch_record(world, ecs__cmd_at(pass->stream, ahead)->id);
             ahead = ecs__cmd_after(world, pass->stream, ahead, batch->end);
         }
         ecs__cmd_t *cmd = ecs__cmd_at(pass->stream, pos);
         int rc = validate(pass, cmd, pos);
         if (rc != ECS_OK && pass->result->error == ECS_OK) { (void)refuse(pass, cmd, rc); }
-        if (rc != ECS_OK) { break; }
-        pos = ecs__cmd_after(world, pass->stream, pos, batch->end);
+        if (rc != ECS_OK) { return pos; }
     }
-    return pos;
+    return batch->end;
 }
 
 void ecs__validate(ecs_world_t *world, ecs__stream_t *stream, uint32_t index) {
