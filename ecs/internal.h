@@ -1,5 +1,5 @@
-/* What the files of the core share. Reading order: maps, memory, schema, entity, archetype,
- * hierarchy, query, command, apply, observe, check. */
+/* What the files of the core share. Reading order: maps, memory, schema, declare, value, entity,
+ * archetype, hierarchy, query, command, apply, observe, migrate, check. */
 #ifndef ECS_INTERNAL_H
 #define ECS_INTERNAL_H
 
@@ -101,6 +101,7 @@ typedef struct {
     uint32_t count;
 } ecs__enum_t;
 
+/* A component; a struct type is laid out the same way. */
 typedef struct {
     char name[ECS_NAME_BYTES];
     ecs_field_t *fields;
@@ -108,6 +109,7 @@ typedef struct {
     uint32_t size_bytes;
     uint32_t align_bytes;
     void *default_value;
+    uint32_t depth;   /* of structs: 1 when no field is one */
     uint8_t observed; /* bit per ECS_EVENT_* kind */
 } ecs__component_t;
 
@@ -268,6 +270,8 @@ struct ecs_world {
     uint32_t component_count, component_capacity;
     ecs__enum_t *enums;
     uint32_t enum_count, enum_capacity;
+    ecs__component_t *structs;
+    uint32_t struct_count, struct_capacity;
 
     ecs__page_t **pages;
     uint32_t page_count;
@@ -326,6 +330,34 @@ static inline ecs_id_t ecs__id(uint32_t index, uint32_t generation) {
 static inline size_t ecs__align(size_t value, size_t to) { return (value + to - 1) & ~(to - 1); }
 
 void ecs__schema_fini(ecs_world_t *world);
+bool ecs__is_name(const char *text);
+/* Whether a name is one of C's types or "entity". */
+bool ecs__is_builtin(const char *name);
+/* Lays declared fields out as C does, with their default. On an error `made` is empty. */
+int ecs__layout_init(ecs_world_t *world, ecs__component_t *made, const char *const *fields,
+                     uint32_t count);
+void ecs__layout_fini(ecs__component_t *layout);
+
+static inline uint32_t ecs__element_bytes(const ecs_field_t *field) {
+    return field->size_bytes / field->count;
+}
+static inline bool ecs__is_number(const ecs_field_t *field) {
+    return field->type >= ECS_TYPE_I8 && field->type <= ECS_TYPE_F64;
+}
+/* One element of a number, bool, enum, entity or text as a number. */
+double ecs__number_load(uint32_t type, const char *at);
+/* Stores it; false, and nothing is stored, when the field's type or range does not hold it. */
+bool ecs__number_store(const ecs_field_t *field, double value, char *to);
+/* Shortest text that reads back as the same number; `bytes` at least 32. */
+void ecs__number_text(double value, bool is_float, char *out, size_t bytes);
+/* What a number, bool, enum, ... takes, in words: "a number from -40 to 150 [degC]". */
+void ecs__field_wants(const ecs_world_t *world, const ecs_field_t *field, char *out, size_t bytes);
+/* Notes the nearest of names as `, did you mean "x"?`, or nothing: start with {0}. */
+typedef struct {
+    uint32_t distance;
+    char text[ECS_NAME_BYTES + 24];
+} ecs__nearest_t;
+void ecs__nearest(ecs__nearest_t *nearest, const char *name, const char *candidate);
 
 /* NULL when `id` is no id of a slot that is in use with that generation (alive or reserved). */
 ecs__record_t *ecs__record_find(const ecs_world_t *world, ecs_id_t id);

@@ -52,14 +52,15 @@ static void set_integer(lua_State *L, const char *name, uint32_t value) {
     lua_setfield(L, -2, name);
 }
 
-/* fields(component) -> { { name, type, count, offset, size, enum, is_array }, ... }, size */
+/* fields(component) -> { { name, type, count, offset, size, enum, struct, is_array, unit, min, max,
+ * has_range }, ... }, size */
 static int l_fields(lua_State *L) {
     ecs_world_t *world = world_of(L);
     uint32_t id = (uint32_t)luaL_checkinteger(L, 1), count = 0;
     const ecs_field_t *fields = ecs_component_fields(world, id, &count);
     lua_createtable(L, (int)count, 0);
     for (uint32_t i = 0; i < count; i++) {
-        lua_createtable(L, 0, 7);
+        lua_createtable(L, 0, 12);
         lua_pushstring(L, fields[i].name);
         lua_setfield(L, -2, "name");
         set_integer(L, "type", fields[i].type);
@@ -69,6 +70,15 @@ static int l_fields(lua_State *L) {
         set_integer(L, "enum", fields[i].enum_id);
         lua_pushboolean(L, fields[i].is_array != 0);
         lua_setfield(L, -2, "is_array");
+        set_integer(L, "struct", fields[i].struct_id);
+        lua_pushstring(L, fields[i].unit);
+        lua_setfield(L, -2, "unit");
+        lua_pushnumber(L, fields[i].min);
+        lua_setfield(L, -2, "min");
+        lua_pushnumber(L, fields[i].max);
+        lua_setfield(L, -2, "max");
+        lua_pushboolean(L, fields[i].has_range != 0);
+        lua_setfield(L, -2, "has_range");
         lua_rawseti(L, -2, (int)i + 1);
     }
     lua_pushinteger(L, (lua_Integer)ecs_component_size_bytes(world, id));

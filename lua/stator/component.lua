@@ -17,7 +17,7 @@ local MEMBERS_MAX, FIELDS_MAX = 64, 48
 ---@class stator.Component
 ---@field name string
 ---@field id integer
----@field fields table[] name, type, count, offset, size, enum, is_array
+---@field fields table[] name, type, count, offset, size, enum, struct, is_array, unit, min, max, has_range
 ---@field by_name table<string, table>
 ---@field size integer bytes
 local Component = {}
@@ -516,6 +516,17 @@ local function build(component, enums)
   component.add = adder(component)
 end
 
+--- Scripts have no types for structs yet: a component that has one is the host's.
+local function refuse_structs(component, problems)
+  for _, f in ipairs(core.fields(component.id)) do
+    if TYPE[f.type] == "struct" then
+      problems[#problems + 1] = ('%s: component "%s": field "%s" is a struct, which scripts cannot hold')
+        :format(component.places[1].place, component.name, f.name)
+      return true
+    end
+  end
+end
+
 --- Registers everything with the core and makes the FFI types. Answers a list of problems.
 ---@return string[]
 function M.freeze()
@@ -530,7 +541,9 @@ function M.freeze()
   end
   for _, component in ipairs(registry.component_list) do register(component, problems) end
   if #problems > 0 then return problems end
-  for _, component in ipairs(registry.component_list) do build(component, enums) end
+  for _, component in ipairs(registry.component_list) do
+    if not refuse_structs(component, problems) then build(component, enums) end
+  end
   M.by_id = {}
   for _, component in ipairs(registry.component_list) do M.by_id[component.id] = component end
   return problems
