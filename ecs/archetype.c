@@ -65,6 +65,17 @@ static void choose_chunk_rows(const ecs_world_t *world, ecs__archetype_t *archet
     archetype->chunk_shift = shift;
 }
 
+void ecs__archetype_lay_out(const ecs_world_t *world, ecs__archetype_t *archetype) {
+    archetype->row_bytes = sizeof(double);
+    archetype->column_count = 0;
+    for (uint32_t i = 0; i < archetype->slot_count; i++) {
+        ecs__slot_t *slot = &archetype->slots[i];
+        slot->column = slot->size_bytes == 0 ? ECS__NONE : archetype->column_count++;
+        archetype->row_bytes += slot->size_bytes;
+    }
+    choose_chunk_rows(world, archetype);
+}
+
 static ecs__archetype_t *archetype_new(ecs_world_t *world, const uint32_t *components,
                                        uint32_t count) {
     ecs__archetype_t *made = ecs__calloc(1, sizeof *made);
@@ -74,15 +85,12 @@ static ecs__archetype_t *archetype_new(ecs_world_t *world, const uint32_t *compo
     made->slot_of_len = count == 0 ? 0 : components[count - 1] + 1;
     made->slot_of = ecs__calloc(made->slot_of_len, sizeof(uint32_t));
     memset(made->slot_of, 0xff, made->slot_of_len * sizeof(uint32_t));
-    made->row_bytes = sizeof(double);
     for (uint32_t i = 0; i < count; i++) {
-        const ecs__component_t *component = &world->components[components[i]];
-        uint32_t column = component->size_bytes == 0 ? ECS__NONE : made->column_count++;
-        made->slots[i] = (ecs__slot_t){components[i], component->size_bytes, column};
+        uint32_t size_bytes = world->components[components[i]].size_bytes;
+        made->slots[i] = (ecs__slot_t){.component = components[i], .size_bytes = size_bytes};
         made->slot_of[components[i]] = i;
-        made->row_bytes += component->size_bytes;
     }
-    choose_chunk_rows(world, made);
+    ecs__archetype_lay_out(world, made);
     table_grow(world);
     *ECS__PUSH(world->archetypes, world->archetype_count, world->archetype_capacity) = made;
     table_insert(world, made);

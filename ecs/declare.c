@@ -53,6 +53,13 @@ bool ecs__is_builtin(const char *name) {
     return false;
 }
 
+const char *ecs__type_name(uint32_t type) {
+    for (size_t i = 0; i < TYPE_COUNT; i++) {
+        if (TYPES[i].type == type) { return TYPES[i].name; }
+    }
+    return "?";
+}
+
 static int refuse(ecs_world_t *world, const declaration_t *d, const char *why) {
     return ecs__fail(world, ECS_E_INVALID, "field \"%.120s\": %s", d->text, why);
 }

@@ -333,6 +333,8 @@ void ecs__schema_fini(ecs_world_t *world);
 bool ecs__is_name(const char *text);
 /* Whether a name is one of C's types or "entity". */
 bool ecs__is_builtin(const char *name);
+/* Name of a type that is neither an enum nor a struct. */
+const char *ecs__type_name(uint32_t type);
 /* Lays declared fields out as C does, with their default. On an error `made` is empty. */
 int ecs__layout_init(ecs_world_t *world, ecs__component_t *made, const char *const *fields,
                      uint32_t count);
@@ -382,6 +384,8 @@ uint32_t ecs__child_named(const ecs_world_t *world, uint32_t parent, const char 
 
 int ecs__archetype_init(ecs_world_t *world);
 void ecs__archetype_fini(ecs_world_t *world);
+/* Places the columns of the slots, whose sizes are known, and chooses the size of chunks. */
+void ecs__archetype_lay_out(const ecs_world_t *world, ecs__archetype_t *archetype);
 /* The archetype that has one component more or less; the same one when nothing changes. */
 int ecs__archetype_with(ecs_world_t *world, uint32_t from, uint32_t component, uint32_t *out);
 int ecs__archetype_without(ecs_world_t *world, uint32_t from, uint32_t component, uint32_t *out);
