@@ -166,6 +166,8 @@ int ecs_struct_find(const ecs_world_t *world, const char *name, uint32_t *out);
 const char *ecs_struct_name(const ecs_world_t *world, uint32_t struct_id);
 uint32_t ecs_struct_size_bytes(const ecs_world_t *world, uint32_t struct_id);
 const ecs_field_t *ecs_struct_fields(const ecs_world_t *world, uint32_t struct_id, uint32_t *count);
+/* The default value, ecs_struct_size_bytes() long; valid for the life of the world. */
+const void *ecs_struct_default(const ecs_world_t *world, uint32_t struct_id);
 
 /* Registers a component from field declarations. Order is layout. No field at all makes a tag. The
  * same declaration again gives the same id, in any phase; another one under the same name is

@@ -123,6 +123,10 @@ const ecs_field_t *ecs_struct_fields(const ecs_world_t *world, uint32_t struct_i
     return *count > 0 ? world->structs[struct_id].fields : NULL;
 }
 
+const void *ecs_struct_default(const ecs_world_t *world, uint32_t struct_id) {
+    return struct_id < world->struct_count ? world->structs[struct_id].default_value : NULL;
+}
+
 uint32_t ecs_component_count(const ecs_world_t *world) { return world->component_count; }
 
 const char *ecs_component_name(const ecs_world_t *world, uint32_t component) {

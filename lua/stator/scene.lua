@@ -275,6 +275,12 @@ local function in_range(value, f)
   return not f.has_range or (value >= f.min and value <= f.max)
 end
 
+local function wanted_number(f)
+  if f.max == math.huge then return ("a number of at least %g"):format(f.min) end
+  if f.min == -math.huge then return ("a number of at most %g"):format(f.max) end
+  return ("a number from %g to %g"):format(f.min, f.max)
+end
+
 --- One value of a field. Entities are looked up by path once all are there.
 function Scene:field_value(node, path, c, f)
   local t = TYPE[f.type]
@@ -285,7 +291,7 @@ function Scene:field_value(node, path, c, f)
   elseif t == "double" or t == "float" then
     if not self:expect(node, path, "number") then return end
     if in_range(node.value, f) then return node.value end
-    self:problem(node, path, ("expected a number from %g to %g, got %s"):format(f.min, f.max, found(node)))
+    self:problem(node, path, ("expected %s, got %s"):format(wanted_number(f), found(node)))
   elseif t == "bool" then
     if self:expect(node, path, "bool") then return node.value end
   elseif t == "char" then
@@ -293,6 +299,8 @@ function Scene:field_value(node, path, c, f)
       if #node.value <= f.count then return node.value end
       self:problem(node, path, ("text of %d bytes; %s holds %d"):format(#node.value, f.name, f.count))
     end
+  elseif t == "struct" then
+    return self:component_values(node, path, f.layout)
   elseif t == "enum" then
     return self:choice(node, path, c.enums[f.enum]._members)
   elseif node.type == "null" then

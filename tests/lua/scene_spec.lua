@@ -99,6 +99,18 @@ describe("a broken scene", function()
     })
   end)
 
+  it("with a struct that does not fit", function()
+    local nested = SCRIPT .. [[
+stator.struct("Vec", { "double x (..9)", "Mode mode" })
+stator.component("Plan", { "Vec home", "Vec mark[2]" })
+]]
+    told(entity('"Plan": { "home": { "x": 10, "z": 1 }, "mark": [{}, { "mode": "atuo" }] }'), {
+      "scene.json:2:74: entities[0].components.Plan.home.x: expected a number of at most 9, got 10",
+      "scene.json:2:78: entities[0].components.Plan.home.z: Vec has no such field, did you mean \"x\"?",
+      'scene.json:2:111: entities[0].components.Plan.mark[1].mode: expected one of "idle", "auto", got "atuo", did you mean "auto"?',
+    }, nested)
+  end)
+
   it("with a value outside of its field's range", function()
     local ranged = SCRIPT .. [[
 local Oven = stator.component("Oven", { "double temp_c = 20 [degC] (-40..150)", "float ratio (-0.7..0.7)",
