@@ -1,4 +1,4 @@
-/* libFuzzer: a line of declarations with ; between them, one of the fields to migrate to, then a JSON
+/* libFuzzer: a line of declarations with ; between them, one of fields to migrate to, then a JSON
  * value. What is read is written and read again to the same text. */
 #include <stdint.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ static int accept(void *context, ecs_id_t id, const void *from, void *to) {
     return ECS_OK;
 }
 
-/* The default and a value go to another layout, with and without losses; then the component does. */
+/* The default goes to another layout, with and without losses; then the component does. */
 static void migrate(ecs_world_t *world, uint32_t id, const char *const *fields, uint32_t count) {
     ecs_migration_t *plan = NULL;
     ecs_converter_t any = {accept, NULL};
