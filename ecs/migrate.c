@@ -37,7 +37,8 @@ static bool holds(const ecs_field_t *field, double value) {
 /* The number that a condition compares with once the field has its new type. */
 static bool condition_value(const ecs_world_t *world, const ecs_field_t *from,
                             const ecs_field_t *to, double *value) {
-    if (to->type == ECS_TYPE_STRUCT || to->type == ECS_TYPE_CHAR || to->is_array) { return false; }
+    if (to->type == ECS_TYPE_STRUCT || to->type == ECS_TYPE_CHAR) { return false; }
+    if (to->is_array != from->is_array) { return false; } /* the host compares single values */
     bool is_enum = from->type == ECS_TYPE_ENUM;
     if (is_enum != (to->type == ECS_TYPE_ENUM) ||
         (from->type == ECS_TYPE_ENTITY) != (to->type == ECS_TYPE_ENTITY)) {

@@ -207,7 +207,8 @@ static void plan_part(planner_t *p, part_t from, part_t to, const char *prefix) 
         if (find(to, from.fields[i].name) != NULL) { continue; }
         char name[2 * ECS_NAME_BYTES];
         full_name(name, sizeof name, prefix, from.fields[i].name);
-        (void)snprintf(note(p, name, ECS_FIELD_DROPPED)->reason, 80, "the field goes");
+        ecs_migration_field_t *entry = note(p, name, ECS_FIELD_DROPPED);
+        (void)snprintf(entry->reason, sizeof entry->reason, "the field goes");
     }
 }
 
