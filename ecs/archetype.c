@@ -73,6 +73,17 @@ static void choose_chunk_rows(const ecs_world_t *world, ecs__archetype_t *archet
     archetype->chunk_shift = shift;
 }
 
+void ecs__archetype_lay_out(const ecs_world_t *world, ecs__archetype_t *archetype) {
+    archetype->row_bytes = sizeof(double);
+    archetype->column_count = 0;
+    for (uint32_t i = 0; i < archetype->slot_count; i++) {
+        ecs__slot_t *slot = &archetype->slots[i];
+        slot->column = slot->size_bytes == 0 ? ECS__NONE : archetype->column_count++;
+        archetype->row_bytes += slot->size_bytes;
+    }
+    choose_chunk_rows(world, archetype);
+}
+
 void ecs__archetype_free(ecs__archetype_t *archetype) {
     if (archetype == NULL) { return; }
     for (uint32_t j = 0; j < archetype->chunk_count; j++) {
@@ -100,15 +111,12 @@ static ecs__archetype_t *archetype_make(const ecs_world_t *world, const uint32_t
         return NULL;
     }
     memset(made->slot_of, 0xff, made->slot_of_len * sizeof(uint32_t));
-    made->row_bytes = sizeof(double);
     for (uint32_t i = 0; i < count; i++) {
-        const ecs__component_t *component = &world->components[components[i]];
-        uint32_t column = component->size_bytes == 0 ? ECS__NONE : made->column_count++;
-        made->slots[i] = (ecs__slot_t){components[i], component->size_bytes, column};
+        uint32_t size_bytes = world->components[components[i]].size_bytes;
+        made->slots[i] = (ecs__slot_t){.component = components[i], .size_bytes = size_bytes};
         made->slot_of[components[i]] = i;
-        made->row_bytes += component->size_bytes;
     }
-    choose_chunk_rows(world, made);
+    ecs__archetype_lay_out(world, made);
     return made;
 }
 

@@ -141,13 +141,11 @@ static uint64_t mix_column(const ecs_world_t *world, const ecs__chunk_t *chunk,
                            const ecs__slot_t *slot, uint64_t hash) {
     const ecs__component_t *component = &world->components[slot->component];
     const char *values = world->memory.maps.core + ecs__cell(chunk, slot, 0);
-    if (!ecs__is_padded(component)) {
-        return mix(hash, values, (size_t)chunk->count * slot->size_bytes);
-    }
+    if (!component->padded) { return mix(hash, values, (size_t)chunk->count * slot->size_bytes); }
     for (uint32_t row = 0; row < chunk->count; row++, values += slot->size_bytes) {
-        for (uint32_t i = 0; i < component->field_count; i++) {
-            const ecs_field_t *field = &component->fields[i];
-            hash = mix(hash, values + field->offset_bytes, field->size_bytes);
+        for (uint32_t i = 0; i < component->leaf_count; i++) {
+            const ecs__leaf_t *leaf = &component->leaves[i];
+            hash = mix(hash, values + leaf->offset_bytes, leaf->bytes);
         }
     }
     return hash;

@@ -153,10 +153,34 @@ int ecs_enum_value(const ecs_world_t *world, uint32_t enum_id, const char *membe
 const char *ecs_enum_member(const ecs_world_t *world, uint32_t enum_id, int32_t value);
 const char *ecs_enum_name(const ecs_world_t *world, uint32_t enum_id);
 
-/* Registers a component from field declarations such as "double speed_rpm = 20", "bool running",
- * "char label[24]", "entity drive", "float joint[6]" or "Mode mode = auto" with Mode an enum.
- * Order is layout. No field at all makes a tag. The same declaration again gives the same id, in
- * any phase; another one under the same name is ECS_E_CONFLICT. Setup phase. */
+/* A field is declared as
+ *
+ *   type name [length] = default [unit] (min..max)       "double temp_c = 20 [degC] (-40..150)"
+ *
+ * where all but type and name may be left out: "bool running", "char label[24]", "entity drive",
+ * "float joint[6] [rad] (-3.14..3.14)", "Mode mode = auto" with Mode an enum, "Vec3 corner[4]"
+ * with Vec3 a struct. The default is that of every element, 0 when there is none; a struct has
+ * those of its own fields. Text takes the rest of the line as its default and has no more parts.
+ *
+ * Unit: for numbers, at most 15 bytes of UTF-8 that begin with a letter or %. It is kept, not
+ * converted. Range: for numbers, inclusive; an end may be left out, as in (0..). What comes in by
+ * name (a default, JSON, a migration) is refused outside of it; commands and writers are not
+ * tested. A float's ends are the floats next to what is written. */
+
+/* Registers a struct type of 1 to 48 fields, laid out as C does. The same declaration again gives
+ * the same id, in any phase; another one under the same name is ECS_E_CONFLICT. Setup phase. */
+int ecs_struct_register(ecs_world_t *world, const char *name, const char *const *fields,
+                        uint32_t count, uint32_t *out);
+int ecs_struct_find(const ecs_world_t *world, const char *name, uint32_t *out);
+const char *ecs_struct_name(const ecs_world_t *world, uint32_t struct_id);
+uint32_t ecs_struct_size_bytes(const ecs_world_t *world, uint32_t struct_id);
+const ecs_field_t *ecs_struct_fields(const ecs_world_t *world, uint32_t struct_id, uint32_t *count);
+/* The default value, ecs_struct_size_bytes() long; valid for the life of the world. */
+const void *ecs_struct_default(const ecs_world_t *world, uint32_t struct_id);
+
+/* Registers a component from field declarations. Order is layout. No field at all makes a tag. The
+ * same declaration again gives the same id, in any phase; another one under the same name is
+ * ECS_E_CONFLICT. Setup phase. A struct counts as one field of the component and of masks. */
 int ecs_component_register(ecs_world_t *world, const char *name, const char *const *fields,
                            uint32_t count, uint32_t *out);
 int ecs_component_find(const ecs_world_t *world, const char *name, uint32_t *out);
@@ -165,7 +189,8 @@ const char *ecs_component_name(const ecs_world_t *world, uint32_t component);
 uint32_t ecs_component_size_bytes(const ecs_world_t *world, uint32_t component);
 const ecs_field_t *ecs_component_fields(const ecs_world_t *world, uint32_t component,
                                         uint32_t *count);
-/* The component's default value, size_bytes long; valid for the life of the world. */
+/* The component's default value, size_bytes long. It and the fields are valid until the component
+ * is migrated, else for the life of the world. */
 const void *ecs_component_default(const ecs_world_t *world, uint32_t component);
 /* Index of a field by name, or ECS_E_UNKNOWN. */
 int ecs_field_find(const ecs_world_t *world, uint32_t component, const char *name, uint32_t *out);

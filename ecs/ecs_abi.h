@@ -22,7 +22,10 @@ enum {
     ECS_MAX_FIELDS = 48,       /* fields of one component; a mask of them is exact in a double */
     ECS_MAX_TERMS = 16,        /* components that one query may name */
     ECS_MAX_COMPONENTS = 1024, /* component types in one world */
-    ECS_MAX_COMPONENT_BYTES = 16384
+    ECS_MAX_COMPONENT_BYTES = 16384,
+    ECS_UNIT_BYTES = 16,     /* a unit, with the closing 0 */
+    ECS_MAX_STRUCTS = 1024,  /* struct types in one world */
+    ECS_MAX_STRUCT_DEPTH = 8 /* a struct of plain fields has depth 1 */
 };
 
 enum {
@@ -37,7 +40,8 @@ enum {
     ECS_TYPE_F64,
     ECS_TYPE_CHAR,   /* char[n]: text, closed by 0 when shorter than n */
     ECS_TYPE_ENTITY, /* an id, 0 for none */
-    ECS_TYPE_ENUM    /* int32_t, an ordinal of a registered enum */
+    ECS_TYPE_ENUM,   /* int32_t, an ordinal of a registered enum */
+    ECS_TYPE_STRUCT  /* a registered struct; its fields: ecs_struct_fields() */
 };
 
 enum {
@@ -60,7 +64,7 @@ typedef struct ecs_stamp {
     uint32_t unused;
 } ecs_stamp_t;
 
-/* One field of a component, in memory order. */
+/* One field of a component or struct, in memory order. */
 typedef struct ecs_field {
     char name[64];
     uint32_t type;         /* ECS_TYPE_* */
@@ -69,6 +73,10 @@ typedef struct ecs_field {
     uint32_t size_bytes;   /* all elements */
     uint32_t enum_id;      /* for ECS_TYPE_ENUM, else 0 */
     uint32_t is_array;     /* declared with [n], char excepted */
+    char unit[16];         /* of a number, such as "degC"; else empty */
+    uint32_t struct_id;    /* for ECS_TYPE_STRUCT, else 0 */
+    uint32_t has_range;    /* declared with (min..max) */
+    double min, max; /* inclusive: the range, else what the type holds; of numbers, bool, enums */
 } ecs_field_t;
 
 /* A column of one chunk as scripts hold it. `p` lies in the read-only view, or for a writer's

@@ -1,59 +1,77 @@
 /* The world as one JSON document. */
+#include "ecs_schema.h"
 #include "internal.h"
-#include "json_write.h"
 
 #define READ_PHASES (1u << ECS_PHASE_SETUP | 1u << ECS_PHASE_IDLE | 1u << ECS_PHASE_RUN)
+enum { PART_BYTES = 64 * 1024 };
 
-static void put_components(ecs__json_t *json, const ecs_world_t *world, ecs_id_t id) {
-    uint32_t list[ECS_MAX_COMPONENTS];
-    uint32_t count = ecs_entity_components(world, id, list, ECS_MAX_COMPONENTS);
-    ecs__json_raw(json, ",\"components\":{");
-    for (uint32_t i = 0; i < count; i++) {
-        if (i > 0) { ecs__json_raw(json, ","); }
-        ecs__json_text(json, ecs_component_name(world, list[i]), ECS_NAME_BYTES);
-        ecs__json_raw(json, ":");
-        ecs__json_value(json, world, list[i], ecs__cell_read(world, id, list[i]));
-    }
-    ecs__json_raw(json, "}}");
+static void add(ecs_text_t *text, const char *from) { ecs_text_add(text, from, strlen(from)); }
+
+static void add_id(ecs_text_t *text, ecs_id_t id) {
+    char number[32];
+    (void)snprintf(number, sizeof number, "%.0f", id);
+    add(text, number);
 }
 
-static void put_entity(ecs__json_t *json, const ecs_world_t *world, ecs_id_t id) {
+static int add_components(ecs_world_t *world, ecs_id_t id, ecs_text_t *text) {
+    uint32_t list[ECS_MAX_COMPONENTS];
+    uint32_t count = ecs_entity_components(world, id, list, ECS_MAX_COMPONENTS);
+    int rc = ECS_OK;
+    add(text, ",\"components\":{");
+    for (uint32_t i = 0; rc == ECS_OK && i < count; i++) {
+        add(text, i > 0 ? ",\"" : "\"");
+        add(text, ecs_component_name(world, list[i])); /* a name: nothing to escape */
+        add(text, "\":");
+        rc = ecs_value_to_json(world, list[i], ecs__cell_read(world, id, list[i]), text);
+    }
+    add(text, "}}");
+    return rc;
+}
+
+static int add_entity(ecs_world_t *world, ecs_id_t id, ecs_text_t *text) {
     const char *name = ecs_name(world, id);
     ecs_id_t parent = ecs_parent(world, id);
-    ecs__json_raw(json, "{\"id\":");
-    ecs__json_id(json, id);
+    add(text, "{\"id\":");
+    add_id(text, id);
     if (name != NULL) {
-        ecs__json_raw(json, ",\"name\":");
-        ecs__json_text(json, name, ECS_NAME_BYTES);
+        add(text, ",\"name\":");
+        ecs__json_text(text, name, strlen(name));
     }
     if (parent != 0) {
-        ecs__json_raw(json, ",\"parent\":");
-        ecs__json_id(json, parent);
+        add(text, ",\"parent\":");
+        add_id(text, parent);
     }
-    put_components(json, world, id);
+    return add_components(world, id, text);
+}
+
+/* Hands over what there is so far. */
+static int flush(ecs_world_t *world, ecs_text_t *text, ecs_sink_t sink, void *context) {
+    if (text->failed) { return ecs__oom(world); }
+    int rc = text->bytes > 0 ? sink(context, text->text, text->bytes) : ECS_OK;
+    text->bytes = 0;
+    return rc == ECS_OK ? rc : ecs__fail(world, rc, "what takes the document stopped it");
 }
 
 int ecs_export_json(ecs_world_t *world, ecs_sink_t sink, void *context) {
     int rc = ecs__guard(world, READ_PHASES);
     if (rc != ECS_OK) { return rc; }
-    ecs__json_t json = {.sink = sink, .context = context};
+    ecs_text_t text = {0};
     char head[48];
     (void)snprintf(head, sizeof head, "{\"tick\":%llu,\"entities\":[",
                    (unsigned long long)world->shared.tick);
-    ecs__json_raw(&json, head);
+    add(&text, head);
     uint32_t at = 0;
     const char *between = "\n";
     ecs_id_t id = ecs_entity_next(world, &at);
-    while (id != 0 && json.rc == ECS_OK) {
-        ecs__json_raw(&json, between);
-        put_entity(&json, world, id);
+    while (id != 0 && rc == ECS_OK) {
+        add(&text, between);
         between = ",\n";
+        rc = add_entity(world, id, &text);
+        if (rc == ECS_OK && text.bytes >= PART_BYTES) { rc = flush(world, &text, sink, context); }
         id = ecs_entity_next(world, &at);
     }
-    ecs__json_raw(&json, "\n]}\n");
-    ecs__json_flush(&json);
-    if (json.rc != ECS_OK) {
-        return ecs__fail(world, json.rc, "what takes the document stopped it");
-    }
-    return ECS_OK;
+    add(&text, "\n]}\n");
+    if (rc == ECS_OK) { rc = flush(world, &text, sink, context); }
+    ecs_text_fini(&text);
+    return rc;
 }

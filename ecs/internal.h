@@ -1,6 +1,6 @@
-/* What the files of the core share. Reading order: maps, memory, schema, entity, archetype, trim,
- * hierarchy, query, command, bulk, apply, validate, fold, payload, observe, watch, check,
- * snapshot, restore, export. */
+/* What the files of the core share. Reading order: maps, memory, schema, declare, value, entity,
+ * archetype, trim, hierarchy, query, command, bulk, apply, validate, fold, payload, observe, watch,
+ * migrate, check, snapshot, restore, export. */
 #ifndef ECS_INTERNAL_H
 #define ECS_INTERNAL_H
 
@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ecs_schema.h"
 #include "stream.h"
 
 /* ---- watches -------------------------------------------------------------------------------- */
@@ -55,6 +56,8 @@ struct ecs_world {
     uint32_t component_count, component_capacity;
     ecs__enum_t *enums;
     uint32_t enum_count, enum_capacity;
+    ecs__component_t *structs;
+    uint32_t struct_count, struct_capacity;
 
     ecs__page_t **pages;
     uint32_t page_count;
@@ -138,15 +141,44 @@ void ecs__memory_trim(ecs__memory_t *memory, size_t keep_bytes);
 /* After each apply: a little of a peak that was given back. */
 void ecs__memory_trim_some(ecs__memory_t *memory);
 void ecs__schema_fini(ecs_world_t *world);
-/* "double" for ECS_TYPE_F64; "?" for an enum and for what is no type. */
-const char *ecs__type_name(uint32_t type);
-
-/* Whether values of the component have bytes between or after their fields. */
-bool ecs__is_padded(const ecs__component_t *component);
-/* Zeroes those bytes in `count` values: a script's struct may leave anything there. */
+/* Takes a layout apart into leaves. */
+int ecs__leaves_init(ecs_world_t *world, ecs__component_t *layout);
+/* Zeroes the bytes between leaves in `count` values: a script's struct may leave anything there. */
 void ecs__padding_clear(const ecs__component_t *component, char *values, uint32_t count);
 /* A negative NaN with a payload is a tagged value to LuaJIT: makes plain ones of those. */
 void ecs__numbers_tame(const ecs__component_t *component, char *values, uint32_t count);
+bool ecs__is_name(const char *text);
+/* Whether a name is one of C's types or "entity". */
+bool ecs__is_builtin(const char *name);
+/* Name of a type that is neither an enum nor a struct. */
+const char *ecs__type_name(uint32_t type);
+/* Lays declared fields out as C does, with their default. On an error `made` is empty. */
+int ecs__layout_init(ecs_world_t *world, ecs__component_t *made, const char *const *fields,
+                     uint32_t count);
+void ecs__layout_fini(ecs__component_t *layout);
+
+static inline uint32_t ecs__element_bytes(const ecs_field_t *field) {
+    return field->size_bytes / field->count;
+}
+static inline bool ecs__is_number(const ecs_field_t *field) {
+    return field->type >= ECS_TYPE_I8 && field->type <= ECS_TYPE_F64;
+}
+/* One element of a number, bool, enum, entity or text as a number. */
+double ecs__number_load(uint32_t type, const char *at);
+/* Stores it; false, and nothing is stored, when the field's type or range does not hold it. */
+bool ecs__number_store(const ecs_field_t *field, double value, char *to);
+/* Shortest text that reads back as the same number; `bytes` at least 32. */
+void ecs__number_text(double value, bool is_float, char *out, size_t bytes);
+/* A JSON string, valid whatever the bytes are. */
+void ecs__json_text(ecs_text_t *out, const char *text, size_t length);
+/* What a number, bool, enum, ... takes, in words: "a number from -40 to 150 [degC]". */
+void ecs__field_wants(const ecs_world_t *world, const ecs_field_t *field, char *out, size_t bytes);
+/* Notes the nearest of names as `, did you mean "x"?`, or nothing: start with {0}. */
+typedef struct {
+    uint32_t distance;
+    char text[ECS_NAME_BYTES + 24];
+} ecs__nearest_t;
+void ecs__nearest(ecs__nearest_t *nearest, const char *name, const char *candidate);
 
 static inline ecs__record_t *ecs__record_at(const ecs_world_t *world, uint32_t index) {
     return &world->pages[index / ECS__PAGE_ROWS]->record[index % ECS__PAGE_ROWS];
@@ -192,6 +224,8 @@ static inline bool ecs__archetype_stays(const ecs__archetype_t *archetype) {
 void ecs__archetypes_trim(ecs_world_t *world);
 /* At the end of an apply: drops them when they are many. */
 void ecs__archetypes_trim_some(ecs_world_t *world);
+/* Places the columns of the slots, whose sizes are known, and chooses the size of chunks. */
+void ecs__archetype_lay_out(const ecs_world_t *world, ecs__archetype_t *archetype);
 /* The archetype that has one component more or less; the same one when nothing changes. */
 int ecs__archetype_make_edge(ecs_world_t *world, uint32_t from, uint32_t component, bool add,
                              uint32_t *out);
@@ -274,6 +308,8 @@ bool ecs__query_reserve(ecs_query_t *query);
 void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype);
 /* Takes archetypes without rows out of its list, all but the one without components. */
 void ecs__query_trim(ecs_query_t *query);
+/* Looks the columns up anew: those of an archetype have moved. */
+void ecs__query_replace(ecs_query_t *query);
 /* Makes the list of every query anew, for which there is room: everything is new to them. */
 void ecs__queries_refill(ecs_world_t *world);
 int ecs__queries_reserve(ecs_world_t *world, uint32_t archetypes);

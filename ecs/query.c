@@ -40,13 +40,24 @@ static void add_places(ecs_query_t *query, const ecs__archetype_t *archetype,
     }
 }
 
-void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype) {
+static void place(ecs_query_t *query, const ecs__archetype_t *archetype) {
     const ecs_query_desc_t *d = &query->desc;
-    if (!matches(d, archetype)) { return; }
-    query->archetypes[query->archetype_count++] = archetype;
     add_places(query, archetype, query->columns, query->column_count);
     add_places(query, archetype, d->changed, d->changed_count);
     add_places(query, archetype, d->added, d->added_count);
+}
+
+void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype) {
+    if (!matches(&query->desc, archetype)) { return; }
+    query->archetypes[query->archetype_count++] = archetype;
+    place(query, archetype);
+}
+
+void ecs__query_replace(ecs_query_t *query) {
+    query->place_count = 0;
+    for (uint32_t i = 0; i < query->archetype_count; i++) {
+        place(query, query->archetypes[i]);
+    }
 }
 
 void ecs__query_trim(ecs_query_t *query) {
@@ -54,9 +65,10 @@ void ecs__query_trim(ecs_query_t *query) {
     for (uint32_t i = 0; i < query->archetype_count; i++) {
         if (!ecs__archetype_stays(query->archetypes[i])) { continue; }
         query->archetypes[kept] = query->archetypes[i];
-        memmove(&query->places[(size_t)kept * query->place_terms],
-                &query->places[(size_t)i * query->place_terms],
-                query->place_terms * sizeof *query->places);
+        for (uint32_t k = 0; k < query->place_terms; k++) {
+            query->places[kept * query->place_terms + k] =
+                query->places[i * query->place_terms + k];
+        }
         kept++;
     }
     query->archetype_count = kept;

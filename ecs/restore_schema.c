@@ -67,8 +67,9 @@ typedef struct {
 
 static field_text_t field_text(const ecs_world_t *world, const ecs_field_t *field) {
     field_text_t out;
-    const char *type = field->type == ECS_TYPE_ENUM ? ecs_enum_name(world, field->enum_id)
-                                                    : ecs__type_name(field->type);
+    const char *type = field->type == ECS_TYPE_ENUM     ? ecs_enum_name(world, field->enum_id)
+                       : field->type == ECS_TYPE_STRUCT ? "struct"
+                                                        : ecs__type_name(field->type);
     bool sized = field->is_array != 0 || field->type == ECS_TYPE_CHAR;
     int at = snprintf(out.text, sizeof out.text, "%s %s", type, field->name);
     if (sized) {
@@ -82,6 +83,9 @@ static bool same_field(const ecs_field_t *a, const ecs_field_t *b) {
            a->offset_bytes == b->offset_bytes && a->size_bytes == b->size_bytes &&
            a->enum_id == b->enum_id && a->is_array == b->is_array;
 }
+
+static int check_layout(const ecs__restore_t *restore, ecs__part_t *part,
+                        const ecs__component_t *known);
 
 static int check_field(const ecs__restore_t *restore, const ecs__component_t *known, uint32_t index,
                        const char *bytes) {
@@ -109,40 +113,62 @@ static int check_field(const ecs__restore_t *restore, const ecs__component_t *kn
                                known->name, index, there.text, field.offset_bytes, here.text);
 }
 
-static int check_component(ecs__restore_t *restore, ecs__part_t *part, uint32_t index) {
+/* The type of a field that is a struct in both. As deep as the world's own structs. */
+static int check_struct(const ecs__restore_t *restore, ecs__part_t *part, uint32_t struct_id) {
+    const ecs__component_t *known = &restore->world->structs[struct_id];
+    const char *name = part->at;
+    int rc = part->end - part->at < ECS_NAME_BYTES ? too_short(restore) : check_name(restore, name);
+    if (rc != ECS_OK) { return rc; }
+    if (strcmp(name, known->name) != 0) {
+        return ecs__restore_refuse(restore, ECS_E_CONFLICT,
+                                   "struct \"%s\" where this world has \"%s\"", name, known->name);
+    }
+    return check_layout(restore, part, known);
+}
+
+/* Fields as put_layout writes them, behind a name that has been looked at. */
+static int check_layout(const ecs__restore_t *restore, ecs__part_t *part,
+                        const ecs__component_t *known) {
     const char *head = ecs__part_take(part, COMPONENT_HEAD_BYTES);
     if (head == NULL) { return too_short(restore); }
-    int rc = check_name(restore, head);
-    if (rc != ECS_OK) { return rc; }
-    if (ecs_component_find(restore->world, head, &restore->components[index]) != ECS_OK) {
-        return ecs__restore_refuse(restore, ECS_E_UNKNOWN, "this world has no component \"%s\"",
-                                   head);
-    }
-    for (uint32_t i = 0; i < index; i++) {
-        if (restore->components[i] == restore->components[index]) {
-            return ecs__restore_refuse(restore, ECS_E_INVALID, "component \"%s\" twice", head);
-        }
-    }
-    const ecs__component_t *known = &restore->world->components[restore->components[index]];
     uint32_t fields = ecs__u32_at(head + ECS_NAME_BYTES, 0);
     uint32_t size = ecs__u32_at(head + ECS_NAME_BYTES, 1);
     for (uint32_t i = 0; i < fields; i++) {
         const char *field = ecs__part_take(part, FIELD_BYTES);
         if (field == NULL) { return too_short(restore); }
-        rc = check_field(restore, known, i, field);
+        int rc = check_field(restore, known, i, field);
+        if (rc == ECS_OK && known->fields[i].type == ECS_TYPE_STRUCT) {
+            rc = check_struct(restore, part, known->fields[i].struct_id);
+        }
         if (rc != ECS_OK) { return rc; }
     }
-    if (fields != known->field_count || size != known->size_bytes) {
-        return ecs__restore_refuse(restore, ECS_E_CONFLICT,
-                                   "component \"%s\" has %u fields in %u bytes, in this world %u "
-                                   "in %u",
-                                   head, fields, size, known->field_count, known->size_bytes);
-    }
-    const char *value = ecs__part_take(part, ecs__align(size, ALIGN));
-    if (value == NULL) { return too_short(restore); }
-    if (memcmp(value, known->default_value, size) == 0) { return ECS_OK; }
+    if (fields == known->field_count && size == known->size_bytes) { return ECS_OK; }
     return ecs__restore_refuse(restore, ECS_E_CONFLICT,
-                               "component \"%s\" has another default in this world", head);
+                               "component \"%s\" has %u fields in %u bytes, in this world %u in %u",
+                               known->name, fields, size, known->field_count, known->size_bytes);
+}
+
+static int check_component(ecs__restore_t *restore, ecs__part_t *part, uint32_t index) {
+    const char *name = part->at;
+    int rc = part->end - part->at < ECS_NAME_BYTES ? too_short(restore) : check_name(restore, name);
+    if (rc != ECS_OK) { return rc; }
+    if (ecs_component_find(restore->world, name, &restore->components[index]) != ECS_OK) {
+        return ecs__restore_refuse(restore, ECS_E_UNKNOWN, "this world has no component \"%s\"",
+                                   name);
+    }
+    for (uint32_t i = 0; i < index; i++) {
+        if (restore->components[i] == restore->components[index]) {
+            return ecs__restore_refuse(restore, ECS_E_INVALID, "component \"%s\" twice", name);
+        }
+    }
+    const ecs__component_t *known = &restore->world->components[restore->components[index]];
+    rc = check_layout(restore, part, known);
+    if (rc != ECS_OK) { return rc; }
+    const char *value = ecs__part_take(part, ecs__align(known->size_bytes, ALIGN));
+    if (value == NULL) { return too_short(restore); }
+    if (memcmp(value, known->default_value, known->size_bytes) == 0) { return ECS_OK; }
+    return ecs__restore_refuse(restore, ECS_E_CONFLICT,
+                               "component \"%s\" has another default in this world", name);
 }
 
 int ecs__restore_check_schema(ecs__restore_t *restore) {

@@ -70,7 +70,9 @@ static void put_enum(writer_t *writer, const ecs__enum_t *known) {
     }
 }
 
-static void put_component(writer_t *writer, const ecs__component_t *component) {
+/* Name and fields; a field that is a struct is followed by the same of its type. */
+static void put_layout(writer_t *writer, const ecs__component_t *component) {
+    const ecs__component_t *structs = writer->world->structs;
     put_name(writer, component->name);
     put_u32(writer, component->field_count);
     put_u32(writer, component->size_bytes);
@@ -83,7 +85,12 @@ static void put_component(writer_t *writer, const ecs__component_t *component) {
         put_u32(writer, field->size_bytes);
         put_u32(writer, field->enum_id);
         put_u32(writer, field->is_array);
+        if (field->type == ECS_TYPE_STRUCT) { put_layout(writer, &structs[field->struct_id]); }
     }
+}
+
+static void put_component(writer_t *writer, const ecs__component_t *component) {
+    put_layout(writer, component);
     put(writer, component->default_value, component->size_bytes);
     put_gap(writer);
 }
@@ -153,7 +160,7 @@ static void put_archetypes(writer_t *writer) {
 static void put_column(writer_t *writer, const ecs__chunk_t *chunk, const ecs__slot_t *slot) {
     const ecs__component_t *component = &writer->world->components[slot->component];
     const char *values = writer->world->memory.maps.core + ecs__cell(chunk, slot, 0);
-    if (writer->sink == NULL || !ecs__is_padded(component)) {
+    if (writer->sink == NULL || !component->padded) {
         put(writer, values, (size_t)chunk->count * slot->size_bytes);
     } else {
         uint32_t most = STAGE_BYTES / slot->size_bytes;

@@ -114,6 +114,12 @@ typedef struct {
     uint32_t count;
 } ecs__enum_t;
 
+/* Elements of one plain type that lie together: what fields come down to, structs taken apart. */
+typedef struct {
+    uint32_t type, offset_bytes, bytes;
+} ecs__leaf_t;
+
+/* A component; a struct type is laid out the same way. */
 typedef struct {
     char name[ECS_NAME_BYTES];
     ecs_field_t *fields;
@@ -121,6 +127,10 @@ typedef struct {
     uint32_t size_bytes;
     uint32_t align_bytes;
     void *default_value;
+    uint32_t depth; /* of structs: 1 when no field is one */
+    ecs__leaf_t *leaves;
+    uint32_t leaf_count, leaf_capacity;
+    bool padded;      /* bytes of a value belong to no leaf */
     uint8_t observed; /* bit per ECS_EVENT_* kind */
     uint64_t touched; /* tick at which an entity last got it, lost it, or had it written */
     uint32_t watches; /* the first watch on it, index + 1 */

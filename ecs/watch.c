@@ -5,30 +5,6 @@
 
 #include "internal.h"
 
-static double field_number(const ecs_field_t *field, const char *component) {
-    const char *at = component + field->offset_bytes;
-#define NUMBER_AS(type)                                                                            \
-    do {                                                                                           \
-        type value;                                                                                \
-        memcpy(&value, at, sizeof value);                                                          \
-        return (double)value;                                                                      \
-    } while (0)
-    switch (field->type) {
-    case ECS_TYPE_BOOL:
-    case ECS_TYPE_CHAR:
-    case ECS_TYPE_U8: NUMBER_AS(uint8_t);
-    case ECS_TYPE_I8: NUMBER_AS(int8_t);
-    case ECS_TYPE_I16: NUMBER_AS(int16_t);
-    case ECS_TYPE_U16: NUMBER_AS(uint16_t);
-    case ECS_TYPE_ENUM:
-    case ECS_TYPE_I32: NUMBER_AS(int32_t);
-    case ECS_TYPE_U32: NUMBER_AS(uint32_t);
-    case ECS_TYPE_F32: NUMBER_AS(float);
-    default: NUMBER_AS(double);
-    }
-#undef NUMBER_AS
-}
-
 /* ---- watches -------------------------------------------------------------------------------- */
 
 static bool holds(const ecs_world_t *world, const ecs_watch_desc_t *d) {
@@ -36,7 +12,9 @@ static bool holds(const ecs_world_t *world, const ecs_watch_desc_t *d) {
     const char *value = d->field_count > 0 ? ecs__cell_read(world, d->id, d->component) : NULL;
     for (uint32_t i = 0; i < d->field_count; i++) {
         const ecs_field_t *field = &world->components[d->component].fields[d->field[i]];
-        if (field_number(field, value) != d->value[i]) { return false; }
+        if (ecs__number_load(field->type, value + field->offset_bytes) != d->value[i]) {
+            return false;
+        }
     }
     return true;
 }
@@ -64,6 +42,11 @@ static int check_desc(ecs_world_t *world, const ecs_watch_desc_t *d) {
     for (uint32_t i = 0; i < d->field_count; i++) {
         if (d->field[i] >= world->components[d->component].field_count) {
             return ecs__fail(world, ECS_E_UNKNOWN, "no field %u", d->field[i]);
+        }
+        const ecs_field_t *field = &world->components[d->component].fields[d->field[i]];
+        if (d->kind != ECS_WATCH_CHANGED && field->type == ECS_TYPE_STRUCT) {
+            return ecs__fail(world, ECS_E_INVALID, "%s is a struct: a condition compares numbers",
+                             field->name);
         }
     }
     return ECS_OK;

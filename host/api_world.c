@@ -37,6 +37,16 @@ static int l_component(lua_State *L) {
     return 1;
 }
 
+/* struct(name, { "double x", ... }) -> id | nil, message, code */
+static int l_struct(lua_State *L) {
+    const char *fields[MAX_LIST];
+    uint32_t count = strings_at(L, 2, fields), id = 0;
+    int rc = ecs_struct_register(world_of(L), luaL_checkstring(L, 1), fields, count, &id);
+    if (rc != ECS_OK) { return refuse(L, rc); }
+    lua_pushinteger(L, (lua_Integer)id);
+    return 1;
+}
+
 /* enum(name, { "idle", ... }) -> id | nil, message, code */
 static int l_enum(lua_State *L) {
     const char *members[MAX_LIST];
@@ -52,14 +62,12 @@ static void set_integer(lua_State *L, const char *name, uint32_t value) {
     lua_setfield(L, -2, name);
 }
 
-/* fields(component) -> { { name, type, count, offset, size, enum, is_array }, ... }, size */
-static int l_fields(lua_State *L) {
-    ecs_world_t *world = world_of(L);
-    uint32_t id = (uint32_t)luaL_checkinteger(L, 1), count = 0;
-    const ecs_field_t *fields = ecs_component_fields(world, id, &count);
+/* Pushes { { name, type, count, offset, size, enum, struct, is_array, unit, min, max, has_range },
+ * ... }. */
+static void push_fields(lua_State *L, const ecs_field_t *fields, uint32_t count) {
     lua_createtable(L, (int)count, 0);
     for (uint32_t i = 0; i < count; i++) {
-        lua_createtable(L, 0, 7);
+        lua_createtable(L, 0, 12);
         lua_pushstring(L, fields[i].name);
         lua_setfield(L, -2, "name");
         set_integer(L, "type", fields[i].type);
@@ -67,12 +75,41 @@ static int l_fields(lua_State *L) {
         set_integer(L, "offset", fields[i].offset_bytes);
         set_integer(L, "size", fields[i].size_bytes);
         set_integer(L, "enum", fields[i].enum_id);
+        set_integer(L, "struct", fields[i].struct_id);
         lua_pushboolean(L, fields[i].is_array != 0);
         lua_setfield(L, -2, "is_array");
+        lua_pushstring(L, fields[i].unit);
+        lua_setfield(L, -2, "unit");
+        lua_pushnumber(L, fields[i].min);
+        lua_setfield(L, -2, "min");
+        lua_pushnumber(L, fields[i].max);
+        lua_setfield(L, -2, "max");
+        lua_pushboolean(L, fields[i].has_range != 0);
+        lua_setfield(L, -2, "has_range");
         lua_rawseti(L, -2, (int)i + 1);
     }
+}
+
+/* fields(component) -> fields, size */
+static int l_fields(lua_State *L) {
+    ecs_world_t *world = world_of(L);
+    uint32_t id = (uint32_t)luaL_checkinteger(L, 1), count = 0;
+    const ecs_field_t *fields = ecs_component_fields(world, id, &count);
+    push_fields(L, fields, count);
     lua_pushinteger(L, (lua_Integer)ecs_component_size_bytes(world, id));
     return 2;
+}
+
+/* struct_fields(struct) -> fields, size, name, pointer to the default */
+static int l_struct_fields(lua_State *L) {
+    ecs_world_t *world = world_of(L);
+    uint32_t id = (uint32_t)luaL_checkinteger(L, 1), count = 0;
+    const ecs_field_t *fields = ecs_struct_fields(world, id, &count);
+    push_fields(L, fields, count);
+    lua_pushinteger(L, (lua_Integer)ecs_struct_size_bytes(world, id));
+    lua_pushstring(L, ecs_struct_name(world, id));
+    lua_pushlightuserdata(L, (void *)(uintptr_t)ecs_struct_default(world, id));
+    return 4;
 }
 
 static uint32_t ids_in(lua_State *L, const char *name, uint32_t *out) {
@@ -268,6 +305,8 @@ int api_open_world(lua_State *L) {
     static const luaL_Reg functions[] = {{"component", l_component},
                                          {"enum", l_enum},
                                          {"fields", l_fields},
+                                         {"struct", l_struct},
+                                         {"struct_fields", l_struct_fields},
                                          {"query", l_query},
                                          {"pointer", l_pointer},
                                          {"observe", l_observe},

@@ -8,7 +8,7 @@ M.world = ffi.cast("ecs_world_t *", require("stator.core.world").pointer())
 M.shared = ffi.C.ecs_shared(M.world)
 M.TYPE = {
   [0] = "bool", "int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t",
-  "float", "double", "char", "entity", "enum",
+  "float", "double", "char", "entity", "enum", "struct",
 }
 M.OP = { [0] = "spawn", "despawn", "insert", "set", "add", "remove", "expect" }
 

@@ -18,7 +18,7 @@ local MEMBERS_MAX, FIELDS_MAX = 64, 48
 ---@class stator.Component
 ---@field name string
 ---@field id integer
----@field fields table[] name, type, count, offset, size, enum, is_array
+---@field fields table[] name, type, count, offset, size, enum, struct, is_array, unit, min, max, has_range, layout
 ---@field by_name table<string, table>
 ---@field size integer bytes
 local Component = {}
@@ -33,6 +33,21 @@ Component.__call = function(c, values)
 end
 
 local M = { Component = Component }
+
+--- Raises, two levels up, when `fields` is no list of field declarations.
+local function check_declarations(what, name, fields)
+  if type(fields) ~= "table" then
+    error(('%s "%s": expected a list of fields, got %s'):format(what, name, type(fields)), 3)
+  end
+  if #fields > FIELDS_MAX then
+    error(('%s "%s": %d fields; at most %d'):format(what, name, #fields, FIELDS_MAX), 3)
+  end
+  for i, field in ipairs(fields) do
+    if type(field) ~= "string" then
+      error(('%s "%s": field %d is no text such as "double speed_rpm"'):format(what, name, i), 3)
+    end
+  end
+end
 
 --- Declares a component, or refers to one that is declared elsewhere.
 ---@param name string
@@ -51,20 +66,20 @@ function M.component(name, fields)
   end
   known.mentioned = known.mentioned or place
   if fields then
-    if type(fields) ~= "table" then
-      error(('component "%s": expected a list of fields, got %s'):format(name, type(fields)), 2)
-    end
-    if #fields > FIELDS_MAX then
-      error(('component "%s": %d fields; at most %d'):format(name, #fields, FIELDS_MAX), 2)
-    end
-    for i, field in ipairs(fields) do
-      if type(field) ~= "string" then
-        error(('component "%s": field %d is no text such as "double speed_rpm"'):format(name, i), 2)
-      end
-    end
+    check_declarations("component", name, fields)
     known.places[#known.places + 1] = { place = place, fields = fields }
   end
   return known
+end
+
+--- Declares a struct, which fields of components and of other structs may have as their type.
+---@param name string
+---@param fields string[] such as { "double x [m]", "double y [m]" }
+function M.struct(name, fields)
+  if type(name) ~= "string" then error("struct: expected a name, got " .. type(name), 2) end
+  local _, _, place = registry.declare('struct "' .. name .. '"', 3)
+  check_declarations("struct", name, fields)
+  table.insert(registry.struct_list, { name = name, fields = fields, place = place })
 end
 
 ---@class stator.Enum
@@ -148,6 +163,20 @@ local function array_type(c_type, n, writable, is_entity, what)
   return t
 end
 
+--- The struct that stands for an array of structs, whose type is `element`.
+local function struct_array_type(element, n, what)
+  local t = ffi.typeof(("struct { $ v[%d]; }"):format(n), element)
+  ffi.metatype(t, {
+    __len = function() return n end,
+    __index = function(a, i)
+      if not (type(i) == "number" and i >= 1 and i <= n) then bad_index(what, i, n) end
+      return a.v[i - 1]
+    end,
+    __newindex = function() error(what .. ": set the fields of an element", 2) end,
+  })
+  return t
+end
+
 --- Text and entity fields are read through functions, so they have hidden names in the struct.
 local function hidden(field) return TYPE[field.type] == "char" or TYPE[field.type] == "entity" end
 
@@ -156,7 +185,13 @@ local function struct_of(fields, mode)
   local const = mode == "read" and "const " or ""
   for _, f in ipairs(fields) do
     local c_type = C_TYPE[TYPE[f.type]] or TYPE[f.type]
-    if f.is_array and mode ~= "payload" then
+    if f.layout then
+      local element = f.layout[mode .. "_type"]
+      local wrapped = f.is_array and mode ~= "payload"
+      types[#types + 1] = wrapped and struct_array_type(element, f.count, f.name) or element
+      local length = f.is_array and not wrapped and ("[%d]"):format(f.count) or ""
+      parts[#parts + 1] = ("%s$ %s%s;"):format(const, f.name, length)
+    elseif f.is_array and mode ~= "payload" then
       types[#types + 1] = array_type(c_type, f.count, mode == "write", TYPE[f.type] == "entity", f.name)
       parts[#parts + 1] = ("%s$ %s;"):format(const, f.name)
     elseif f.is_array or TYPE[f.type] == "char" then
@@ -289,11 +324,20 @@ end
 
 -- ---- plain values ---------------------------------------------------------------------------
 
-local function plain_field(f, ref)
+local plain_field
+
+local function plain_value(f, value)
+  if not f.layout then return value end
+  local out = {}
+  for _, inner in ipairs(f.layout.fields) do out[inner.name] = plain_field(inner, value) end
+  return out
+end
+
+function plain_field(f, ref)
   local value = ref[f.name]
-  if not f.is_array then return value end
+  if not f.is_array then return plain_value(f, value) end
   local list = {}
-  for i = 1, f.count do list[i] = value[i] end
+  for i = 1, f.count do list[i] = plain_value(f, value[i]) end
   return list
 end
 
@@ -329,10 +373,33 @@ local function wants(f)
   return t == "bool" and "true or false" or "a number"
 end
 
+local unknown_field
+
+--- Checks a table of fields, or a view, for a struct; answers the values by the fields' index.
+local function struct_value(layout, value)
+  local is_view = type(value) == "cdata"
+  if not is_view and type(value) ~= "table" then
+    err.raise(("%s: expected a table of fields, got %s"):format(layout.name, describe(value)))
+  end
+  local out, n = {}, 0
+  for i, f in ipairs(layout.fields) do
+    local v = value[f.name]
+    if v ~= nil then
+      out[i] = M.checked(layout, f, v)
+      n = n + 1
+    end
+  end
+  if is_view then return out end
+  for _ in pairs(value) do n = n - 1 end
+  if n ~= 0 then unknown_field(layout, value) end
+  return out
+end
+
 --- Checks one scalar; returns what is stored. Raises without a position.
 local function scalar(component, f, value)
   local t = TYPE[f.type]
   local ok
+  if f.layout then return struct_value(f.layout, value) end
   if t == "enum" then
     return enum_ordinal(component.enums[f.enum], value, component.name .. "." .. f.name)
   elseif t == "bool" then
@@ -364,7 +431,7 @@ local function array(component, f, value)
 end
 
 --- Checks a field's value and answers what store_field takes.
-local function checked(component, f, value)
+function M.checked(component, f, value)
   if f.is_array then return array(component, f, value) end
   return scalar(component, f, value)
 end
@@ -378,7 +445,31 @@ local function store_text(p, n, text)
   ffi.copy(p, text, #text)
 end
 
-local function unknown_field(component, values)
+local store_struct
+
+local function store_field(p, f, value)
+  if f.layout and f.is_array then
+    for k = 1, f.count do store_struct(p[f.name][k - 1], f.layout, value[k]) end
+  elseif f.layout then
+    store_struct(p[f.name], f.layout, value)
+  elseif f.is_array then
+    store_array(p[f.name], value)
+  elseif TYPE[f.type] == "char" then
+    store_text(p[f.name], f.count, value)
+  else
+    p[f.name] = value
+  end
+end
+
+--- Stores what struct_value answered; fields that were not named have their default.
+function store_struct(p, layout, values)
+  ffi.copy(p, layout.default, layout.size)
+  for i, f in ipairs(layout.fields) do
+    if values[i] ~= nil then store_field(p, f, values[i]) end
+  end
+end
+
+function unknown_field(component, values)
   local names = {}
   for key in pairs(values) do
     if not component.by_name[key] then names[#names + 1] = tostring(key) end
@@ -426,7 +517,9 @@ end
 
 local function store_source(i, f)
   local store
-  if f.is_array then
+  if f.layout then
+    store = ("store_field(p, fields[%d], v%d)"):format(i, i)
+  elseif f.is_array then
     store = ("store_array(p[%q], v%d)"):format(f.name, i)
   elseif TYPE[f.type] == "char" then
     store = ("store_text(p[%q], %d, v%d)"):format(f.name, f.count, i)
@@ -464,7 +557,7 @@ end
 local function recorder(component, op)
   local source = {
     "local component, fields, C, world, cast, pointer, checked, store_array, store_text, ",
-    "verify, not_recorded, type, take_place, recorder, command, full = ...\n",
+    "store_field, verify, not_recorded, type, take_place, recorder, command, full = ...\n",
     "local left = 1\nreturn function(id, values)\nlocal n, mask = 0, 0\n",
   }
   for i, f in ipairs(component.fields) do source[#source + 1] = check_source(i, f) end
@@ -474,14 +567,16 @@ local function recorder(component, op)
   for i, f in ipairs(component.fields) do source[#source + 1] = store_source(i, f) end
   source[#source + 1] = "end"
   local chunk = assert(loadstring(table.concat(source), "=record " .. component.name))
-  return chunk(component, component.fields, C, abi.world, ffi.cast, component.payload_pointer, checked,
-    store_array, store_text, verify, not_recorded, type, places.take, C.ecs_recorder(abi.world), COMMAND, by_core)
+  return chunk(component, component.fields, C, abi.world, ffi.cast, component.payload_pointer, M.checked,
+    store_array, store_text, store_field, verify, not_recorded, type, places.take, C.ecs_recorder(abi.world), COMMAND,
+    by_core)
 end
+
+local NO_SUM = { bool = true, char = true, entity = true, enum = true, struct = true }
 
 local function refuse_add(component)
   for _, f in ipairs(component.fields) do
-    local t = TYPE[f.type]
-    if t == "bool" or t == "char" or t == "entity" or t == "enum" then return f end
+    if NO_SUM[TYPE[f.type]] then return f end
   end
 end
 
@@ -491,7 +586,7 @@ local function adder(component)
   return function(id, values)
     for _, f in ipairs(component.fields) do
       local t = TYPE[f.type]
-      if values[f.name] ~= nil and (t == "bool" or t == "char" or t == "entity" or t == "enum") then
+      if values[f.name] ~= nil and NO_SUM[t] then
         err.raise(("%s.%s: %s cannot be added to"):format(component.name, f.name, t))
       end
     end
@@ -523,29 +618,72 @@ local function register(component, problems)
   end
 end
 
-local function build(component, enums)
-  component.fields, component.size = core.fields(component.id)
-  component.by_name, component.field_names, component.enums = {}, {}, enums
-  for i, f in ipairs(component.fields) do
+local layout_of
+
+--- Notes what a component or struct `c` consists of.
+local function describe_fields(c, fields, enums)
+  c.fields, c.by_name, c.field_names, c.enums = fields, {}, {}, enums
+  for i, f in ipairs(fields) do
     f.index = i - 1
-    component.by_name[f.name] = f
-    component.field_names[i] = f.name
+    c.by_name[f.name] = f
+    c.field_names[i] = f.name
+    if TYPE[f.type] == "struct" then f.layout = layout_of(f.struct, enums) end
   end
-  component.is_tag = component.size == 0
+end
+
+local function make_types(c)
+  local read, write = struct_of(c.fields, "read"), struct_of(c.fields, "write")
+  metatype(c, read, false)
+  metatype(c, write, true)
+  c.read_type, c.write_type, c.payload_type = read, write, struct_of(c.fields, "payload")
+end
+
+--- Fields and types of a struct, by its id: what a component has of those.
+local layouts = {}
+function layout_of(id, enums)
+  if layouts[id] then return layouts[id] end
+  local fields, size, name, default = core.struct_fields(id)
+  local layout = { name = name, size = size, default = ffi.cast("const char *", default) }
+  describe_fields(layout, fields, enums)
+  make_types(layout)
+  layouts[id] = layout
+  return layout
+end
+
+local function build(component, enums)
+  local fields, size = core.fields(component.id)
+  component.size, component.is_tag = size, size == 0
+  describe_fields(component, fields, enums)
   if component.is_tag then return end
-  local read, write = struct_of(component.fields, "read"), struct_of(component.fields, "write")
-  local payload = struct_of(component.fields, "payload")
-  metatype(component, read, false)
-  metatype(component, write, true)
-  component.read_type, component.write_type, component.payload_type = read, write, payload
-  component.read_pointer = ffi.typeof("const $ *", read)
-  component.payload_pointer = ffi.typeof("$ *", payload)
+  make_types(component)
+  component.read_pointer = ffi.typeof("const $ *", component.read_type)
+  component.payload_pointer = ffi.typeof("$ *", component.payload_type)
   component.payload_bytes = math.ceil(component.size / 8) * 8
-  component.box = ffi.typeof("$ *", box_type(component, read))
-  component.writer_box = ffi.typeof("$ *", writer_box_type(component, write))
+  component.box = ffi.typeof("$ *", box_type(component, component.read_type))
+  component.writer_box = ffi.typeof("$ *", writer_box_type(component, component.write_type))
   component.insert = recorder(component, C.ECS_OP_INSERT)
   component.set = recorder(component, C.ECS_OP_SET)
   component.add = adder(component)
+end
+
+--- Registers structs in an order in which each knows those that it holds.
+local function register_structs(problems)
+  local left, moved = registry.struct_list, true
+  while #left > 0 and moved do
+    local again = {}
+    for _, s in ipairs(left) do
+      local id, message, code = core.struct(s.name, s.fields)
+      if code == "ECS_E_UNKNOWN" then
+        again[#again + 1], s.message = s, message
+      elseif not id then
+        problems[#problems + 1] = ('%s: struct "%s": %s'):format(s.place, s.name, message)
+      end
+    end
+    left, moved = again, #again < #left
+  end
+  for _, s in ipairs(left) do
+    problems[#problems + 1] = ('%s: struct "%s": %s'):format(s.place, s.name, s.message)
+  end
 end
 
 --- Registers everything with the core and makes the FFI types. Answers a list of problems.
@@ -560,6 +698,7 @@ function M.freeze()
       problems[#problems + 1] = ('%s: enum "%s": %s'):format(e._place, e._name, message)
     end
   end
+  register_structs(problems)
   for _, component in ipairs(registry.component_list) do register(component, problems) end
   if #problems > 0 then return problems end
   for _, component in ipairs(registry.component_list) do build(component, enums) end
@@ -567,7 +706,5 @@ function M.freeze()
   for _, component in ipairs(registry.component_list) do M.by_id[component.id] = component end
   return problems
 end
-
-M.checked = checked
 
 return M

@@ -20,7 +20,7 @@ local function field_of(c, name)
   if not field then
     err.raise(('%s has no field "%s"%s'):format(c.name, tostring(name), err.nearest(tostring(name), c.field_names)))
   end
-  if field.is_array or TYPE[field.type] == "char" then
+  if field.is_array or TYPE[field.type] == "char" or TYPE[field.type] == "struct" then
     err.raise(("%s.%s: a condition compares single numbers, bools, enums and entities; use a function")
       :format(c.name, name))
   end

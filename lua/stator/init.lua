@@ -16,7 +16,7 @@ require "stator.condition"
 
 local stator = {
   -- declaring
-  component = component.component, enum = component.enum, system = system.system,
+  component = component.component, enum = component.enum, struct = component.struct, system = system.system,
   async_system = system.async_system, per_entity = system.per_entity, task = system.task,
   observer = system.observer, query = query.query, params = script.params, entity = entity.entity,
   link = link.link,

@@ -14,6 +14,7 @@ local M = {
   component_list = {},
   enums = {}, ---@type table<string, table>
   enum_list = {},
+  struct_list = {},
   systems = {},
   tasks = {},
   per_entity = {},

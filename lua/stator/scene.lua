@@ -1,5 +1,6 @@
 --- The scene file: what a cell consists of. Reads it with the position of every node, finds all
 --- problems at once, and builds the world from it.
+local ffi = require "ffi"
 local builtin = require "stator.core.builtin"
 local command = require "stator.command"
 local component = require "stator.component"
@@ -262,20 +263,35 @@ end
 
 local function is_whole(value, low, high) return value >= low and value <= high and value % 1 == 0 end
 
-local INTEGERS = {
-  int8_t = { -128, 127 }, uint8_t = { 0, 255 }, int16_t = { -32768, 32767 }, uint16_t = { 0, 65535 },
-  int32_t = { -2147483648, 2147483647 }, uint32_t = { 0, 4294967295 },
-}
+local INTEGERS = { int8_t = true, uint8_t = true, int16_t = true, uint16_t = true, int32_t = true, uint32_t = true }
+local narrow = ffi.new("float[1]")
+
+--- Whether a number, as the field stores it, is in the field's range.
+local function in_range(value, f)
+  if TYPE[f.type] == "float" then
+    narrow[0] = value
+    value = narrow[0]
+  end
+  return not f.has_range or (value >= f.min and value <= f.max)
+end
+
+local function wanted_number(f)
+  if f.max == math.huge then return ("a number of at least %g"):format(f.min) end
+  if f.min == -math.huge then return ("a number of at most %g"):format(f.max) end
+  return ("a number from %g to %g"):format(f.min, f.max)
+end
 
 --- One value of a field. Entities are looked up by path once all are there.
 function Scene:field_value(node, path, c, f)
   local t = TYPE[f.type]
   if INTEGERS[t] then
-    local low, high = INTEGERS[t][1], INTEGERS[t][2]
+    local low, high = f.min, f.max
     if node.type == "number" and is_whole(node.value, low, high) then return node.value end
     self:problem(node, path, ("expected a whole number from %.0f to %.0f, got %s"):format(low, high, found(node)))
   elseif t == "double" or t == "float" then
-    if self:expect(node, path, "number") then return node.value end
+    if not self:expect(node, path, "number") then return end
+    if in_range(node.value, f) then return node.value end
+    self:problem(node, path, ("expected %s, got %s"):format(wanted_number(f), found(node)))
   elseif t == "bool" then
     if self:expect(node, path, "bool") then return node.value end
   elseif t == "char" then
@@ -283,6 +299,8 @@ function Scene:field_value(node, path, c, f)
       if #node.value <= f.count then return node.value end
       self:problem(node, path, ("text of %d bytes; %s holds %d"):format(#node.value, f.name, f.count))
     end
+  elseif t == "struct" then
+    return self:component_values(node, path, f.layout)
   elseif t == "enum" then
     return self:choice(node, path, c.enums[f.enum]._members)
   elseif node.type == "null" then

@@ -10,6 +10,8 @@ static void a_box_and_a_cursor_have_no_hidden_padding(void) {
     CHECK_EQ(offsetof(ecs_cursor_t, box) % 8, 0);
     CHECK_EQ(sizeof(((ecs_cursor_t *)0)->box), 16 * sizeof(ecs_box_t));
     CHECK_EQ(ECS_MAX_TERMS, 16);
+    CHECK_EQ(sizeof(ecs_field_t), 128);
+    CHECK_EQ(sizeof(((ecs_field_t *)0)->unit), ECS_UNIT_BYTES);
 }
 
 int main(int count, char **words) {

@@ -371,11 +371,12 @@ static void bad_declarations_say_what_is_wrong(void) {
     static const char *const bad[][2] = {
         {"flot x", "field \"flot x\": unknown type \"flot\" (expected bool, int8_t, uint8_t, "
                    "int16_t, uint16_t, "
-                   "int32_t, uint32_t, float, double, char, entity or an enum)"},
+                   "int32_t, uint32_t, float, double, char, entity, an enum or a struct)"},
         {"double", "field \"double\": expected \"type name\""},
         {"char label", "field \"char label\": text needs a length, as in char[24]"},
         {"double x[0]", "field \"double x[0]\": array length must be 1 to 16384"},
-        {"uint8_t n = 256", "field \"n\": \"256\" is no default for uint8_t"},
+        {"uint8_t n = 256",
+         "field \"n\": \"256\" is no default: expected a whole number from 0 to 255"},
         {"double x y", "field \"double x y\": unexpected \"y\""},
         {"double big[4096]", "32768 bytes; a component has at most 16384"},
     };

@@ -1,7 +1,6 @@
 #include <limits.h>
 
 #include "history.h"
-#include "json_write.h"
 
 static char *exported(ecs_world_t *world) {
     buffer_t out = {0};
@@ -85,7 +84,7 @@ static void a_world_is_one_document(void) {
                      "\"one\":[16777216],\"label\":\"12345678\"}}},\n"
                      "{\"id\":4294967299,\"parent\":4294967296,\"components\":"
                      "{\"All\":{\"on\":false,\"i8\":0,\"u8\":0,\"i16\":0,\"u16\":0,\"i32\":0,"
-                     "\"u32\":0,\"f32\":0,\"f64\":0,\"other\":0,\"mode\":[\"idle\",\"idle\"],"
+                     "\"u32\":0,\"f32\":0,\"f64\":0,\"other\":null,\"mode\":[\"idle\",\"idle\"],"
                      "\"one\":[0],\"label\":\"\"}}}\n"
                      "]}\n");
     free(text);
@@ -106,7 +105,7 @@ static int one_call(void *context, const void *bytes, size_t length) {
     int *calls = context;
     (void)bytes;
     CHECK(length > 0);
-    return ++*calls < 2 ? ECS_OK : ECS_E_MEMORY;
+    return ++*calls < 1 ? ECS_OK : ECS_E_MEMORY;
 }
 
 static void a_sink_may_stop_the_document(void) {
@@ -114,7 +113,7 @@ static void a_sink_may_stop_the_document(void) {
     (void)history_run(world, 1, 20, 100);
     int calls = 0;
     CHECK_EQ(ecs_export_json(world, one_call, &calls), ECS_E_MEMORY);
-    CHECK_EQ(calls, 2);
+    CHECK_EQ(calls, 1);
     ecs_world_destroy(world);
 }
 
@@ -123,18 +122,7 @@ static void a_sink_may_stop_the_document(void) {
 /* What a writer makes of one number; valid until the next call. */
 static const char *number_text(double value, bool narrow) {
     static char text[64];
-    buffer_t out = {0};
-    ecs__json_t json = {.sink = buffer_sink, .context = &out};
-    if (narrow) {
-        ecs__json_float(&json, (float)value);
-    } else {
-        ecs__json_double(&json, value);
-    }
-    ecs__json_flush(&json);
-    CHECK(out.length < sizeof text);
-    memcpy(text, out.bytes, out.length);
-    text[out.length] = '\0';
-    free(out.bytes);
+    ecs__number_text(value, narrow, text, sizeof text);
     return text;
 }
 
@@ -154,17 +142,12 @@ static void hard_numbers_have_their_shortest_text(void) {
                    {1e23, "1e+23"},
                    {5e-324, "4.94065645841247e-324"},
                    {2.2250738585072014e-308, "2.2250738585072014e-308"},
-                   {1.7976931348623157e308, "1.7976931348623157e+308"},
-                   {(double)INFINITY, "\"inf\""},
-                   {(double)-INFINITY, "\"-inf\""},
-                   {(double)NAN, "\"nan\""},
-                   {-(double)NAN, "\"nan\""}},
+                   {1.7976931348623157e308, "1.7976931348623157e+308"}},
       floats[] = {{(double)0.1f, "0.1"},
                   {(double)16777216, "16777216"},
                   {(double)1.17549435e-38f, "1.1754944e-38"},
                   {(double)3.4028235e38f, "3.4028235e+38"},
-                  {(double)1e-45f, "1.4013e-45"},
-                  {(double)INFINITY, "\"inf\""}};
+                  {(double)1e-45f, "1.4013e-45"}};
     for (size_t i = 0; i < sizeof doubles / sizeof doubles[0]; i++) {
         CHECK_TEXT(number_text(doubles[i].value, false), doubles[i].text);
     }
@@ -191,40 +174,13 @@ static void any_number_reads_back_exactly(void) {
     }
 }
 
-static void ids_have_all_their_digits(void) {
-    static const struct {
-        double id;
-        const char *text;
-    } cases[] = {{0, "0"},
-                 {4294967296, "4294967296"},
-                 {4503599627370495, "4503599627370495"},
-                 {1000000000000000, "1000000000000000"},
-                 {-1, "-1"},
-                 {0.5, "0.5"},
-                 {1e300, "1e+300"},
-                 {(double)NAN, "\"nan\""}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        buffer_t out = {0};
-        ecs__json_t json = {.sink = buffer_sink, .context = &out};
-        ecs__json_id(&json, cases[i].id);
-        ecs__json_raw(&json, "");
-        ecs__json_flush(&json);
-        (void)buffer_sink(&out, "", 1);
-        CHECK_TEXT(out.bytes, cases[i].text);
-        free(out.bytes);
-    }
-}
-
 /* ---- text ----------------------------------------------------------------------------------- */
 
 /* What a writer makes of text; to be freed. */
-static char *text_of(const char *bytes, size_t length) {
-    buffer_t out = {0};
-    ecs__json_t json = {.sink = buffer_sink, .context = &out};
-    ecs__json_text(&json, bytes, length);
-    ecs__json_flush(&json);
-    (void)buffer_sink(&out, "", 1);
-    return out.bytes;
+static char *text_of(const char *bytes, size_t most) {
+    ecs_text_t out = {0};
+    ecs__json_text(&out, bytes, strnlen(bytes, most));
+    return out.text;
 }
 
 static void hostile_text_is_escaped(void) {
@@ -240,13 +196,16 @@ static void hostile_text_is_escaped(void) {
         {"a\xff"
          "b\x80"
          "c",
-         "\"a\\ufffdb\\ufffdc\""},
-        {"\xc0\xaf", "\"\\ufffd\\ufffd\""},                       /* longer than need be */
-        {"\xe0\x9f\xbf", "\"\\ufffd\\ufffd\\ufffd\""},            /* the same */
-        {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},            /* half of a pair */
-        {"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""}, /* past the end */
-        {"cut \xe2\x82", "\"cut \\ufffd\\ufffd\""},
-        {"\xc3\"", "\"\\ufffd\\\"\""}}; /* the quote is no part of it */
+         "\"a\xef\xbf\xbd"
+         "b\xef\xbf\xbd"
+         "c\""},
+        {"\xc0\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\""},                 /* longer than need be */
+        {"\xe0\x9f\xbf", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""}, /* the same */
+        {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""}, /* half of a pair */
+        {"\xf4\x90\x80\x80",
+         "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""}, /* past the end */
+        {"cut \xe2\x82", "\"cut \xef\xbf\xbd\xef\xbf\xbd\""},
+        {"\xc3\"", "\"\xef\xbf\xbd\\\"\""}}; /* the quote is no part of it */
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char *text = text_of(cases[i].bytes, strlen(cases[i].bytes));
         CHECK_TEXT(text, cases[i].text);
@@ -256,7 +215,7 @@ static void hostile_text_is_escaped(void) {
     CHECK_TEXT(text, "\"12345\"");
     free(text);
     text = text_of("12345\xe2\x82\xac", 7); /* a field that ends inside a character */
-    CHECK_TEXT(text, "\"12345\\ufffd\\ufffd\"");
+    CHECK_TEXT(text, "\"12345\xef\xbf\xbd\xef\xbf\xbd\"");
     free(text);
 }
 
@@ -318,7 +277,6 @@ int main(void) {
     RUN(a_sink_may_stop_the_document);
     RUN(hard_numbers_have_their_shortest_text);
     RUN(any_number_reads_back_exactly);
-    RUN(ids_have_all_their_digits);
     RUN(hostile_text_is_escaped);
     RUN(any_bytes_give_a_valid_string);
     return test_report();

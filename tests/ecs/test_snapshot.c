@@ -253,6 +253,9 @@ static void a_world_that_is_too_small_stays_as_it_was(void) {
                             to->field_count * sizeof *to->fields);
         to->default_value =
             memcpy(ecs__calloc(to->size_bytes, 1), to->default_value, to->size_bytes);
+        to->leaves = NULL;
+        to->leaf_count = to->leaf_capacity = 0;
+        CHECK_EQ(ecs__leaves_init(small, to), ECS_OK);
     }
     const char *const members[] = {"idle", "busy", "lost"};
     uint32_t id = 0;
@@ -367,6 +370,46 @@ static void the_same_history_gives_the_same_bytes_in_every_process(void) {
     }
 }
 
+/* Structs in structs, arrays of them, with gaps between and inside. */
+static void structs_come_back_and_are_held_against_the_world(void) {
+    const char *const point[] = {"double x", "bool known"};
+    const char *const edge[] = {"uint8_t kind", "Point end[2]"};
+    const char *const other[] = {"uint8_t kind", "Point end[2]", "bool curved"};
+    const char *const part[] = {"bool on", "Edge edge[3]"};
+    ecs_world_t *world[3] = {NULL, NULL, NULL};
+    uint32_t id = 0, component = 0;
+    for (size_t i = 0; i < 3; i++) {
+        ecs_options_t options = {.reserve_bytes = (size_t)1 << 24};
+        CHECK_EQ(ecs_world_create(&world[i], &options), ECS_OK);
+        CHECK_EQ(ecs_struct_register(world[i], "Point", point, 2, &id), ECS_OK);
+        CHECK_EQ(ecs_struct_register(world[i], "Edge", i == 2 ? other : edge, i == 2 ? 3 : 2, &id),
+                 ECS_OK);
+        CHECK_EQ(ecs_component_register(world[i], "Part", part, 2, &component), ECS_OK);
+    }
+    CHECK_EQ(ecs_phase_set(world[0], ECS_PHASE_RUN), ECS_OK);
+    CHECK_EQ(ecs_batch_begin(world[0], 1), ECS_OK);
+    ecs_id_t entity = ecs_record_spawn(world[0], 0, NULL);
+    uint32_t bytes = ecs_component_size_bytes(world[0], component);
+    memset(ecs_record(world[0], ECS_OP_INSERT, entity, component, 0), 0x11, bytes);
+    CHECK_EQ(ecs_batch_seal(world[0], NULL), ECS_OK);
+    CHECK_EQ(ecs_phase_set(world[0], ECS_PHASE_APPLY), ECS_OK);
+    CHECK_EQ(ecs_apply(world[0]), ECS_OK);
+    CHECK_EQ(ecs_phase_set(world[0], ECS_PHASE_IDLE), ECS_OK);
+    buffer_t snapshot = snapshot_of(world[0]);
+    CHECK_EQ(restore(world[1], &snapshot), ECS_OK);
+    CHECK(ecs_hash(world[0]) == ecs_hash(world[1])); /* gaps do not count */
+    buffer_t again = snapshot_of(world[1]);
+    CHECK(again.length == snapshot.length &&
+          memcmp(again.bytes, snapshot.bytes, again.length) == 0);
+    CHECK_EQ(restore(world[2], &snapshot), ECS_E_CONFLICT);
+    CHECK(strstr(ecs_last_error(world[2]), "\"Edge\"") != NULL);
+    free(snapshot.bytes);
+    free(again.bytes);
+    for (size_t i = 0; i < 3; i++) {
+        ecs_world_destroy(world[i]);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc == 3) { return run_history(argv[1], argv[2]); }
     self = argv[0];
@@ -380,6 +423,7 @@ int main(int argc, char **argv) {
     RUN(a_sink_may_stop_the_writing);
     RUN(phases_and_waiting_batches_are_respected);
     RUN(a_world_that_is_too_small_stays_as_it_was);
+    RUN(structs_come_back_and_are_held_against_the_world);
     RUN(ids_of_a_dropped_batch_are_free_in_a_snapshot);
     RUN(components_may_still_be_registered_after_a_restore_in_setup);
     RUN(the_same_history_gives_the_same_bytes_in_every_process);

@@ -6,18 +6,18 @@ seconds=$1
 out=build/fuzz
 mkdir -p "$out"
 flags="-std=gnu11 -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -Iecs -Ihost"
-# shellcheck disable=SC2086
-clang-14 $flags tests/fuzz/fuzz_json.c host/json.c -o "$out/json"
-# shellcheck disable=SC2086
-clang-14 $flags tests/fuzz/fuzz_schema.c ecs/*.c -lpthread -o "$out/schema"
-# shellcheck disable=SC2086
-clang-14 $flags tests/fuzz/fuzz_snapshot.c ecs/*.c -lpthread -o "$out/snapshot"
-clang-14 -std=gnu11 -D_GNU_SOURCE -DFUZZ_SEED -Iecs tests/fuzz/fuzz_snapshot.c ecs/*.c -lpthread -o "$out/snapshot-seed"
+clang-14 -std=gnu11 -D_GNU_SOURCE -DFUZZ_SEED -Iecs tests/fuzz/fuzz_snapshot.c ecs/*.c -lpthread -lm \
+    -o "$out/snapshot-seed"
 mkdir -p "$out/corpus-snapshot"
 "$out/snapshot-seed" >"$out/corpus-snapshot/seed"
-for target in json schema snapshot; do
+for target in json schema value snapshot; do
+    # shellcheck disable=SC2086
+    clang-14 $flags "tests/fuzz/fuzz_$target.c" ecs/*.c -lpthread -lm -o "$out/$target"
     mkdir -p "$out/corpus-$target"
-    cp examples/*/scene.json "$out/corpus-$target/" 2>/dev/null || true
+    cp tests/fuzz/seeds/"$target"/* "$out/corpus-$target/"
+done
+cp examples/*/scene.json "$out/corpus-json/"
+for target in json schema value; do
     echo "== $target, $seconds s"
     "$out/$target" -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 -verbosity=0 \
         -artifact_prefix="$out/$target-" "$out/corpus-$target" 2>&1 | grep -E "stat::number_of_executed|ERROR|SUMMARY" || true

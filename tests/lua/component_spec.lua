@@ -193,6 +193,120 @@ describe("a component", function()
   end)
 end)
 
+local STRUCTS = [[
+local Mode = stator.enum("Mode", { "idle", "auto", "fault" })
+stator.struct("Mark", { "uint8_t kind = 7", "Vec at", "Mode mode = auto" }) -- knows Vec, which comes later
+stator.struct("Vec", { "double x = 1 [m]", "float y[2]", "char tag[4] = \"ab\"", "entity near" })
+local Plan = stator.component("Plan", { "bool on", "Vec home", "Mark mark[2]", "int8_t last = -3" })
+local e, d = stator.entity "e", stator.entity "d"
+]]
+local STRUCT_ENTITIES = [=[[ { "name": "e", "components": { "Plan": { "home": { "x": 4, "near": "d" },
+  "mark": [ { "at": { "y": [5, 6] } }, { "mode": "fault" } ] } } }, { "name": "d" } ] ]=]
+
+local function run_structs(body)
+  local said, faults = support.run_task(body, { before = STRUCTS, entities = STRUCT_ENTITIES, seconds = 1 })
+  assert.same({}, faults)
+  return said
+end
+
+describe("a struct field", function()
+  after_each(support.finish)
+
+  it("is read at every level, with the scene's values and the defaults", function()
+    assert.same({ "4\t0\tab\ttrue\t-3", "2\t7\t1\t6\tnil\ttrue", "fault\t1" }, run_structs [[
+      local p = e:get(Plan)
+      print(p.home.x, p.home.y[1], p.home.tag, p.home.near == d:id(), p.last)
+      local m = p.mark[1]
+      print(#p.mark, m.kind, m.at.x, m.at.y[2], m.at.near, m.mode == Mode.auto)
+      local t = e:copy(Plan)
+      print(Mode:name_of(t.mark[2].mode), t.mark[2].at.x)
+    ]])
+  end)
+
+  it("refuses a write at every level, interpreted and compiled", function()
+    local said = run_structs [[
+      local p = e:get(Plan)
+      local home, counts = p.home, {}
+      for _, write in ipairs {
+        function() p.home = home end, function() home.x = 2 end, function() home.y[1] = 2 end,
+        function() home.tag = "x" end, function() home.near = 0 end, function() p.mark[1] = p.mark[2] end,
+        function() p.mark[1].kind = 2 end, function() p.mark[1].at.x = 2 end, function() p.mark[1].at.y[2] = 2 end,
+        function() p.mark[1].at = home end, function() p.mark[1].mode = 0 end, function() p.nope = 1 end,
+        function() home.nope = 1 end,
+      } do
+        local refused = 0
+        for _ = 1, 200 do if not pcall(write) then refused = refused + 1 end end
+        counts[#counts + 1] = refused
+      end
+      print(table.concat(counts, " "))
+      print(home.x, home.y[1], home.tag, p.mark[1].kind, p.mark[1].at.x)
+      print(select(2, pcall(function() return home.nope end)), select(2, pcall(function() return p.mark[3] end)))
+    ]]
+    assert.equal(("200 "):rep(13), said[1] .. " ")
+    assert.equal("4\t0\tab\t7\t1", said[2])
+    assert.matches('Vec has no field "nope"', said[3])
+    assert.matches("mark: index 3 is outside 1 to 2", said[3])
+  end)
+
+  it("is set as a whole: what is not named gets its default; a view is a value too", function()
+    assert.same({ "9\t8\tab\tnil\t4", "1\t3\tcd\tauto", "9\t-3", "1" }, run_structs [[
+      cmd:set(e, Plan, { home = { x = 9, y = { 7, 8 } } })
+      await(cmd:commit())
+      local p = e:get(Plan)
+      print(p.home.x, p.home.y[2], p.home.tag, p.home.near, 4)
+      cmd:set(e, Plan, { mark = { { kind = 1, mode = "auto", at = { tag = "cd", near = d } }, { at = p.home, kind = 3 } } })
+      await(cmd:commit())
+      p = e:get(Plan)
+      print(p.mark[1].kind, p.mark[2].kind, p.mark[1].at.tag, Mode:name_of(p.mark[1].mode))
+      print(p.mark[2].at.x, p.last)
+      cmd:insert(e, Plan, {})
+      await(cmd:commit())
+      print(e:get(Plan).home.x)
+    ]])
+  end)
+
+  it("says what is wrong with a value", function()
+    local said = run_structs [[
+      for _, values in ipairs { { home = 5 }, { home = { z = 1 } }, { home = { x = "a" } }, { home = { y = { 1 } } },
+        { mark = { {} } }, { mark = { {}, { at = { tag = "12345" } } } }, { mark = { {}, { mode = "atuo" } } } } do
+        print((select(2, pcall(cmd.set, cmd, e, Plan, values))))
+      end
+      print((select(2, pcall(cmd.add, cmd, e, Plan, { home = { x = 1 } }))))
+      print((select(2, pcall(e.when, e, Plan, { home = 1 }))))
+    ]]
+    for i, text in ipairs { "Vec: expected a table of fields, got 5", 'Vec has no field "z"',
+      'Vec.x: expected a number, got "a"', "Vec.y: expected 2 values, got 1", "Plan.mark: expected 2 values, got 1",
+      'Vec.tag: expected text of at most 4 bytes, got "12345"', '"atuo" is no member of Mode, did you mean "auto"?',
+      "Plan.home: struct cannot be added to", "Plan.home: a condition compares single numbers" } do
+      assert.truthy(said[i]:find(text, 1, true), said[i])
+    end
+  end)
+
+  it("is written by a system in place", function()
+    local said, faults = support.run_task([[
+      await(stator.next_tick())
+      await(stator.next_tick())
+      local p = e:get(Plan)
+      print(p.home.x > 4, p.home.tag, p.mark[2].at.y[1] > 0, p.mark[2].at.near == d:id())
+    ]], { entities = STRUCT_ENTITIES, seconds = 1, before = STRUCTS .. [[
+      stator.system("grow", { write = { Plan } }, function(_, q)
+        for first, last, plans in q:chunks() do
+          for i = first, last do
+            local p = plans[i]
+            p.home.x = p.home.x + 1
+            p.home.tag = "new"
+            local at = p.mark[2].at
+            at.y[1] = at.y[1] + 1
+            at.near = d:id()
+          end
+        end
+      end)
+    ]] })
+    assert.same({}, faults)
+    assert.same({ "true\tnew\ttrue\ttrue" }, said)
+  end)
+end)
+
 describe("a query", function()
   after_each(support.finish)
 

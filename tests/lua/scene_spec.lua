@@ -99,6 +99,31 @@ describe("a broken scene", function()
     })
   end)
 
+  it("with a struct that does not fit", function()
+    local nested = SCRIPT .. [[
+stator.struct("Vec", { "double x (..9)", "Mode mode" })
+stator.component("Plan", { "Vec home", "Vec mark[2]" })
+]]
+    told(entity('"Plan": { "home": { "x": 10, "z": 1 }, "mark": [{}, { "mode": "atuo" }] }'), {
+      "scene.json:2:74: entities[0].components.Plan.home.x: expected a number of at most 9, got 10",
+      "scene.json:2:78: entities[0].components.Plan.home.z: Vec has no such field, did you mean \"x\"?",
+      'scene.json:2:111: entities[0].components.Plan.mark[1].mode: expected one of "idle", "auto", got "atuo", did you mean "auto"?',
+    }, nested)
+  end)
+
+  it("with a value outside of its field's range", function()
+    local ranged = SCRIPT .. [[
+local Oven = stator.component("Oven", { "double temp_c = 20 [degC] (-40..150)", "float ratio (-0.7..0.7)",
+  "int16_t step (..9)" })
+]]
+    told(entity('"Oven": { "temp_c": 151, "ratio": -0.71, "step": 10 }, "Motor": { "speed_rpm": 1e300 }'), {
+      "scene.json:2:69: entities[0].components.Oven.temp_c: expected a number from -40 to 150, got 151",
+      "scene.json:2:83: entities[0].components.Oven.ratio: expected a number from -0.7 to 0.7, got -0.71",
+      "scene.json:2:98: entities[0].components.Oven.step: expected a whole number from -32768 to 9, got 10",
+    }, ranged)
+    assert.equal(0, select(2, check(entity('"Oven": { "temp_c": 150, "ratio": 0.7, "step": 9 }'), ranged)))
+  end)
+
   it("with bad names of entities", function()
     told('{ "entities": [ { "name": "a/b" }, { "name": "world" }, {}, { "name": "x" }, { "name": "x" } ] }', {
       'scene.json:1:27: entities[0].name: "a/b" is no name: 1 to 63 bytes, without "/" and "."',
@@ -276,7 +301,7 @@ describe("a broken script", function()
       body "stator.system('s', {}, print)\nstator.task('s', {}, print)")
     told(SCENE, { 'main.lua:3: component "C": declared with other fields at main.lua:2' }, body "stator.component('C', { 'float x' })")
     told(SCENE, { 'main.lua:3: component "D": field "flot x": unknown type "flot" (expected bool, int8_t, uint8_t, int16_t, '
-      .. "uint16_t, int32_t, uint32_t, float, double, char, entity or an enum)" }, body "stator.component('D', { 'flot x' })")
+      .. "uint16_t, int32_t, uint32_t, float, double, char, entity, an enum or a struct)" }, body "stator.component('D', { 'flot x' })")
   end)
 
   it("with field names that no component has, on whatever path", function()

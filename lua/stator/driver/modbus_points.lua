@@ -82,7 +82,9 @@ end
 --- Whether a field can hold the point; answers what is wrong, or nil.
 function M.check(point, field)
   local t = TYPE[field.type]
-  if field.is_array or t == "char" or t == "entity" then return "a point fills a single number or bool" end
+  if field.is_array or t == "char" or t == "entity" or t == "struct" then
+    return "a point fills a single number or bool"
+  end
   if point.as == "bit" and t ~= "bool" then return "a bit needs a bool field, this one is " .. t end
   if point.as ~= "bit" and t == "bool" then return "a register does not fit a bool field" end
   if point.address + point.size > 65536 then

@@ -46,5 +46,7 @@ typedef struct {
 int json_parse(json_doc_t *doc, const char *text, size_t bytes, json_error_t *error);
 /* Accepts a zeroed document. */
 void json_fini(json_doc_t *doc);
+/* Length of the well-formed UTF-8 sequence at the start of `text`; 0 when there is none. */
+size_t json_utf8_bytes(const char *text, size_t bytes);
 
 #endif

@@ -1,11 +1,9 @@
 #include "json.h"
-#include "memory.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "internal.h"
 
 enum { MAX_DEPTH = 64, MAX_MEMBERS = 10000 };
 #define MAX_BYTES ((size_t)64 << 20)
@@ -47,16 +45,16 @@ static void skip_space(reader_t *r) {
 
 static char peek(const reader_t *r) { return r->at < r->end ? *r->at : '\0'; }
 
+/* 0 when memory is out, which fails what it is part of. */
 static uint32_t node_new(reader_t *r, json_type_t type) {
     json_doc_t *doc = r->doc;
-    if (doc->count == doc->capacity) {
-        doc->capacity = doc->capacity == 0 ? 64 : doc->capacity * 2;
-        json_node_t *grown = realloc(doc->nodes, doc->capacity * sizeof *grown);
-        memory_must(grown);
-        doc->nodes = grown;
+    json_node_t *made = ECS__PUSH(doc->nodes, doc->count, doc->capacity);
+    if (made == NULL) {
+        (void)fail(r, "out of memory");
+        return 0;
     }
-    doc->nodes[doc->count] = (json_node_t){.type = type, .line = r->line, .column = column(r)};
-    return doc->count++;
+    *made = (json_node_t){.type = type, .line = r->line, .column = column(r)};
+    return doc->count - 1;
 }
 
 /* ---- strings -------------------------------------------------------------------------------- */
@@ -128,23 +126,27 @@ static bool escape(reader_t *r) {
     return true;
 }
 
-/* Copies one well-formed UTF-8 sequence. */
-static bool copy_char(reader_t *r) {
-    const unsigned char *s = (const unsigned char *)r->at;
-    size_t left = (size_t)(r->end - r->at);
+size_t json_utf8_bytes(const char *text, size_t bytes) {
+    const unsigned char *s = (const unsigned char *)text;
+    if (bytes == 0) { return 0; }
     size_t n = s[0] < 0x80                   ? 1
                : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
                : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
                : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
                                              : 0;
-    bool ok = n > 0 && n <= left;
+    bool ok = n > 0 && n <= bytes;
     for (size_t i = 1; ok && i < n; i++) {
         ok = (s[i] & 0xc0) == 0x80;
     }
     if (ok && n == 3) { ok = !(s[0] == 0xe0 && s[1] < 0xa0) && !(s[0] == 0xed && s[1] > 0x9f); }
     if (ok && n == 4) { ok = !(s[0] == 0xf0 && s[1] < 0x90) && !(s[0] == 0xf4 && s[1] > 0x8f); }
-    if (!ok) { return fail(r, "text is not UTF-8"); }
-    memcpy(r->strings_at, s, n);
+    return ok ? n : 0;
+}
+
+static bool copy_char(reader_t *r) {
+    size_t n = json_utf8_bytes(r->at, (size_t)(r->end - r->at));
+    if (n == 0) { return fail(r, "text is not UTF-8"); }
+    memcpy(r->strings_at, r->at, n);
     r->strings_at += n;
     r->at += n;
     return true;
@@ -329,11 +331,11 @@ int json_parse(json_doc_t *doc, const char *text, size_t bytes, json_error_t *er
         (void)fail(&r, "more than 64 MiB");
         return -1;
     }
-    doc->strings = malloc(bytes + 1); /* decoded text is never longer than its source */
-    memory_must(doc->strings);
+    doc->strings = ecs__calloc(bytes + 1, 1); /* decoded text is never longer than its source */
     r.strings_at = doc->strings;
     (void)node_new(&r, JSON_NULL); /* index 0 means none */
-    bool ok = value(&r) != 0;
+    bool ok = doc->strings != NULL && doc->nodes != NULL;
+    ok = ok ? value(&r) != 0 : fail(&r, "out of memory");
     if (ok) {
         skip_space(&r);
         ok = r.at == r.end || fail(&r, "unexpected text after the end");

@@ -1,0 +1,35 @@
+/* A change of layout, worked out once: a list of steps that every value then takes. */
+#ifndef ECS_MIGRATE_H
+#define ECS_MIGRATE_H
+
+#include "ecs_schema.h"
+#include "internal.h"
+
+typedef enum { ECS__STEP_COPY, ECS__STEP_NUMBER, ECS__STEP_TEXT, ECS__STEP_ENUM } ecs__step_kind_t;
+
+/* `count` elements in a row, or for COPY so many bytes. */
+typedef struct {
+    ecs__step_kind_t kind;
+    uint32_t from_at, to_at, count;
+    const ecs_field_t *from, *to; /* of the migration's layouts or of structs, which stay */
+    uint32_t entry;               /* its field in the plan */
+} ecs__step_t;
+
+struct ecs_migration {
+    ecs_world_t *world;
+    char name[ECS_NAME_BYTES];
+    ecs__component_t from, to; /* owned */
+    ecs_migration_field_t *entries;
+    uint32_t entry_count, entry_capacity;
+    ecs__step_t *steps;
+    uint32_t step_count, step_capacity;
+    uint32_t lossy; /* the first entry that loses something in every value, or ECS__NONE */
+};
+
+/* ECS_E_INVALID when something is lost in every value and there is no converter. */
+int ecs__migration_allow(const ecs_migration_t *migration, const ecs_converter_t *converter);
+/* As ecs_migration_convert, for the value of an entity. */
+int ecs__migration_value(const ecs_migration_t *migration, const ecs_converter_t *converter,
+                         ecs_id_t id, const void *from, void *to);
+
+#endif
