@@ -402,7 +402,7 @@ static void structs_come_back_and_are_held_against_the_world(void) {
     CHECK(again.length == snapshot.length &&
           memcmp(again.bytes, snapshot.bytes, again.length) == 0);
     CHECK_EQ(restore(world[2], &snapshot), ECS_E_CONFLICT);
-    CHECK(strstr(ecs_last_error(world[2]), "\"Edge\"") != NULL);
+    CHECK(strstr(ecs_last_error(world[2]), "struct edge[3]") != NULL);
     free(snapshot.bytes);
     free(again.bytes);
     for (size_t i = 0; i < 3; i++) {
