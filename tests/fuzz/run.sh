@@ -6,18 +6,17 @@ seconds=$1
 out=build/fuzz
 mkdir -p "$out"
 flags="-std=gnu11 -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -Iecs -Ihost"
-clang-14 -std=gnu11 -D_GNU_SOURCE -DFUZZ_SEED -Iecs tests/fuzz/fuzz_snapshot.c ecs/*.c -lpthread -lm \
-    -o "$out/snapshot-seed"
-mkdir -p "$out/corpus-snapshot"
-"$out/snapshot-seed" >"$out/corpus-snapshot/seed"
 for target in json schema value snapshot; do
     # shellcheck disable=SC2086
     clang-14 $flags "tests/fuzz/fuzz_$target.c" ecs/*.c -lpthread -lm -o "$out/$target"
     mkdir -p "$out/corpus-$target"
-    cp tests/fuzz/seeds/"$target"/* "$out/corpus-$target/"
+    if [ -d "tests/fuzz/seeds/$target" ]; then cp "tests/fuzz/seeds/$target"/* "$out/corpus-$target/"; fi
 done
 cp examples/*/scene.json "$out/corpus-json/"
-for target in json schema value; do
+clang-14 -std=gnu11 -D_GNU_SOURCE -DFUZZ_SEED -Iecs tests/fuzz/fuzz_snapshot.c ecs/*.c -lpthread -lm \
+    -o "$out/snapshot-seed"
+"$out/snapshot-seed" >"$out/corpus-snapshot/seed"
+for target in json schema value snapshot; do
     echo "== $target, $seconds s"
     "$out/$target" -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 -verbosity=0 \
         -artifact_prefix="$out/$target-" "$out/corpus-$target" 2>&1 | grep -E "stat::number_of_executed|ERROR|SUMMARY" || true
