@@ -97,9 +97,8 @@ void ecs__archetype_free(ecs__archetype_t *archetype) {
     free(archetype);
 }
 
-/* One that is not in the world yet; NULL when memory is out. */
-static ecs__archetype_t *archetype_make(const ecs_world_t *world, const uint32_t *components,
-                                        uint32_t count) {
+ecs__archetype_t *ecs__archetype_make(const ecs_world_t *world, const uint32_t *components,
+                                      uint32_t count) {
     ecs__archetype_t *made = ecs__calloc(1, sizeof *made);
     if (made == NULL) { return NULL; }
     made->slot_count = count;
@@ -122,7 +121,7 @@ static ecs__archetype_t *archetype_make(const ecs_world_t *world, const uint32_t
 
 static ecs__archetype_t *archetype_new(ecs_world_t *world, const uint32_t *components,
                                        uint32_t count) {
-    ecs__archetype_t *made = archetype_make(world, components, count);
+    ecs__archetype_t *made = ecs__archetype_make(world, components, count);
     uint32_t count_after = world->archetype_count + 1;
     bool room = made != NULL && table_grow(world) &&
                 ECS__ROOM(world->archetypes, count_after, world->archetype_capacity) &&
@@ -334,7 +333,7 @@ void ecs__rows_trim(ecs_world_t *world, ecs__archetype_t *archetype) {
 uint32_t ecs__row_add(ecs_world_t *world, ecs__archetype_t *archetype, ecs_id_t id) {
     uint32_t row = archetype->row_count++, at = 0;
     ecs__chunk_t *chunk = ecs__chunk_of(archetype, row, &at);
-    if (row == 0) { world->empty_count--; }
+    if (row == 0 && archetype->index != ECS__NONE) { world->empty_count--; }
     assert(chunk->count < chunk->capacity);
     chunk->count++;
     chunk_ids(world, chunk)[at] = id;
@@ -344,16 +343,15 @@ uint32_t ecs__row_add(ecs_world_t *world, ecs__archetype_t *archetype, ecs_id_t 
     return row;
 }
 
-void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t row) {
+ecs_id_t ecs__row_take(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t row) {
     uint32_t last = --archetype->row_count, at = 0, last_at = 0;
     ecs__chunk_t *chunk = ecs__chunk_of(archetype, row, &at);
     ecs__chunk_t *last_chunk = ecs__chunk_of(archetype, last, &last_at);
+    ecs_id_t moved = 0;
     last_chunk->count--;
-    if (last == 0) { world->empty_count++; }
     if (row != last) {
-        ecs_id_t moved = chunk_ids(world, last_chunk)[last_at];
+        moved = chunk_ids(world, last_chunk)[last_at];
         chunk_ids(world, chunk)[at] = moved;
-        ecs__record_at(world, ecs__index(moved))->row = row;
         for (uint32_t i = 0; i < archetype->slot_count; i++) {
             const ecs__slot_t *slot = &archetype->slots[i];
             if (slot->column == ECS__NONE) { continue; }
@@ -367,6 +365,13 @@ void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t r
         }
     }
     ecs__rows_trim(world, archetype);
+    return moved;
+}
+
+void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t row) {
+    ecs_id_t moved = ecs__row_take(world, archetype, row);
+    if (moved != 0) { ecs__record_at(world, ecs__index(moved))->row = row; }
+    if (archetype->row_count == 0) { world->empty_count++; }
 }
 
 /* ---- what a snapshot is restored with ------------------------------------------------------- */

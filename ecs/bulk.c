@@ -32,6 +32,10 @@ static int check_components(ecs_world_t *world, const uint32_t *components, uint
         if (components[i] >= world->component_count) {
             return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", components[i]);
         }
+        if (world->components[components[i]].sparse != NULL) {
+            return ecs__fail(world, ECS_E_INVALID, "%s is sparse: insert it one by one",
+                             world->components[components[i]].name);
+        }
         for (uint32_t k = 0; k < i; k++) {
             if (components[k] == components[i]) {
                 return ecs__fail(world, ECS_E_INVALID, "%s is named twice",

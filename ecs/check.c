@@ -103,12 +103,40 @@ static int check_tree(ecs_world_t *world, uint32_t index) {
     return ECS_OK;
 }
 
+/* Rows and pages of a sparse component point at each other. */
+static int check_sparse(ecs_world_t *world, uint32_t component) {
+    const ecs__sparse_t *store = world->components[component].sparse;
+    const ecs__archetype_t *table = store->table;
+    uint32_t rows = 0;
+    if (table->coming != 0 || table->grows) {
+        return broken(world, "rows that never came", component);
+    }
+    for (uint32_t i = 0; i < table->chunk_count; i++) {
+        const ecs__chunk_t *chunk = table->chunks[i];
+        for (uint32_t k = 0; k < chunk->count; k++, rows++) {
+            ecs_id_t id = ids_of(world, chunk)[k];
+            if (!ecs_alive(world, id)) { return broken(world, "sparse row of the dead", id); }
+            if (ecs__sparse_row(store, ecs__index(id)) != rows) {
+                return broken(world, "sparse page", id);
+            }
+        }
+    }
+    if (rows != table->row_count) { return broken(world, "sparse row count", component); }
+    for (uint32_t i = 0; i < world->slot_count; i++) {
+        rows -= ecs__sparse_row(store, i) != ECS__NONE;
+    }
+    return rows == 0 ? ECS_OK : broken(world, "sparse rows and pages differ", component);
+}
+
 int ecs_check(ecs_world_t *world) {
     uint32_t rows = 0, alive = 0, empty = 0;
     int rc = ECS_OK;
     for (uint32_t i = 0; rc == ECS_OK && i < world->ordered_count; i++) {
         rc = check_archetype(world, world->ordered[i], &rows);
         empty += world->ordered[i]->row_count == 0;
+    }
+    for (uint32_t i = 0; rc == ECS_OK && i < world->sparse_count; i++) {
+        rc = check_sparse(world, world->sparse[i]);
     }
     if (rc == ECS_OK && empty != world->empty_count) {
         rc = broken(world, "count of empty archetypes", empty);
@@ -128,6 +156,8 @@ int ecs_check(ecs_world_t *world) {
 }
 
 /* ---- hash ----------------------------------------------------------------------------------- */
+
+#define HASH_START 14695981039346656037ull
 
 static uint64_t mix(uint64_t hash, const void *data, size_t bytes) {
     const unsigned char *at = data;
@@ -184,7 +214,12 @@ static uint64_t mix_archetype(const ecs_world_t *world, const ecs__archetype_t *
 }
 
 uint64_t ecs_hash(const ecs_world_t *world) {
-    uint64_t hash = 14695981039346656037ull;
+    uint64_t hash = HASH_START, sparse = 0;
+    for (uint32_t i = 0; i < world->sparse_count; i++) { /* a sum: in no order of registration */
+        const ecs__archetype_t *table = world->components[world->sparse[i]].sparse->table;
+        if (table->row_count > 0) { sparse += mix_archetype(world, table, HASH_START); }
+    }
+    if (sparse != 0) { hash = mix(hash, &sparse, sizeof sparse); }
     for (uint32_t i = 0; i < world->ordered_count; i++) {
         if (world->ordered[i]->row_count > 0) {
             hash = mix_archetype(world, world->ordered[i], hash);

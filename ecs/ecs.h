@@ -183,6 +183,13 @@ const void *ecs_struct_default(const ecs_world_t *world, uint32_t struct_id);
  * ECS_E_CONFLICT. Setup phase. A struct counts as one field of the component and of masks. */
 int ecs_component_register(ecs_world_t *world, const char *name, const char *const *fields,
                            uint32_t count, uint32_t *out);
+/* The component's values lie apart from the others: an entity that gets or loses it does not move,
+ * and costs no archetype. For what comes and goes often, or few entities have. A query names it
+ * in `with` and `without` only, which look at each row, and then yields runs of rows; its values
+ * are read and written by id. Not in bulk spawns. Setup phase, before a query names it; twice is
+ * once. */
+int ecs_component_sparse(ecs_world_t *world, uint32_t component);
+bool ecs_component_is_sparse(const ecs_world_t *world, uint32_t component);
 int ecs_component_find(const ecs_world_t *world, const char *name, uint32_t *out);
 uint32_t ecs_component_count(const ecs_world_t *world);
 const char *ecs_component_name(const ecs_world_t *world, uint32_t component);

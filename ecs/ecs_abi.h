@@ -95,7 +95,9 @@ typedef struct ecs_cursor {
     ecs_query_t *query;
     uint32_t archetype_at; /* position in the query's archetype list */
     uint32_t chunk_at;
-    int32_t count; /* rows of the current chunk */
+    int32_t count;   /* rows of the current chunk, or run of it */
+    uint32_t row_at; /* behind the last run of the chunk */
+    uint32_t unused;
     const double *ids;
     uint64_t began; /* tick at which the walk began */
     ecs_box_t box[16];

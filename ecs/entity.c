@@ -95,27 +95,17 @@ bool ecs_alive(const ecs_world_t *world, ecs_id_t id) {
     return record != NULL && ecs__record_alive(record);
 }
 
-static const ecs__slot_t *locate(const ecs_world_t *world, ecs_id_t id, uint32_t component,
-                                 const ecs__record_t **record) {
-    *record = ecs__record_find(world, id);
-    if (*record == NULL || !ecs__record_alive(*record)) { return NULL; }
-    return ecs__slot(world->archetypes[(*record)->archetype], component);
-}
-
 bool ecs_has(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
-    const ecs__record_t *record = NULL;
-    return locate(world, id, component, &record) != NULL;
+    return ecs__place(world, id, component).slot != NULL;
 }
 
 /* Offset of the cell in the maps, or UINT64_MAX. */
 static uint64_t cell_offset(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
-    const ecs__record_t *record = NULL;
-    const ecs__slot_t *slot = locate(world, id, component, &record);
-    if (slot == NULL || slot->column == ECS__NONE) { return UINT64_MAX; }
+    ecs__place_t place = ecs__place(world, id, component);
+    if (place.slot == NULL || place.slot->column == ECS__NONE) { return UINT64_MAX; }
     uint32_t at = 0;
-    const ecs__chunk_t *chunk =
-        ecs__chunk_of(world->archetypes[record->archetype], record->row, &at);
-    return ecs__cell(chunk, slot, at);
+    const ecs__chunk_t *chunk = ecs__chunk_of(place.table, place.row, &at);
+    return ecs__cell(chunk, place.slot, at);
 }
 
 const void *ecs_view(ecs_world_t *world, ecs_id_t id, uint32_t component) {
@@ -138,40 +128,37 @@ int ecs_write_begin(ecs_world_t *world, uint64_t owner) {
 }
 
 int ecs_provenance(ecs_world_t *world, ecs_id_t id, uint32_t component, ecs_stamp_t *out) {
-    const ecs__record_t *record = NULL;
-    const ecs__slot_t *slot = locate(world, id, component, &record);
-    if (slot == NULL) {
+    ecs__place_t place = ecs__place(world, id, component);
+    if (place.slot == NULL) {
         return ecs__fail(world, ECS_E_ABSENT, "the entity lacks %s",
                          ecs_component_name(world, component));
     }
-    if (slot->column == ECS__NONE) {
+    if (place.slot->column == ECS__NONE) {
         return ecs__fail(world, ECS_E_INVALID, "%s is a tag and has no values",
                          ecs_component_name(world, component));
     }
     uint32_t at = 0;
-    *out =
-        ecs__chunk_of(world->archetypes[record->archetype], record->row, &at)->stamp[slot->column];
+    *out = ecs__chunk_of(place.table, place.row, &at)->stamp[place.slot->column];
     return ECS_OK;
 }
 
 void *ecs_write(ecs_world_t *world, ecs_id_t id, uint32_t component) {
     if (ecs__guard(world, 1u << ECS_PHASE_WRITE) != ECS_OK) { return NULL; }
-    const ecs__record_t *record = NULL;
-    const ecs__slot_t *slot = locate(world, id, component, &record);
-    if (slot == NULL || slot->column == ECS__NONE) {
-        (void)ecs__fail(world, slot == NULL ? ECS_E_ABSENT : ECS_E_INVALID,
+    ecs__place_t place = ecs__place(world, id, component);
+    if (place.slot == NULL || place.slot->column == ECS__NONE) {
+        (void)ecs__fail(world, place.slot == NULL ? ECS_E_ABSENT : ECS_E_INVALID,
                         "no such value to write");
         return NULL;
     }
     uint32_t at = 0;
-    ecs__chunk_t *chunk = ecs__chunk_of(world->archetypes[record->archetype], record->row, &at);
-    ecs_stamp_t *stamp = &chunk->stamp[slot->column];
+    ecs__chunk_t *chunk = ecs__chunk_of(place.table, place.row, &at);
+    ecs_stamp_t *stamp = &chunk->stamp[place.slot->column];
     ecs__touch(world, component);
     stamp->changed = world->shared.tick;
     stamp->owner = world->writer;
     stamp->place = 0;
     ecs__window_open(&world->memory.maps);
-    return world->memory.maps.window.map + ecs__cell(chunk, slot, at);
+    return world->memory.maps.window.map + ecs__cell(chunk, place.slot, at);
 }
 
 ecs_id_t ecs_entity_next(const ecs_world_t *world, uint32_t *at) {
@@ -187,8 +174,18 @@ uint32_t ecs_entity_components(const ecs_world_t *world, ecs_id_t id, uint32_t *
     const ecs__record_t *record = ecs__record_find(world, id);
     if (record == NULL || !ecs__record_alive(record)) { return 0; }
     const ecs__archetype_t *archetype = world->archetypes[record->archetype];
-    for (uint32_t i = 0; i < archetype->slot_count && i < cap; i++) {
-        out[i] = archetype->slots[i].component;
+    uint32_t count = 0, at = 0;
+    for (uint32_t i = 0; i <= archetype->slot_count; i++) {
+        bool last = i == archetype->slot_count;
+        uint32_t component = last ? ECS__NONE : archetype->slots[i].component;
+        for (; at < world->sparse_count && world->sparse[at] < component; at++) {
+            const ecs__sparse_t *store = world->components[world->sparse[at]].sparse;
+            if (ecs__sparse_row(store, ecs__index(id)) == ECS__NONE) { continue; }
+            if (count < cap) { out[count] = world->sparse[at]; }
+            count++;
+        }
+        if (!last && count < cap) { out[count] = component; }
+        count += !last;
     }
-    return archetype->slot_count;
+    return count;
 }

@@ -55,20 +55,62 @@ static void raise_events(ecs_world_t *world, const ecs__stream_t *stream,
     }
 }
 
+typedef struct {
+    uint64_t bits[ECS_MAX_COMPONENTS / 64];
+} set_t;
+
+static bool is_in(const set_t *set, uint32_t component) {
+    return (set->bits[component / 64] >> component % 64 & 1) != 0;
+}
+
+static void put_in(set_t *set, uint32_t component) {
+    set->bits[component / 64] |= 1ull << component % 64;
+}
+
+static bool has_sparse(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
+    return ecs__sparse_row(world->components[component].sparse, ecs__index(id)) != ECS__NONE;
+}
+
+/* What the entity had of sparse components before its chain is carried out. */
+static set_t had_sparse(const ecs_world_t *world, const ecs__touched_t *entry) {
+    set_t had = {{0}};
+    for (uint32_t i = 0; i < world->sparse_count && entry->before < ECS__RETIRED; i++) {
+        if (has_sparse(world, entry->id, world->sparse[i])) { put_in(&had, world->sparse[i]); }
+    }
+    return had;
+}
+
+/* The same as raise_events for sparse components; `is`: it exists. */
+static void raise_sparse(ecs_world_t *world, const ecs__stream_t *stream,
+                         const ecs__touched_t *entry, const set_t *had, bool is) {
+    ecs_event_t event = event_of(stream, entry);
+    for (uint32_t i = 0; i < world->sparse_count; i++) {
+        uint32_t component = world->sparse[i];
+        bool now = is && has_sparse(world, entry->id, component);
+        if (is_in(had, component) && !now) { raise(world, ECS_EVENT_REMOVED, event, component); }
+    }
+    for (uint32_t i = 0; is && i < world->sparse_count; i++) {
+        uint32_t component = world->sparse[i];
+        bool now = has_sparse(world, entry->id, component);
+        if (!is_in(had, component) && now) { raise(world, ECS_EVENT_ADDED, event, component); }
+    }
+}
+
 static void raise_changed(ecs_world_t *world, const ecs__stream_t *stream,
-                          const ecs__touched_t *entry) {
-    uint64_t seen[ECS_MAX_COMPONENTS / 64] = {0};
+                          const ecs__touched_t *entry, const set_t *had) {
+    set_t seen = {{0}};
     ecs_event_t event = event_of(stream, entry);
     for (ecs__pos_t pos = entry->first; pos != 0; pos = ecs__cmd_at(stream, pos)->next) {
         const ecs__cmd_t *cmd = ecs__cmd_at(stream, pos);
-        bool old = entry->before < ECS__RETIRED &&
-                   ecs__slot(world->archetypes[entry->before], cmd->component) != NULL;
-        bool now = ecs__slot(world->archetypes[entry->after], cmd->component) != NULL;
-        if (!ecs__cmd_writes(cmd) || !old || !now ||
-            (seen[cmd->component / 64] >> cmd->component % 64 & 1) != 0) {
-            continue;
-        }
-        seen[cmd->component / 64] |= 1ull << cmd->component % 64;
+        if (!ecs__cmd_writes(cmd) || is_in(&seen, cmd->component)) { continue; }
+        bool sparse = world->components[cmd->component].sparse != NULL;
+        bool old = sparse ? is_in(had, cmd->component)
+                          : entry->before < ECS__RETIRED &&
+                                ecs__slot(world->archetypes[entry->before], cmd->component) != NULL;
+        bool now = sparse ? has_sparse(world, entry->id, cmd->component)
+                          : ecs__slot(world->archetypes[entry->after], cmd->component) != NULL;
+        if (!old || !now) { continue; }
+        put_in(&seen, cmd->component);
         raise(world, ECS_EVENT_CHANGED, event, cmd->component);
     }
 }
@@ -117,23 +159,59 @@ static void move(ecs_world_t *world, const ecs__touched_t *entry, ecs__record_t 
     record->row = row;
 }
 
+typedef struct {
+    ecs__chunk_t *chunk;
+    const ecs__slot_t *slot;
+    uint32_t at;
+} cell_t;
+
+/* Writes the command's payload and says whose it was. */
+static inline void write_at(ecs_world_t *world, const ecs__cmd_t *cmd, cell_t cell,
+                            uint64_t owner) {
+    ecs__touch(world, cmd->component);
+    if (cell.slot->column == ECS__NONE) { return; }
+    ecs__payload_write(world, cmd,
+                       world->memory.maps.core + ecs__cell(cell.chunk, cell.slot, cell.at));
+    ecs_stamp_t *stamp = &cell.chunk->stamp[cell.slot->column];
+    stamp->changed = world->shared.tick;
+    stamp->owner = owner;
+    stamp->place = ecs__cmd_place(cmd);
+}
+
+/* A command on a sparse component: its table gets or loses a row, or has one written. */
+static void fold_sparse(ecs_world_t *world, const ecs__cmd_t *cmd, ecs__sparse_t *store,
+                        uint64_t owner) {
+    uint32_t index = ecs__index(cmd->id), row = ecs__sparse_row(store, index);
+    if (cmd->op == ECS_OP_REMOVE) {
+        if (row != ECS__NONE) { ecs__sparse_remove(world, store, index); }
+        ecs__touch(world, cmd->component);
+        return;
+    }
+    if (cmd->op == ECS_OP_INSERT) { store->table->coming--; }
+    if (row == ECS__NONE) { row = ecs__sparse_add(world, store, cmd->id); }
+    cell_t cell = {.slot = store->table->slots};
+    cell.chunk = ecs__chunk_of(store->table, row, &cell.at);
+    write_at(world, cmd, cell, owner);
+}
+
 static void write_payloads(ecs_world_t *world, const ecs__stream_t *stream,
                            const ecs__touched_t *entry, const ecs__record_t *record) {
     const ecs__archetype_t *archetype = world->archetypes[record->archetype];
-    uint32_t at = 0;
-    ecs__chunk_t *chunk = ecs__chunk_of(archetype, record->row, &at);
     const ecs__cmd_t *cmd = NULL;
+    cell_t cell = {0};
+    cell.chunk = ecs__chunk_of(archetype, record->row, &cell.at);
     for (ecs__pos_t pos = entry->first; pos != 0; pos = cmd->next) {
         cmd = ecs__cmd_at(stream, pos);
-        if (!ecs__cmd_writes(cmd)) { continue; }
-        const ecs__slot_t *slot = ecs__slot(archetype, cmd->component);
-        if (slot == NULL || slot->column == ECS__NONE) { continue; }
-        ecs__payload_write(world, cmd, world->memory.maps.core + ecs__cell(chunk, slot, at));
-        ecs_stamp_t *stamp = &chunk->stamp[slot->column];
-        ecs__touch(world, cmd->component);
-        stamp->changed = world->shared.tick;
-        stamp->owner = ecs__owner_at(stream, entry->batch, pos);
-        stamp->place = ecs__cmd_place(cmd);
+        if (!ecs__cmd_writes(cmd) && cmd->op != ECS_OP_REMOVE) { continue; }
+        ecs__sparse_t *store = world->components[cmd->component].sparse;
+        uint64_t owner = ecs__owner_at(stream, entry->batch, pos);
+        if (store != NULL) {
+            fold_sparse(world, cmd, store, owner);
+            continue;
+        }
+        cell.slot = ecs__slot(archetype, cmd->component);
+        if (cell.slot == NULL || cmd->op == ECS_OP_REMOVE) { continue; }
+        write_at(world, cmd, cell, owner);
     }
 }
 
@@ -149,14 +227,12 @@ typedef struct {
 
 /* Where a direct command writes; `to` is NULL for a tag. */
 static write_t find_row(const ecs_world_t *world, const ecs__cmd_t *cmd) {
-    const ecs__record_t *record = ecs__record_at(world, ecs__index(cmd->id));
-    const ecs__archetype_t *archetype = world->archetypes[record->archetype];
-    const ecs__slot_t *slot = ecs__slot(archetype, cmd->component);
-    if (slot->column == ECS__NONE) { return (write_t){0}; }
-    uint32_t at = 0;
-    ecs__chunk_t *chunk = ecs__chunk_of(archetype, record->row, &at);
-    write_t found = {cmd, world->memory.maps.core + ecs__cell(chunk, slot, at),
-                     &chunk->stamp[slot->column]};
+    uint32_t index = ecs__index(cmd->id), at = 0;
+    ecs__place_t place = ecs__place_at(world, index, ecs__record_at(world, index), cmd->component);
+    if (place.slot->column == ECS__NONE) { return (write_t){0}; }
+    ecs__chunk_t *chunk = ecs__chunk_of(place.table, place.row, &at);
+    write_t found = {cmd, world->memory.maps.core + ecs__cell(chunk, place.slot, at),
+                     &chunk->stamp[place.slot->column]};
     __builtin_prefetch(found.to, 1);
     return found;
 }
@@ -188,15 +264,34 @@ void ecs__direct_write(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch
     world->wrote = true;
 }
 
+/* Takes what the entity has of sparse components, or was about to get. */
+static void strip_sparse(ecs_world_t *world, const ecs__stream_t *stream,
+                         const ecs__touched_t *entry) {
+    for (uint32_t i = 0; i < world->sparse_count; i++) {
+        if (!has_sparse(world, entry->id, world->sparse[i])) { continue; }
+        ecs__sparse_t *store = world->components[world->sparse[i]].sparse;
+        ecs__sparse_remove(world, store, ecs__index(entry->id));
+        ecs__touch(world, world->sparse[i]);
+    }
+    for (ecs__pos_t pos = entry->first; pos != 0; pos = ecs__cmd_at(stream, pos)->next) {
+        ecs__sparse_release(world, ecs__cmd_at(stream, pos));
+    }
+}
+
 static void bury(ecs_world_t *world, const ecs__stream_t *stream, const ecs__touched_t *entry,
                  const ecs__record_t *record) {
     if (entry->before < ECS__RETIRED) {
-        if (world->observed_kinds != 0) { raise_events(world, stream, entry, ECS__NONE); }
+        if (world->observed_kinds != 0) {
+            set_t had = had_sparse(world, entry);
+            raise_sparse(world, stream, entry, &had, false);
+            raise_events(world, stream, entry, ECS__NONE);
+        }
         touch_difference(world, world->archetypes[entry->before], NULL);
         world->despawned = world->shared.tick;
         ecs__row_remove(world, world->archetypes[entry->before], record->row);
         world->shared.alive--;
     }
+    if (world->sparse_count > 0) { strip_sparse(world, stream, entry); }
     ecs__node_unlink(world, ecs__index(entry->id));
     ecs__entity_free(world, ecs__index(entry->id));
 }
@@ -211,11 +306,15 @@ void ecs__fold(ecs_world_t *world, const ecs__stream_t *stream, const ecs__touch
     }
     if (entry->after != entry->before) { move(world, entry, record); }
     if (entry->first == 0) { return; }
-    write_payloads(world, stream, entry, record);
-    if (world->observed_kinds != 0) {
-        raise_events(world, stream, entry, entry->after);
-        raise_changed(world, stream, entry);
+    if (world->observed_kinds == 0) {
+        write_payloads(world, stream, entry, record);
+        return;
     }
+    set_t had = had_sparse(world, entry);
+    write_payloads(world, stream, entry, record);
+    raise_events(world, stream, entry, entry->after);
+    raise_sparse(world, stream, entry, &had, true);
+    raise_changed(world, stream, entry, &had);
 }
 
 void ecs__prefetch_row(const ecs_world_t *world, ecs_id_t id) {

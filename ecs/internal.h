@@ -54,6 +54,8 @@ struct ecs_world {
 
     ecs__component_t *components;
     uint32_t component_count, component_capacity;
+    uint32_t *sparse; /* components that are, ascending */
+    uint32_t sparse_count, sparse_capacity;
     ecs__enum_t *enums;
     uint32_t enum_count, enum_capacity;
     ecs__component_t *structs;
@@ -88,7 +90,7 @@ struct ecs_world {
     uint32_t touched_count, touched_capacity;
     ecs__bulk_t **bulks; /* accepted bulk spawns */
     uint32_t bulk_count, bulk_capacity;
-    uint32_t *growing; /* archetypes to which the batch being validated brings rows */
+    ecs__archetype_t **growing; /* to which the batch being validated brings rows */
     uint32_t growing_count, growing_capacity;
     bool wrote;      /* the apply has written values directly */
     uint64_t writer; /* owner of the writer that runs */
@@ -259,6 +261,9 @@ static inline const ecs__slot_t *ecs__slot(const ecs__archetype_t *archetype, ui
     }
     return &archetype->slots[archetype->slot_of[component]];
 }
+/* One that is not in the world; NULL when memory is out. */
+ecs__archetype_t *ecs__archetype_make(const ecs_world_t *world, const uint32_t *components,
+                                      uint32_t count);
 /* Makes chunks until there is room for so many rows. */
 int ecs__rows_reserve(ecs_world_t *world, ecs__archetype_t *archetype, uint64_t rows);
 /* Gives chunks back that no row needs; one empty one stays, against flutter. */
@@ -267,7 +272,9 @@ void ecs__rows_trim(ecs_world_t *world, ecs__archetype_t *archetype);
 void ecs__chunks_free(ecs_world_t *world, ecs__archetype_t *archetype, uint64_t keep);
 /* Appends a row for the entity, for which there is room; its columns are not set. */
 uint32_t ecs__row_add(ecs_world_t *world, ecs__archetype_t *archetype, ecs_id_t id);
-/* Removes a row; the archetype's last row takes its place. */
+/* Removes a row; the last one takes its place: its id, or 0 when it was the last. */
+ecs_id_t ecs__row_take(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t row);
+/* The same in an archetype of the world, whose entities know their rows. */
 void ecs__row_remove(ecs_world_t *world, ecs__archetype_t *archetype, uint32_t row);
 static inline ecs__chunk_t *ecs__chunk_of(const ecs__archetype_t *archetype, uint32_t row,
                                           uint32_t *at) {
@@ -303,6 +310,47 @@ static inline uint64_t ecs__cell(const ecs__chunk_t *chunk, const ecs__slot_t *s
            (uint64_t)at * slot->size_bytes;
 }
 
+void ecs__sparse_fini(ecs_world_t *world);
+/* Makes the page of a slot. */
+int ecs__sparse_page(ecs_world_t *world, ecs__sparse_t *store, uint32_t index);
+/* Gives an entity, whose page is there, a row, for which there is room. */
+uint32_t ecs__sparse_add(ecs_world_t *world, ecs__sparse_t *store, ecs_id_t id);
+/* Takes the row of a slot that has one. */
+void ecs__sparse_remove(ecs_world_t *world, ecs__sparse_t *store, uint32_t index);
+/* A command of a chain will not be carried out: gives back the room that its insert had taken. */
+static inline void ecs__sparse_release(const ecs_world_t *world, const ecs__cmd_t *cmd) {
+    if (cmd->op != ECS_OP_INSERT) { return; }
+    ecs__sparse_t *store = world->components[cmd->component].sparse;
+    if (store != NULL) { store->table->coming--; }
+}
+/* Takes all rows of all stores. */
+void ecs__sparse_clear(ecs_world_t *world);
+/* Row of a slot, or ECS__NONE. */
+static inline uint32_t ecs__sparse_row(const ecs__sparse_t *store, uint32_t index) {
+    uint32_t page = index / ECS__PAGE_ROWS;
+    if (page >= store->page_count || store->pages[page] == NULL) { return ECS__NONE; }
+    return store->pages[page][index % ECS__PAGE_ROWS] - 1;
+}
+static inline ecs__place_t ecs__place_at(const ecs_world_t *world, uint32_t index,
+                                         const ecs__record_t *record, uint32_t component) {
+    const ecs__sparse_t *store = world->components[component].sparse;
+    if (store == NULL) {
+        const ecs__archetype_t *archetype = world->archetypes[record->archetype];
+        return (ecs__place_t){archetype, ecs__slot(archetype, component), record->row};
+    }
+    uint32_t row = ecs__sparse_row(store, index);
+    return (ecs__place_t){store->table, row == ECS__NONE ? NULL : store->table->slots, row};
+}
+/* Where an entity's value of a component is; any id, any component. */
+static inline ecs__place_t ecs__place(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
+    const ecs__record_t *record = ecs__record_find(world, id);
+    if (record == NULL || !ecs__record_alive(record) || component >= world->component_count) {
+        return (ecs__place_t){0};
+    }
+    return ecs__place_at(world, ecs__index(id), record, component);
+}
+/* Whether a query has the component in any of its terms. */
+bool ecs__query_names(const ecs_query_t *query, uint32_t component);
 /* Makes room for one more archetype; false when memory is out. */
 bool ecs__query_reserve(ecs_query_t *query);
 void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype);
@@ -366,7 +414,7 @@ const char *ecs__bulk_value(const ecs_world_t *world, ecs_id_t id, uint32_t comp
 static inline const ecs_id_t *ecs__bulk_ids(const ecs__bulk_t *bulk) {
     return (const ecs_id_t *)(const void *)bulk->block;
 }
-/* Notes an archetype to which the batch brings rows. */
+/* Notes an archetype, or a table of a sparse component, to which the batch brings rows. */
 int ecs__note_growing(ecs_world_t *world, ecs__archetype_t *archetype);
 void ecs__stream_fini(ecs_world_t *world);
 

@@ -294,6 +294,7 @@ static void commit(job_t *job, ecs_migration_t *migration) {
     ecs__component_t *component = &world->components[job->component], before = *component;
     *component = migration->to;
     memcpy(component->name, before.name, sizeof component->name);
+    component->sparse = before.sparse;
     component->observed = before.observed;
     component->touched = before.touched;
     component->watches = before.watches;
@@ -337,6 +338,8 @@ int ecs_component_migrate(ecs_world_t *world, uint32_t component, const char *co
             rc = rebuild(&job, world->ordered[i]);
         }
     }
+    ecs__sparse_t *store = world->components[component].sparse;
+    if (rc == ECS_OK && store != NULL) { rc = rebuild(&job, store->table); }
     if (rc == ECS_OK) {
         commit(&job, migration);
     } else {

@@ -4,9 +4,15 @@
 
 #include "internal.h"
 
-static bool has_all(const ecs__archetype_t *archetype, const uint32_t *components, uint32_t count) {
+static bool has(const ecs_query_t *query, const ecs__archetype_t *archetype, uint32_t component) {
+    if (query->world->components[component].sparse != NULL) { return true; } /* see in_run */
+    return ecs__slot(archetype, component) != NULL;
+}
+
+static bool has_all(const ecs_query_t *query, const ecs__archetype_t *archetype,
+                    const uint32_t *components, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
-        if (ecs__slot(archetype, components[i]) == NULL) { return false; }
+        if (!has(query, archetype, components[i])) { return false; }
     }
     return true;
 }
@@ -18,12 +24,13 @@ static bool has_any(const ecs__archetype_t *archetype, const uint32_t *component
     return false;
 }
 
-static bool matches(const ecs_query_desc_t *d, const ecs__archetype_t *archetype) {
-    return has_all(archetype, d->write, d->write_count) &&
-           has_all(archetype, d->read, d->read_count) &&
-           has_all(archetype, d->with, d->with_count) &&
-           has_all(archetype, d->changed, d->changed_count) &&
-           has_all(archetype, d->added, d->added_count) &&
+static bool matches(const ecs_query_t *query, const ecs__archetype_t *archetype) {
+    const ecs_query_desc_t *d = &query->desc;
+    return has_all(query, archetype, d->write, d->write_count) &&
+           has_all(query, archetype, d->read, d->read_count) &&
+           has_all(query, archetype, d->with, d->with_count) &&
+           has_all(query, archetype, d->changed, d->changed_count) &&
+           has_all(query, archetype, d->added, d->added_count) &&
            !has_any(archetype, d->without, d->without_count);
 }
 
@@ -48,7 +55,7 @@ static void place(ecs_query_t *query, const ecs__archetype_t *archetype) {
 }
 
 void ecs__query_add_archetype(ecs_query_t *query, const ecs__archetype_t *archetype) {
-    if (!matches(&query->desc, archetype)) { return; }
+    if (!matches(query, archetype)) { return; }
     query->archetypes[query->archetype_count++] = archetype;
     place(query, archetype);
 }
@@ -80,6 +87,11 @@ static int check_terms(ecs_world_t *world, const uint32_t *components, uint32_t 
     for (uint32_t i = 0; i < count; i++) {
         if (components[i] >= world->component_count) {
             return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", components[i]);
+        }
+        if (column && world->components[components[i]].sparse != NULL) {
+            return ecs__fail(world, ECS_E_INVALID,
+                             "%s is sparse: name it in `with`, and get its values by id",
+                             world->components[components[i]].name);
         }
         if (column && world->components[components[i]].size_bytes == 0) {
             return ecs__fail(world, ECS_E_INVALID,
@@ -141,6 +153,32 @@ static void query_free(ecs_query_t *query) {
     free(query);
 }
 
+static uint32_t take_sparse(const ecs_world_t *world, const uint32_t *components, uint32_t count,
+                            uint32_t *out) {
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (world->components[components[i]].sparse != NULL) { out[taken++] = components[i]; }
+    }
+    return taken;
+}
+
+static bool is_among(const uint32_t *components, uint32_t count, uint32_t component) {
+    bool found = false;
+    for (uint32_t i = 0; i < count; i++) {
+        found = found || components[i] == component;
+    }
+    return found;
+}
+
+bool ecs__query_names(const ecs_query_t *query, uint32_t component) {
+    const ecs_query_desc_t *d = &query->desc;
+    return is_among(query->columns, query->column_count, component) ||
+           is_among(d->with, d->with_count, component) ||
+           is_among(d->without, d->without_count, component) ||
+           is_among(d->changed, d->changed_count, component) ||
+           is_among(d->added, d->added_count, component);
+}
+
 /* A query over the archetypes there are; NULL when memory is out. */
 static ecs_query_t *query_make(ecs_world_t *world, const ecs_query_desc_t *desc) {
     ecs_query_t *query = ecs__calloc(1, sizeof *query);
@@ -151,6 +189,9 @@ static ecs_query_t *query_make(ecs_world_t *world, const ecs_query_desc_t *desc)
     add_columns(query, desc->read, desc->read_count);
     add_columns(query, desc->maybe, desc->maybe_count);
     query->place_terms = query->column_count + desc->changed_count + desc->added_count;
+    query->sparse_with_count = take_sparse(world, desc->with, desc->with_count, query->sparse_with);
+    query->sparse_without_count =
+        take_sparse(world, desc->without, desc->without_count, query->sparse_without);
     for (uint32_t i = 0; i < world->ordered_count; i++) {
         if (!ecs__query_reserve(query)) {
             query_free(query);
@@ -239,14 +280,46 @@ static bool has_filter(const ecs_query_t *query) {
     return query->place_terms != query->column_count;
 }
 
+static bool has_sparse(const ecs_query_t *query) {
+    return query->sparse_with_count + query->sparse_without_count > 0;
+}
+
+/* Whether a row has all sparse components of `with`, and none of `without`. */
+static bool in_run(const ecs_query_t *query, const ecs__chunk_t *chunk, uint32_t row) {
+    const ecs_world_t *world = query->world;
+    ecs_id_t id;
+    memcpy(&id, world->memory.maps.core + chunk->block_offset + row * sizeof id, sizeof id);
+    bool in = true;
+    for (uint32_t i = 0; in && i < query->sparse_with_count; i++) {
+        const ecs__sparse_t *store = world->components[query->sparse_with[i]].sparse;
+        in = ecs__sparse_row(store, ecs__index(id)) != ECS__NONE;
+    }
+    for (uint32_t i = 0; in && i < query->sparse_without_count; i++) {
+        const ecs__sparse_t *store = world->components[query->sparse_without[i]].sparse;
+        in = ecs__sparse_row(store, ecs__index(id)) == ECS__NONE;
+    }
+    return in;
+}
+
+static double count_chunk(const ecs_query_t *query, uint32_t archetype_at,
+                          const ecs__chunk_t *chunk) {
+    if (has_filter(query) && !is_news(query, archetype_at, chunk)) { return 0; }
+    if (!has_sparse(query)) { return chunk->count; }
+    double rows = 0;
+    for (uint32_t row = 0; row < chunk->count; row++) {
+        rows += in_run(query, chunk, row);
+    }
+    return rows;
+}
+
 double ecs_query_count(const ecs_query_t *query) {
     double rows = 0;
+    bool look = has_filter(query) || has_sparse(query);
     for (uint32_t i = 0; i < query->archetype_count; i++) {
         const ecs__archetype_t *archetype = query->archetypes[i];
-        if (!has_filter(query)) { rows += archetype->row_count; }
-        for (uint32_t c = 0; has_filter(query) && c < archetype->chunk_count; c++) {
-            const ecs__chunk_t *chunk = archetype->chunks[c];
-            if (is_news(query, i, chunk)) { rows += chunk->count; }
+        if (!look) { rows += archetype->row_count; }
+        for (uint32_t c = 0; look && c < archetype->chunk_count; c++) {
+            rows += count_chunk(query, i, archetype->chunks[c]);
         }
     }
     return rows;
@@ -273,6 +346,7 @@ ecs_cursor_t *ecs_cursor_open(ecs_query_t *query) {
 void ecs_cursor_rewind(ecs_cursor_t *cursor) {
     cursor->archetype_at = 0;
     cursor->chunk_at = 0;
+    cursor->row_at = 0;
     cursor->count = 0;
 }
 
@@ -281,43 +355,77 @@ void ecs_cursor_close(ecs_cursor_t *cursor) {
     cursor->query->free_cursor = cursor;
 }
 
+/* So many rows of a chunk, from the first on. */
+typedef struct {
+    ecs__chunk_t *chunk;
+    uint32_t first, count;
+} run_t;
+
 /* The box of one column, whose place in the archetype is `column`. */
-static void fill_box(const ecs_query_t *query, ecs_box_t *box, ecs__chunk_t *chunk, uint32_t column,
-                     bool write) {
+static void fill_box(const ecs_query_t *query, uint32_t k, ecs_box_t *box, const run_t *run,
+                     uint32_t column) {
     const ecs_world_t *world = query->world;
     const ecs__maps_t *maps = &world->memory.maps;
+    ecs__chunk_t *chunk = run->chunk;
+    bool write = k < query->desc.write_count;
     box->epoch = world->shared.epoch;
     if (column == ECS__NONE) {
         box->p = NULL;
         box->count = 0;
         return;
     }
-    box->count = (int32_t)chunk->count;
+    box->count = (int32_t)run->count;
     box->p = (write ? maps->window.map : maps->view.map) + chunk->block_offset +
              chunk->column_offset[column];
+    if (run->first > 0) {
+        size_t size_bytes = world->components[query->columns[k]].size_bytes;
+        box->p = (const char *)box->p + run->first * size_bytes;
+    }
     box->stamp = write ? &chunk->stamp[column] : NULL;
     if (write) {
         box->before = *box->stamp;
         box->stamp->changed = world->shared.tick;
         box->stamp->owner = world->writer;
         box->stamp->place = 0;
+        ecs__touch(world, query->columns[k]);
     }
 }
 
-/* Hands out what the cursor's chunk has. */
-static void fill_cursor(ecs_cursor_t *cursor, ecs__chunk_t *chunk) {
+/* Hands out a run of rows. */
+static void fill_cursor(ecs_cursor_t *cursor, const run_t *run) {
     const ecs_query_t *query = cursor->query;
     ecs__maps_t *maps = &query->world->memory.maps;
     const uint32_t *places = &query->places[(size_t)cursor->archetype_at * query->place_terms];
     maps->view_out = true;
     if (query->desc.write_count > 0) { ecs__window_open(maps); }
-    cursor->count = (int32_t)chunk->count;
-    cursor->ids = (const double *)(const void *)(maps->view.map + chunk->block_offset);
+    cursor->count = (int32_t)run->count;
+    cursor->ids =
+        (const double *)(const void *)(maps->view.map + run->chunk->block_offset) + run->first;
     for (uint32_t k = 0; k < query->column_count; k++) {
-        bool write = k < query->desc.write_count;
-        fill_box(query, &cursor->box[k], chunk, places[k], write);
-        if (write) { ecs__touch(query->world, query->columns[k]); }
+        fill_box(query, k, &cursor->box[k], run, places[k]);
     }
+}
+
+/* The next run of a chunk, which is all of it when no sparse component is asked for; false at its
+ * end. */
+static bool next_run(ecs_cursor_t *cursor, run_t *run) {
+    const ecs_query_t *query = cursor->query;
+    uint32_t first = cursor->row_at, count = run->chunk->count;
+    if (!has_sparse(query)) {
+        *run = (run_t){run->chunk, 0, count};
+        cursor->row_at = count;
+        return first == 0 && count > 0;
+    }
+    while (first < count && !in_run(query, run->chunk, first)) {
+        first++;
+    }
+    uint32_t end = first;
+    while (end < count && in_run(query, run->chunk, end)) {
+        end++;
+    }
+    *run = (run_t){run->chunk, first, end - first};
+    cursor->row_at = end;
+    return end > first;
 }
 
 bool ecs_cursor_next(ecs_cursor_t *cursor) {
@@ -326,20 +434,25 @@ bool ecs_cursor_next(ecs_cursor_t *cursor) {
     if (query->desc.write_count > 0 && ecs__guard(query->world, 1u << ECS_PHASE_WRITE) != ECS_OK) {
         return false;
     }
-    if (cursor->archetype_at == 0 && cursor->chunk_at == 0) {
+    if (cursor->archetype_at == 0 && cursor->chunk_at == 0 && cursor->row_at == 0) {
         cursor->began = query->world->shared.tick;
     }
     while (cursor->archetype_at < query->archetype_count) {
         const ecs__archetype_t *archetype = query->archetypes[cursor->archetype_at];
-        if (cursor->chunk_at < archetype->chunk_count &&
-            archetype->chunks[cursor->chunk_at]->count > 0) {
-            ecs__chunk_t *chunk = archetype->chunks[cursor->chunk_at++];
-            if (filter && !is_news(query, cursor->archetype_at, chunk)) { continue; }
-            fill_cursor(cursor, chunk);
+        if (cursor->chunk_at == archetype->chunk_count) {
+            cursor->archetype_at++;
+            cursor->chunk_at = 0;
+            continue;
+        }
+        run_t run = {.chunk = archetype->chunks[cursor->chunk_at]};
+        bool skip =
+            filter && cursor->row_at == 0 && !is_news(query, cursor->archetype_at, run.chunk);
+        if (!skip && next_run(cursor, &run)) {
+            fill_cursor(cursor, &run);
             return true;
         }
-        cursor->archetype_at++;
-        cursor->chunk_at = 0;
+        cursor->chunk_at++;
+        cursor->row_at = 0;
     }
     query->since = cursor->began;
     ecs_cursor_rewind(cursor);

@@ -164,6 +164,52 @@ static int build_rows(const ecs__restore_t *restore) {
     return rc;
 }
 
+/* So many rows of a sparse component: ticks, ids, values. */
+static int build_sparse_part(const ecs__restore_t *restore, ecs__part_t *part, uint32_t component,
+                             uint32_t rows) {
+    ecs_world_t *world = restore->world;
+    ecs__sparse_t *store = world->components[component].sparse;
+    uint32_t size = world->components[component].size_bytes, first = store->table->row_count,
+             at = 0;
+    const char *ticks =
+        ecs__part_take(part, 2 * (size_t)store->table->column_count * sizeof(uint64_t));
+    const char *ids = ecs__part_take(part, rows * sizeof(ecs_id_t));
+    const char *values = ecs__part_take(part, ecs__align((size_t)rows * size, ALIGN));
+    for (uint32_t i = 0; i < rows; i++) {
+        ecs_id_t id;
+        memcpy(&id, ids + i * sizeof id, sizeof id);
+        int rc = ecs__sparse_page(world, store, ecs__index(id));
+        if (rc != ECS_OK) { return rc; }
+        (void)ecs__sparse_add(world, store, id);
+    }
+    if (size == 0) { return ECS_OK; }
+    ecs__chunk_t *chunk = ecs__chunk_of(store->table, first, &at);
+    char *to = world->memory.maps.core + ecs__cell(chunk, store->table->slots, at);
+    memcpy(to, values, (size_t)rows * size);
+    ecs__numbers_tame(&world->components[component], to, rows);
+    chunk->stamp[0] =
+        (ecs_stamp_t){.changed = ecs__u64_at(ticks, 0), .added = ecs__u64_at(ticks, 1)};
+    return ECS_OK;
+}
+
+static int build_sparse(const ecs__restore_t *restore) {
+    ecs__part_t part = restore->sections[ECS__SECTION_SPARSE];
+    uint32_t count = ecs__u32_at(ecs__part_take(&part, 2 * sizeof(uint32_t)), 0);
+    int rc = ECS_OK;
+    for (uint32_t i = 0; rc == ECS_OK && i < count; i++) {
+        const char *head = ecs__part_take(&part, 2 * sizeof(uint32_t));
+        uint32_t component = restore->components[ecs__u32_at(head, 0)];
+        uint32_t rows = ecs__u32_at(head, 1), most = 0;
+        ecs__archetype_t *table = restore->world->components[component].sparse->table;
+        rc = ecs__rows_reserve(restore->world, table, rows);
+        for (uint32_t left = rows; rc == ECS_OK && left > 0; left -= most) {
+            most = left < table->chunk_rows ? left : table->chunk_rows;
+            rc = build_sparse_part(restore, &part, component, most);
+        }
+    }
+    return rc;
+}
+
 static int build_tree(const ecs__restore_t *restore) {
     ecs__part_t part = restore->sections[ECS__SECTION_TREE];
     uint32_t count = ecs__u32_at(ecs__part_take(&part, 2 * sizeof(uint32_t)), 0);
@@ -188,6 +234,7 @@ static int build(const ecs__restore_t *restore) {
         rc = build_archetype(restore, i);
     }
     if (rc == ECS_OK) { rc = build_rows(restore); }
+    if (rc == ECS_OK) { rc = build_sparse(restore); }
     if (rc == ECS_OK) { rc = build_tree(restore); }
     return rc;
 }
@@ -222,6 +269,7 @@ static int replace(const ecs__restore_t *restore) {
     world->query_count = queries;
     if (rc == ECS_OK) { rc = ecs__queries_reserve(world, world->ordered_count); }
     if (rc != ECS_OK) {
+        ecs__sparse_clear(world); /* had no rows before, either: there was no entity */
         content_free(world, content_swap(world, old));
         return rc;
     }

@@ -5,7 +5,7 @@
 #include "snapshot.h"
 
 enum { SLOT_UNKNOWN, SLOT_FREE, SLOT_ALIVE };
-enum { IN_TREE = 0x80, ON_PATH = 0x40, WALKED = 0x20, STATE_MASK = 0x0f };
+enum { IN_TREE = 0x80, ON_PATH = 0x40, WALKED = 0x20, IN_SPARSE = 0x10, STATE_MASK = 0x0f };
 enum { NODE_HEAD_BYTES = 12, FIRST_ROWS = 16, ALIGN = 8 };
 
 int ecs__restore_refuse(const ecs__restore_t *restore, int error, const char *format, ...) {
@@ -155,7 +155,12 @@ static int check_list(const ecs__restore_t *restore, uint32_t index, ecs__restor
                                        "order",
                                        index, at);
         }
-        uint32_t size = restore->world->components[restore->components[at]].size_bytes;
+        const ecs__component_t *known = &restore->world->components[restore->components[at]];
+        if (known->sparse != NULL) {
+            return ecs__restore_refuse(restore, ECS_E_CONFLICT,
+                                       "component \"%s\" is sparse in this world", known->name);
+        }
+        uint32_t size = known->size_bytes;
         row_bytes += size;
         a->column_count += size > 0;
     }
@@ -253,12 +258,11 @@ static int check_id(const ecs__restore_t *restore, ecs_id_t id) {
     return ECS_OK;
 }
 
-static int check_chunk(const ecs__restore_t *restore, ecs__part_t *part,
-                       const ecs__restore_archetype_t *a, uint32_t rows) {
-    size_t ticks = 2 * (size_t)a->column_count;
+/* `changed` and `added` of the columns of a chunk. */
+static int check_ticks(const ecs__restore_t *restore, ecs__part_t *part, uint32_t columns) {
+    size_t ticks = 2 * (size_t)columns;
     const char *tick = ecs__part_take(part, ticks * sizeof(uint64_t));
-    const char *ids = ecs__part_take(part, rows * sizeof(ecs_id_t));
-    if (tick == NULL || ids == NULL) { return too_short(restore, part); }
+    if (tick == NULL) { return too_short(restore, part); }
     for (size_t i = 0; i < ticks; i++) {
         if (ecs__u64_at(tick, i) > restore->tick) {
             return ecs__restore_refuse(restore, ECS_E_INVALID,
@@ -266,7 +270,15 @@ static int check_chunk(const ecs__restore_t *restore, ecs__part_t *part,
                                        (unsigned long long)restore->tick);
         }
     }
-    int rc = ECS_OK;
+    return ECS_OK;
+}
+
+static int check_chunk(const ecs__restore_t *restore, ecs__part_t *part,
+                       const ecs__restore_archetype_t *a, uint32_t rows) {
+    int rc = check_ticks(restore, part, a->column_count);
+    const char *ids = ecs__part_take(part, rows * sizeof(ecs_id_t));
+    if (rc != ECS_OK) { return rc; }
+    if (ids == NULL) { return too_short(restore, part); }
     for (uint32_t i = 0; rc == ECS_OK && i < rows; i++) {
         ecs_id_t id;
         memcpy(&id, ids + i * sizeof id, sizeof id);
@@ -297,11 +309,84 @@ static int check_rows(ecs__restore_t *restore) {
     return rc == ECS_OK ? check_end(restore, &part) : rc;
 }
 
-/* ---- tree ----------------------------------------------------------------------------------- */
+/* ---- sparse --------------------------------------------------------------------------------- */
 
 static bool is_alive(const ecs__restore_t *restore, uint32_t slot) {
     return slot < restore->slot_count && (restore->states[slot] & STATE_MASK) == SLOT_ALIVE;
 }
+
+/* A row of a sparse component: of an entity that is there, and has no other. */
+static int check_sparse_id(const ecs__restore_t *restore, ecs_id_t id) {
+    bool is_id = id >= 4294967296.0 && id < 4503599627370496.0 && id == (ecs_id_t)(uint64_t)id;
+    uint32_t slot = is_id ? ecs__index(id) : 0;
+    bool alive = is_id && is_alive(restore, slot) &&
+                 ecs__u32_at(restore->generations, slot) == ecs__generation(id);
+    if (alive && (restore->states[slot] & IN_SPARSE) == 0) {
+        restore->states[slot] |= IN_SPARSE;
+        return ECS_OK;
+    }
+    return ecs__restore_refuse(restore, ECS_E_INVALID, "sparse row of %.17g, which %s", id,
+                               alive ? "has one" : "is no entity");
+}
+
+static int check_sparse_table(const ecs__restore_t *restore, ecs__part_t *part, uint32_t component,
+                              uint32_t rows) {
+    const ecs__archetype_t *table = restore->world->components[component].sparse->table;
+    uint32_t size = restore->world->components[component].size_bytes;
+    int rc = ECS_OK;
+    for (uint32_t left = rows, part_rows = 0; rc == ECS_OK && left > 0; left -= part_rows) {
+        part_rows = left < table->chunk_rows ? left : table->chunk_rows;
+        rc = check_ticks(restore, part, table->column_count);
+        const char *ids = ecs__part_take(part, part_rows * sizeof(ecs_id_t));
+        uint64_t bytes = ecs__align((size_t)part_rows * size, ALIGN);
+        if (rc == ECS_OK && (ids == NULL || ecs__part_take(part, bytes) == NULL)) {
+            rc = too_short(restore, part);
+        }
+        for (uint32_t i = 0; rc == ECS_OK && i < part_rows; i++) {
+            ecs_id_t id;
+            memcpy(&id, ids + i * sizeof id, sizeof id);
+            rc = check_sparse_id(restore, id);
+        }
+    }
+    for (uint32_t i = 0; i < restore->slot_count; i++) {
+        restore->states[i] &= (uint8_t)~IN_SPARSE;
+    }
+    return rc;
+}
+
+/* The same components are sparse in both, once each. */
+static int check_sparse(const ecs__restore_t *restore) {
+    ecs__part_t part = restore->sections[ECS__SECTION_SPARSE];
+    const char *head = ecs__part_take(&part, 2 * sizeof(uint32_t));
+    if (head == NULL) { return too_short(restore, &part); }
+    uint32_t count = ecs__u32_at(head, 0), known = 0, last = ECS__NONE;
+    int rc = ECS_OK;
+    for (uint32_t i = 0; i < restore->component_count; i++) {
+        known += restore->world->components[restore->components[i]].sparse != NULL;
+    }
+    for (uint32_t i = 0; rc == ECS_OK && i < count; i++) {
+        const char *table = ecs__part_take(&part, 2 * sizeof(uint32_t));
+        if (table == NULL) { return too_short(restore, &part); }
+        uint32_t at = ecs__u32_at(table, 0);
+        bool in_order = at < restore->component_count && (last == ECS__NONE || at > last);
+        last = at;
+        uint32_t component = in_order ? restore->components[at] : 0;
+        if (!in_order || restore->world->components[component].sparse == NULL) {
+            return ecs__restore_refuse(restore, in_order ? ECS_E_CONFLICT : ECS_E_INVALID,
+                                       in_order ? "component \"%s\" is sparse, not in this world"
+                                                : "sparse component %s is not in order",
+                                       ecs_component_name(restore->world, component));
+        }
+        rc = check_sparse_table(restore, &part, component, ecs__u32_at(table, 1));
+    }
+    if (rc == ECS_OK && count != known) {
+        rc = ecs__restore_refuse(restore, ECS_E_CONFLICT,
+                                 "%u sparse components, in this world %u of them", count, known);
+    }
+    return rc == ECS_OK ? check_end(restore, &part) : rc;
+}
+
+/* ---- tree ----------------------------------------------------------------------------------- */
 
 static int check_node(ecs__restore_t *restore, ecs__part_t *part) {
     const char *head = ecs__part_take(part, NODE_HEAD_BYTES);
@@ -371,6 +456,7 @@ int ecs__restore_check(ecs__restore_t *restore, const void *bytes, size_t length
     if (rc == ECS_OK) { rc = check_slots(restore); }
     if (rc == ECS_OK) { rc = check_archetypes(restore); }
     if (rc == ECS_OK) { rc = check_rows(restore); }
+    if (rc == ECS_OK) { rc = check_sparse(restore); }
     if (rc == ECS_OK) { rc = check_tree(restore); }
     return rc;
 }

@@ -9,7 +9,7 @@
 enum { STAGE_BYTES = 65536, DIRECT_BYTES = 4096, ALIGN = 8, BATCH = 1024 };
 
 const char ECS__SECTION_TAGS[ECS__SECTION_COUNT][ECS__SECTION_TAG_BYTES + 1] = {
-    "schema", "slots", "archs", "rows", "tree"};
+    "schema", "slots", "archs", "rows", "sparse", "tree"};
 
 typedef struct {
     ecs_world_t *world;
@@ -201,6 +201,23 @@ static void put_rows(writer_t *writer) {
     }
 }
 
+/* ---- sparse --------------------------------------------------------------------------------- */
+
+/* Tables of sparse components, those without rows, too: the reader has to have the same. */
+static void put_sparse(writer_t *writer) {
+    const ecs_world_t *world = writer->world;
+    put_u32(writer, world->sparse_count);
+    put_u32(writer, 0);
+    for (uint32_t i = 0; i < world->sparse_count; i++) {
+        const ecs__archetype_t *table = world->components[world->sparse[i]].sparse->table;
+        put_u32(writer, world->sparse[i]);
+        put_u32(writer, table->row_count);
+        for (uint32_t k = 0; k < table->chunk_count; k++) {
+            if (table->chunks[k]->count > 0) { put_chunk(writer, table, table->chunks[k]); }
+        }
+    }
+}
+
 /* ---- tree ----------------------------------------------------------------------------------- */
 
 /* The next entity at *at or after it that has a place in the tree; NULL at the end. */
@@ -247,8 +264,8 @@ static void put_tree(writer_t *writer) {
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 typedef void (*put_section_t)(writer_t *writer);
-static const put_section_t PUT_SECTION[ECS__SECTION_COUNT] = {put_schema, put_slots, put_archetypes,
-                                                              put_rows, put_tree};
+static const put_section_t PUT_SECTION[ECS__SECTION_COUNT] = {
+    put_schema, put_slots, put_archetypes, put_rows, put_sparse, put_tree};
 
 static void put_checksum(writer_t *writer) {
     put_u64(writer, ecs__checksum_end(&writer->checksum));

@@ -130,8 +130,9 @@ typedef struct {
     uint32_t depth; /* of structs: 1 when no field is one */
     ecs__leaf_t *leaves;
     uint32_t leaf_count, leaf_capacity;
-    bool padded;      /* bytes of a value belong to no leaf */
-    uint8_t observed; /* bit per ECS_EVENT_* kind */
+    bool padded;                /* bytes of a value belong to no leaf */
+    uint8_t observed;           /* bit per ECS_EVENT_* kind */
+    struct ecs__sparse *sparse; /* NULL: its values lie in archetypes */
     uint64_t touched; /* tick at which an entity last got it, lost it, or had it written */
     uint32_t watches; /* the first watch on it, index + 1 */
 } ecs__component_t;
@@ -200,11 +201,27 @@ typedef struct {
     uint32_t edge_len;
 } ecs__archetype_t;
 
+/* Values of a sparse component, see sparse.c. */
+typedef struct ecs__sparse {
+    ecs__archetype_t *table; /* of this one component; index is ECS__NONE */
+    uint32_t **pages;        /* row + 1 of each slot; NULL: a page of zeroes */
+    uint32_t page_count, page_capacity;
+} ecs__sparse_t;
+
+/* Where a value is. */
+typedef struct {
+    const ecs__archetype_t *table;
+    const ecs__slot_t *slot; /* NULL: the entity lacks it, or is gone */
+    uint32_t row;
+} ecs__place_t;
+
 struct ecs_query {
     ecs_world_t *world;
     ecs_query_desc_t desc;
     uint32_t columns[ECS_MAX_TERMS]; /* write, read, maybe: components in order of the boxes */
     uint32_t column_count;
+    uint32_t sparse_with[ECS_MAX_TERMS], sparse_without[ECS_MAX_TERMS];
+    uint32_t sparse_with_count, sparse_without_count;
     uint64_t since; /* tick at which the last whole walk began, for `changed` and `added` */
     const ecs__archetype_t **archetypes;
     uint32_t archetype_count, archetype_capacity;

@@ -52,16 +52,21 @@ void ecs__archetypes_trim_some(ecs_world_t *world) {
     ecs__archetypes_trim(world);
 }
 
+static void trim_chunks(ecs_world_t *world, ecs__archetype_t *archetype) {
+    uint32_t needed = (archetype->row_count + archetype->chunk_rows - 1) >> archetype->chunk_shift;
+    ecs__chunks_free(world, archetype, needed);
+}
+
 int ecs_trim(ecs_world_t *world) {
     int rc = ecs__guard(world, 1u << ECS_PHASE_IDLE | 1u << ECS_PHASE_SETUP);
     if (rc != ECS_OK) { return rc; }
     ECS__ENTER(world);
     ecs__archetypes_trim(world);
     for (uint32_t i = 0; i < world->ordered_count; i++) {
-        ecs__archetype_t *archetype = world->ordered[i];
-        uint32_t needed =
-            (archetype->row_count + archetype->chunk_rows - 1) >> archetype->chunk_shift;
-        ecs__chunks_free(world, archetype, needed);
+        trim_chunks(world, world->ordered[i]);
+    }
+    for (uint32_t i = 0; i < world->sparse_count; i++) {
+        trim_chunks(world, world->components[world->sparse[i]].sparse->table);
     }
     ecs__memory_trim(&world->memory, 0);
     ECS__LEAVE(world);

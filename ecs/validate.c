@@ -62,9 +62,10 @@ static int touch(ecs_world_t *world, ecs_id_t id, ecs__touched_t **out) {
 
 int ecs__note_growing(ecs_world_t *world, ecs__archetype_t *archetype) {
     if (archetype->grows) { return ECS_OK; }
-    uint32_t *place = ECS__PUSH(world->growing, world->growing_count, world->growing_capacity);
+    ecs__archetype_t **place =
+        ECS__PUSH(world->growing, world->growing_count, world->growing_capacity);
     if (place == NULL) { return ecs__oom(world); }
-    *place = archetype->index;
+    *place = archetype;
     archetype->grows = true;
     return ECS_OK;
 }
@@ -138,7 +139,8 @@ static int mark_dead(const pass_t *pass, ecs_id_t id, ecs__pos_t pos) {
         lead(world, entry, entry->after, pos);
         entry->batch = pass->batch;
         bool was = entry->before < ECS__RETIRED;
-        world->event_bound += 1 + (was ? world->archetypes[entry->before]->slot_count : 0);
+        world->event_bound += 1 + world->sparse_count;
+        if (was) { world->event_bound += world->archetypes[entry->before]->slot_count; }
     }
     return ECS_OK;
 }
@@ -186,13 +188,23 @@ static const ecs__cmd_t *last_writer(const pass_t *pass, const ecs__touched_t *e
     return found;
 }
 
+/* Whether the entity has the component after the chain so far. */
+static bool is_present(const pass_t *pass, const ecs__touched_t *entry, uint32_t component) {
+    const ecs_world_t *world = pass->world;
+    const ecs__sparse_t *store = world->components[component].sparse;
+    if (store == NULL) { return ecs__slot(world->archetypes[entry->after], component) != NULL; }
+    ecs__pos_t at = 0;
+    const ecs__cmd_t *last = last_writer(pass, entry, component, &at);
+    if (last != NULL) { return last->op != ECS_OP_REMOVE; }
+    return entry->before < ECS__RETIRED &&
+           ecs__sparse_row(store, ecs__index(entry->id)) != ECS__NONE;
+}
+
 /* The value that a component will have after the chain so far; false when it will be absent. */
 static bool pending_value(const pass_t *pass, const ecs__touched_t *entry, uint32_t component,
                           char *out) {
     const ecs_world_t *world = pass->world;
-    if (!ecs__exists(entry) || ecs__slot(world->archetypes[entry->after], component) == NULL) {
-        return false;
-    }
+    if (!ecs__exists(entry) || !is_present(pass, entry, component)) { return false; }
     const char *now = ecs__cell_read(world, entry->id, component);
     if (now == NULL) { now = ecs__bulk_value(world, entry->id, component); }
     if (now != NULL) { memcpy(out, now, world->components[component].size_bytes); }
@@ -262,6 +274,24 @@ static int change_shape(const pass_t *pass, ecs__touched_t *entry, uint32_t comp
     return rc;
 }
 
+/* Room in a sparse component's table: as if each of its inserts brought a row. It is given back
+ * when the command is carried out, or taken out. */
+static int bring_sparse(const pass_t *pass, const ecs__touched_t *entry, ecs__sparse_t *store) {
+    int rc = ecs__sparse_page(pass->world, store, ecs__index(entry->id));
+    if (rc == ECS_OK) { rc = ecs__note_growing(pass->world, store->table); }
+    if (rc == ECS_OK) { store->table->coming++; }
+    return rc;
+}
+
+/* An insert or a remove: the entity moves, or the component's own table changes. */
+static int validate_shape(const pass_t *pass, ecs__touched_t *entry, const ecs__cmd_t *cmd,
+                          bool present) {
+    bool add = cmd->op == ECS_OP_INSERT;
+    ecs__sparse_t *store = pass->world->components[cmd->component].sparse;
+    if (store != NULL) { return add ? bring_sparse(pass, entry, store) : ECS_OK; }
+    return present == add ? ECS_OK : change_shape(pass, entry, cmd->component, add);
+}
+
 /* Whether the command only writes a value that is there, of an entity that no other command moves
  * so far and nobody observes: it is written as soon as the batch is accepted, before the entity's
  * other commands. */
@@ -273,7 +303,7 @@ static bool is_direct(const pass_t *pass, const ecs__cmd_t *cmd, const ecs__reco
     if (pass->stream->batches[pass->batch].expects != 0) { return false; } /* sees earlier writes */
     uint32_t observed = world->components[cmd->component].observed;
     return (observed >> ECS_EVENT_CHANGED & 1u) == 0 &&
-           ecs__slot(world->archetypes[record->archetype], cmd->component) != NULL;
+           ecs__place_at(world, ecs__index(cmd->id), record, cmd->component).slot != NULL;
 }
 
 /* The entry of a command's target, NULL for an id that is none, or that the command is direct. */
@@ -316,19 +346,16 @@ static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
     if (entry == NULL || !ecs__exists(entry)) {
         return cmd->op == ECS_OP_EXPECT ? refuse(pass, cmd, ECS_E_DEAD) : dead_target(pass, cmd);
     }
-    bool present = cmd->op != ECS_OP_DESPAWN &&
-                   ecs__slot(world->archetypes[entry->after], cmd->component) != NULL;
+    bool present = cmd->op != ECS_OP_DESPAWN && is_present(pass, entry, cmd->component);
     switch (cmd->op) {
     case ECS_OP_DESPAWN: rc = mark_dead(pass, cmd->id, pos); break;
     case ECS_OP_EXPECT: return validate_expect(pass, entry, cmd);
     case ECS_OP_SET:
     case ECS_OP_ADD: rc = present ? ECS_OK : ECS_E_ABSENT; break;
-    case ECS_OP_INSERT:
-        if (!present) { rc = change_shape(pass, entry, cmd->component, true); }
-        break;
+    case ECS_OP_INSERT: rc = validate_shape(pass, entry, cmd, present); break;
     case ECS_OP_REMOVE:
         if (!present) { return ECS_OK; }
-        rc = change_shape(pass, entry, cmd->component, false);
+        rc = validate_shape(pass, entry, cmd, present);
         break;
     default: rc = ECS_E_INVALID; break;
     }
@@ -342,26 +369,33 @@ static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
 
 /* ---- taking a refused batch out ------------------------------------------------------------- */
 
+/* Where the entity's chain leads with one more command, which is known to be possible. */
+static uint32_t lead_by(ecs_world_t *world, const ecs__cmd_t *cmd, uint32_t after) {
+    if (cmd->op == ECS_OP_SPAWN) { return 0; }
+    bool add = cmd->op == ECS_OP_INSERT;
+    if (!add && cmd->op != ECS_OP_REMOVE) { return after; }
+    if (world->components[cmd->component].sparse != NULL) { return after; }
+    (void)ecs__archetype_edge(world, after, cmd->component, add, &after);
+    return after;
+}
+
 /* Cuts the entity's chain before the batch and works out again what it leads to. The archetypes on
  * the way are known: nothing here can fail. */
 static void cut(const pass_t *pass, ecs__touched_t *entry) {
     ecs_world_t *world = pass->world;
     if (entry->last < pass->start) { return; }
     uint32_t after = entry->before;
-    ecs__pos_t pos = entry->first, last = 0;
-    while (pos != 0 && pos < pass->start) {
+    ecs__pos_t last = 0;
+    for (ecs__pos_t pos = entry->first, next = 0; pos != 0; pos = next) {
         ecs__cmd_t *cmd = ecs__cmd_at(pass->stream, pos);
-        ecs__pos_t next = cmd->next;
-        if (cmd->op == ECS_OP_SPAWN) { after = 0; }
-        if (cmd->op == ECS_OP_INSERT) {
-            (void)ecs__archetype_with(world, after, cmd->component, &after);
+        next = pos == entry->last ? 0 : cmd->next;
+        if (pos >= pass->start) {
+            ecs__sparse_release(world, cmd);
+            continue;
         }
-        if (cmd->op == ECS_OP_REMOVE) {
-            (void)ecs__archetype_without(world, after, cmd->component, &after);
-        }
+        after = lead_by(world, cmd, after);
         if (next >= pass->start) { cmd->next = 0; }
         last = pos;
-        pos = next;
     }
     lead(world, entry, after, entry->dead_at);
     if (last == 0) { entry->first = 0; }
@@ -406,7 +440,7 @@ static void undo(const pass_t *pass, const ecs__batch_t *batch, ecs__pos_t stop)
         if (cmd->op == ECS_OP_SPAWN_MANY) { forget_many(world, ecs__cmd_bulk(cmd)); }
     }
     for (uint32_t i = 0; i < world->growing_count; i++) {
-        ecs__rows_trim(world, world->archetypes[world->growing[i]]);
+        ecs__rows_trim(world, world->growing[i]);
     }
 }
 
@@ -421,7 +455,7 @@ void ecs__prefetch_record(const ecs_world_t *world, ecs_id_t id) {
 /* Makes what pass 2 needs. */
 static int make_room(ecs_world_t *world) {
     for (uint32_t i = 0; i < world->growing_count; i++) {
-        ecs__archetype_t *archetype = world->archetypes[world->growing[i]];
+        ecs__archetype_t *archetype = world->growing[i];
         if (archetype->coming <= 0) { continue; }
         int rc =
             ecs__rows_reserve(world, archetype, archetype->row_count + (uint64_t)archetype->coming);
@@ -484,6 +518,6 @@ void ecs__validate(ecs_world_t *world, ecs__stream_t *stream, uint32_t index) {
         ecs__direct_write(world, stream, index);
     }
     for (uint32_t i = 0; i < world->growing_count; i++) {
-        world->archetypes[world->growing[i]]->grows = false;
+        world->growing[i]->grows = false;
     }
 }

@@ -183,12 +183,11 @@ uint32_t ecs_watch_count(const ecs_world_t *world) { return world->watch_count; 
 static bool may_have_changed(const ecs_world_t *world, const ecs__watch_t *watch) {
     const ecs__record_t *record = ecs__record_find(world, watch->desc.id);
     if (record == NULL || !ecs__record_alive(record)) { return true; }
-    const ecs__archetype_t *archetype = world->archetypes[record->archetype];
-    const ecs__slot_t *slot = ecs__slot(archetype, watch->desc.component);
-    if (slot == NULL || slot->column == ECS__NONE) { return true; }
+    ecs__place_t place = ecs__place(world, watch->desc.id, watch->desc.component);
+    if (place.slot == NULL || place.slot->column == ECS__NONE) { return true; }
     uint32_t at = 0;
-    const ecs__chunk_t *chunk = ecs__chunk_of(archetype, record->row, &at);
-    const ecs_stamp_t *stamp = &chunk->stamp[slot->column];
+    const ecs__chunk_t *chunk = ecs__chunk_of(place.table, place.row, &at);
+    const ecs_stamp_t *stamp = &chunk->stamp[place.slot->column];
     return stamp->changed > watch->seen_tick || stamp->added > watch->seen_tick;
 }
 

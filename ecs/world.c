@@ -76,6 +76,7 @@ void ecs_world_destroy(ecs_world_t *world) {
     ecs__stream_fini(world);
     ecs__archetype_fini(world);
     ecs__entity_fini(world);
+    ecs__sparse_fini(world);
     ecs__schema_fini(world);
     ecs__memory_fini(&world->memory);
     free(world->touched);

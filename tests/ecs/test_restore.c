@@ -201,7 +201,7 @@ static void hostile_heads_and_slots_are_refused(void) {
         {NO_SECTION, 0, 0x30534345, ECS_E_INVALID, "these bytes are none"},
         {NO_SECTION, 8, 2, ECS_E_INVALID, "version 2; this reads version 1"},
         {NO_SECTION, 8, 0, ECS_E_INVALID, "version 0; this reads version 1"},
-        {NO_SECTION, 12, 6, ECS_E_INVALID, "6 sections; version 1 has 5"},
+        {NO_SECTION, 12, 7, ECS_E_INVALID, "7 sections; version 1 has 6"},
         {NO_SECTION, 16, 9, ECS_E_INVALID, "bytes; its head says 9"},
         {NO_SECTION, 32, 7, ECS_E_INVALID, "no section schema where it belongs"},
         {S, 0, 0, ECS_E_INVALID, "change tick 0 is none"},
