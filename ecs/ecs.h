@@ -186,8 +186,8 @@ int ecs_component_register(ecs_world_t *world, const char *name, const char *con
 /* The component's values lie apart from the others: an entity that gets or loses it does not move,
  * and costs no archetype. For what comes and goes often, or few entities have. A query names it
  * in `with` and `without` only, which look at each row, and then yields runs of rows; its values
- * are read and written by id. Not in bulk spawns. Setup phase, before a query names it; twice is
- * once. */
+ * are read and written by id. Not in bulk spawns. Setup phase, before a query names it; again
+ * is ECS_OK in any phase. */
 int ecs_component_sparse(ecs_world_t *world, uint32_t component);
 bool ecs_component_is_sparse(const ecs_world_t *world, uint32_t component);
 int ecs_component_find(const ecs_world_t *world, const char *name, uint32_t *out);
@@ -399,9 +399,8 @@ int ecs_snapshot_write(ecs_world_t *world, ecs_sink_t sink, void *context);
 int ecs_snapshot_restore(ecs_world_t *world, const void *bytes, size_t length);
 /* Writes {"tick":T,"entities":[...]}, an entity a line in the order of slots: {"id":N,"name":"...",
  * "parent":N,"components":{"Name":{"field":value,...},...}}, without name and parent where there is
- * none. Numbers read back exactly; those that are not finite are "nan", "inf" and "-inf". Enums by
- * member (a number when it has none), entities by id, 0 for none. Text ends at its closing 0;
- * bytes of it that are no UTF-8 become U+FFFD. Setup, idle or run phase. */
+ * none. Values as in ecs_schema.h: numbers read back exactly, those that are not finite are null.
+ * Setup, idle or run phase. */
 int ecs_export_json(ecs_world_t *world, ecs_sink_t sink, void *context);
 
 #endif

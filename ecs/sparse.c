@@ -26,13 +26,13 @@ void ecs__sparse_fini(ecs_world_t *world) {
 }
 
 int ecs_component_sparse(ecs_world_t *world, uint32_t component) {
-    int rc = ecs__guard(world, 1u << ECS_PHASE_SETUP);
-    if (rc != ECS_OK) { return rc; }
     if (component >= world->component_count) {
         return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
     }
     ecs__component_t *known = &world->components[component];
     if (known->sparse != NULL) { return ECS_OK; }
+    int rc = ecs__guard(world, 1u << ECS_PHASE_SETUP);
+    if (rc != ECS_OK) { return rc; }
     for (uint32_t i = 0; i < world->query_count; i++) {
         if (ecs__query_names(world->queries[i], component)) {
             return ecs__fail(world, ECS_E_CONFLICT, "%s: a query names it already", known->name);

@@ -2,6 +2,9 @@
 #ifndef ECS_STREAM_H
 #define ECS_STREAM_H
 
+#include <assert.h>
+#include <stddef.h>
+
 #include "storage.h"
 
 /* ---- commands ------------------------------------------------------------------------------- */
@@ -18,6 +21,13 @@ typedef struct {
     double id;
     uint64_t fields; /* SET and ADD: mask of the fields; the upper 16 bits: the place */
 } ecs__cmd_t;
+/* Scripts write the same as an ecs_command_t, on a little-endian machine. */
+static_assert(sizeof(ecs__cmd_t) == sizeof(ecs_command_t) && offsetof(ecs__cmd_t, component) == 2 &&
+                  offsetof(ecs__cmd_t, next) == offsetof(ecs_command_t, next) &&
+                  offsetof(ecs__cmd_t, id) == offsetof(ecs_command_t, id) &&
+                  offsetof(ecs__cmd_t, fields) == offsetof(ecs_command_t, fields),
+              "a command's two faces");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "places and masks are read as one number");
 
 enum { ECS__PLACE_SHIFT = 48 };
 #define ECS__FIELD_MASK (((uint64_t)1 << ECS__PLACE_SHIFT) - 1)

@@ -27,11 +27,12 @@ static uint32_t strings_at(lua_State *L, int index, const char **out) {
     return (uint32_t)count;
 }
 
-/* component(name, { "double x", ... }) -> id | nil, message, code */
+/* component(name, { "double x", ... }, sparse) -> id | nil, message, code */
 static int l_component(lua_State *L) {
     const char *fields[MAX_LIST];
     uint32_t count = strings_at(L, 2, fields), id = 0;
     int rc = ecs_component_register(world_of(L), luaL_checkstring(L, 1), fields, count, &id);
+    if (rc == ECS_OK && lua_toboolean(L, 3)) { rc = ecs_component_sparse(world_of(L), id); }
     if (rc != ECS_OK) { return refuse(L, rc); }
     lua_pushinteger(L, (lua_Integer)id);
     return 1;

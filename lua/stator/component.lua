@@ -52,10 +52,16 @@ end
 --- Declares a component, or refers to one that is declared elsewhere.
 ---@param name string
 ---@param fields string[]? such as { "double speed_rpm", "char label[24]" }; nil: declared elsewhere
+---@param options { sparse: boolean }? sparse: what comes and goes often
 ---@return stator.Component
-function M.component(name, fields)
+function M.component(name, fields, options)
   if type(name) ~= "string" then
     error("component: expected a name, got " .. type(name), 2)
+  end
+  if fields then check_declarations("component", name, fields) end
+  if options then
+    if not fields then error(('component "%s": options belong where its fields are declared'):format(name), 2) end
+    registry.check_options(('component "%s"'):format(name), options, { "sparse" }, 2)
   end
   local _, _, place = registry.declare('component "' .. name .. '"', 3)
   local known = registry.components[name]
@@ -66,8 +72,7 @@ function M.component(name, fields)
   end
   known.mentioned = known.mentioned or place
   if fields then
-    check_declarations("component", name, fields)
-    known.places[#known.places + 1] = { place = place, fields = fields }
+    known.places[#known.places + 1] = { place = place, fields = fields, sparse = (options or {}).sparse == true }
   end
   return known
 end
@@ -606,9 +611,11 @@ local function register(component, problems)
     return
   end
   for _, declared in ipairs(component.places) do
-    local id, message, code = core.component(component.name, declared.fields)
+    local id, message, code = core.component(component.name, declared.fields, declared.sparse)
     if code == "ECS_E_CONFLICT" then
       message = ("declared with other fields at %s"):format(first.place)
+    elseif id and declared.sparse ~= first.sparse then
+      id, message = nil, ("declared %s at %s"):format(first.sparse and "as sparse" or "as not sparse", first.place)
     end
     if not id then
       problems[#problems + 1] = ('%s: component "%s": %s'):format(declared.place, component.name, message)

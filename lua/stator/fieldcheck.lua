@@ -12,14 +12,47 @@ function M.add(shown, text)
   table.insert(M.sources, { shown = shown, text = text })
 end
 
+local CLOSES = { ["("] = ")", ["{"] = "}", ["["] = "]" }
+
+--- Where what opens at `i` closes; behind the list when it does not.
+local function closing(list, i)
+  local opens, depth = list[i].text, 0
+  repeat
+    local t = list[i].text
+    depth = depth + (t == opens and 1 or t == CLOSES[opens] and -1 or 0)
+    i = i + 1
+  until depth == 0 or i > #list
+  return i - 1
+end
+
+--- Names of `local A, B =`, in order, when its "=" is at `i`.
+local function names_before(list, i)
+  local names = {}
+  repeat
+    table.insert(names, 1, list[i - 1].text)
+    i = i - 2
+  until i < 2 or list[i].text ~= ","
+  return names
+end
+
+--- Notes the components of `= stator.component("A", ...), stator.component("B", ...)`, from `i` on.
+local function bind(bound, names, list, i)
+  for _, name in ipairs(names) do
+    if not (list[i + 4] and list[i + 2].text == "component") then return end
+    local call = list[i + 3].text == "("
+    local text = list[call and i + 4 or i + 3].text
+    bound[name] = registry.components[text:match("^[\"'](.*)[\"']$") or ""]
+    i = (call and closing(list, i + 3) or i + 3) + 1
+    if not (list[i] and list[i].text == ",") then return end
+    i = i + 1
+  end
+end
+
 --- Names bound by `local Motor = stator.component("Motor", ...)`.
 local function bindings(list)
   local bound = {}
-  for i = 1, #list - 5 do
-    if list[i].text == "component" and list[i - 4] and list[i - 3].text == "=" then
-      local at = list[i + 1].text == "(" and i + 2 or i + 1
-      bound[list[i - 4].text] = registry.components[list[at].text:match("^[\"'](.*)[\"']$") or ""]
-    end
+  for i = 2, #list - 3 do
+    if list[i].text == "=" then bind(bound, names_before(list, i), list, i + 1) end
   end
   return bound
 end

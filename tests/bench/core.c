@@ -16,6 +16,7 @@ void core_world_make(core_row_t *row) {
     core_check(row, ecs_component_register(world, "Blob", blob, 1, &row->blob));
     core_check(row, ecs_component_register(world, "Frag", frag, 2, &row->frag));
     core_check(row, ecs_component_register(world, "Extra", extra, 1, &row->extra));
+    if (row->sparse) { core_check(row, ecs_component_sparse(world, row->extra)); }
     for (uint32_t i = 0; i < CORE_TAGS; i++) {
         const char name[] = {'T', (char)('a' + i), '\0'};
         core_check(row, ecs_component_register(world, name, NULL, 0, &row->tag[i]));

@@ -28,6 +28,7 @@ struct core_row {
     ecs_query_t *query;
     ecs_id_t *ids;
     uint32_t count, passes;
+    bool sparse; /* extra is */
     bool failed; /* the core refused something */
     /* what limits work on */
     v3_t *to, *from;

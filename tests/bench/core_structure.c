@@ -144,6 +144,11 @@ static void toggle_open(core_row_t *row) {
     limits_world_init(&row->plain, row->count);
 }
 
+static void toggle_sparse_open(core_row_t *row) {
+    row->sparse = true;
+    toggle_open(row);
+}
+
 static double add_timed(core_row_t *row) {
     double start = bench_now_ns();
     core_begin(row);
@@ -252,6 +257,8 @@ const core_workload_t core_structure[] = {
     {"despawn", CORE_ROWS, CORE_ROWS, despawn_open, despawn_sample, despawn_limit},
     {"add_table", CORE_ROWS, CORE_ROWS, toggle_open, add_sample, add_limit},
     {"remove_table", CORE_ROWS, CORE_ROWS, toggle_open, remove_sample, remove_limit},
+    {"add_sparse", CORE_ROWS, CORE_ROWS, toggle_sparse_open, add_sample, add_limit},
+    {"remove_sparse", CORE_ROWS, CORE_ROWS, toggle_sparse_open, remove_sample, remove_limit},
     {"record", CORE_ROWS, CORE_ROWS, core_open_moving, record_sample, record_limit},
     {"apply_set_id", CORE_ROWS, CORE_ROWS, core_open_moving, apply_set_sample, apply_limit},
     {"apply_set_random", CORE_ROWS, CORE_ROWS, core_open_shuffled, apply_set_sample, apply_limit},

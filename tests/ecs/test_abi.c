@@ -14,15 +14,26 @@ static void a_box_and_a_cursor_have_no_hidden_padding(void) {
     CHECK_EQ(sizeof(((ecs_field_t *)0)->unit), ECS_UNIT_BYTES);
 }
 
+#define SIZE(type) printf(#type " %zu\n", sizeof(type))
+#define PLACE(type, member) printf(#type "." #member " %zu\n", offsetof(type, member))
+
 int main(int count, char **words) {
     if (count > 1 && strcmp(words[1], "--print") == 0) {
-        printf("ecs_field_t %zu\necs_box_t %zu\necs_cursor_t %zu\necs_shared_t %zu\n",
-               sizeof(ecs_field_t), sizeof(ecs_box_t), sizeof(ecs_cursor_t), sizeof(ecs_shared_t));
-        printf("ecs_field_t.offset_bytes %zu\necs_box_t.stamp %zu\necs_cursor_t.box %zu\n",
-               offsetof(ecs_field_t, offset_bytes), offsetof(ecs_box_t, stamp),
-               offsetof(ecs_cursor_t, box));
-        printf("ecs_cursor_t.ids %zu\necs_shared_t.tick %zu\n", offsetof(ecs_cursor_t, ids),
-               offsetof(ecs_shared_t, tick));
+        SIZE(ecs_field_t);
+        SIZE(ecs_box_t);
+        SIZE(ecs_cursor_t);
+        SIZE(ecs_shared_t);
+        SIZE(ecs_stamp_t);
+        SIZE(ecs_recorder_t);
+        SIZE(ecs_command_t);
+        PLACE(ecs_field_t, offset_bytes);
+        PLACE(ecs_box_t, stamp);
+        PLACE(ecs_cursor_t, box);
+        PLACE(ecs_cursor_t, ids);
+        PLACE(ecs_shared_t, tick);
+        PLACE(ecs_recorder_t, flags);
+        PLACE(ecs_command_t, id);
+        PLACE(ecs_command_t, fields);
         return 0;
     }
     RUN(a_box_and_a_cursor_have_no_hidden_padding);

@@ -50,10 +50,20 @@ enum { CELLS = 40, DEEP = 30 };
 typedef struct {
     fixture_t f;
     ecs_id_t cell[CELLS], root;
+    uint32_t alarm; /* sparse */
 } scene_t;
+
+static uint32_t sparse_make(ecs_world_t *world) {
+    static const char *const fields[] = {"double level"};
+    uint32_t id = 0;
+    CHECK_EQ(ecs_component_register(world, "Alarm", fields, 1, &id), ECS_OK);
+    CHECK_EQ(ecs_component_sparse(world, id), ECS_OK);
+    return id;
+}
 
 static scene_t scene_open(void) {
     scene_t s = {.f = fixture_open(16)};
+    s.alarm = sparse_make(s.f.world);
     for (uint32_t kind = ECS_EVENT_ADDED; kind <= ECS_EVENT_DESPAWNED; kind++) {
         CHECK_EQ(ecs_observe(s.f.world, kind, s.f.pos), ECS_OK);
     }
@@ -65,6 +75,7 @@ static scene_t scene_open(void) {
         s.cell[i] = ecs_record_spawn(s.f.world, s.root, name);
         insert_pos(&s.f, s.cell[i], s.f.pos, i);
     }
+    CHECK(ecs_record(s.f.world, ECS_OP_INSERT, s.cell[0], s.alarm, 0) != NULL);
     apply(&s.f);
     return s;
 }
@@ -85,8 +96,10 @@ static bool record_changes(scene_t *s) {
     for (int i = 0; ok && i < CELLS; i++) {
         uint32_t component = i % 3 == 0 ? s->f.vel : i % 3 == 1 ? s->f.mixed : s->f.tag;
         ok = ecs_record(world, ECS_OP_INSERT, s->cell[i], component, 0) != NULL &&
-             ecs_record(world, ECS_OP_SET, s->cell[i], s->f.pos, 2) != NULL;
+             ecs_record(world, ECS_OP_SET, s->cell[i], s->f.pos, 2) != NULL &&
+             ecs_record(world, ECS_OP_INSERT, s->cell[i], s->alarm, 0) != NULL;
     }
+    ok = ok && ecs_record_plain(world, ECS_OP_REMOVE, s->cell[0], s->alarm) == ECS_OK;
     for (int i = 0; ok && i < CELLS; i += 5) {
         ok = ecs_record_plain(world, ECS_OP_REMOVE, s->cell[i], s->f.pos) == ECS_OK;
     }
@@ -188,6 +201,7 @@ static void a_restore_that_runs_out_of_memory_changes_nothing(void) {
     CHECK_EQ(ecs_snapshot_write(s.f.world, append, &text), ECS_OK);
     fixture_close(&s.f);
     fixture_t f = fixture_open(16);
+    (void)sparse_make(f.world);
     CHECK_EQ(ecs_query_create(f.world, &desc, &query), ECS_OK);
     uint64_t empty = ecs_hash(f.world);
     int rc = ECS_E_MEMORY;

@@ -33,6 +33,24 @@ end
 describe("a broken scene", function()
   after_each(support.finish)
 
+  it("with a sparse component that is used as another, or declared otherwise elsewhere", function()
+    local A = 'local stator = require "stator"\nlocal A = stator.component("A", { "double v" }, { sparse = true })\n'
+    local scene = '{ "scripts": ["main.lua"] }'
+    told(scene, { "main.lua:3: query: A is sparse: name it in `with`, and get its values by id" },
+      A .. "local q = stator.query { read = { A } }")
+    told(scene, { 'main.lua:3: component "A": declared as sparse at main.lua:2' },
+      A .. 'stator.component("A", { "double v" })')
+    told(scene, { 'main.lua:2: component "A": unknown option "spars", did you mean "sparse"?' },
+      'local stator = require "stator"\nstator.component("A", {}, { spars = true })')
+  end)
+
+  it("whose scripts bind several components at once has their fields checked by their own names", function()
+    told('{ "scripts": ["main.lua"] }', { 'main.lua:3: B has no field "x", did you mean "y"?' },
+      'local stator = require "stator"\n' ..
+      'local A, B = stator.component("A", { "double x" }), stator.component("B", { "double y" })\n' ..
+      "stator.task('t', {}, function(cmd) cmd:spawn { A { x = 1 }, B { x = 1 } } end)")
+  end)
+
   it("that is no JSON", function()
     told('{ "scripts": ["main.lua"],\n  "entities": [ { "name": "a", } ] }',
       { "scene.json:2:32: scene: unexpected ',' before '}'" })
