@@ -87,7 +87,9 @@ static bool same_desc(const ecs_query_desc_t *a, const ecs_query_desc_t *b) {
            same_terms(a->read, a->read_count, b->read, b->read_count) &&
            same_terms(a->maybe, a->maybe_count, b->maybe, b->maybe_count) &&
            same_terms(a->with, a->with_count, b->with, b->with_count) &&
-           same_terms(a->without, a->without_count, b->without, b->without_count);
+           same_terms(a->without, a->without_count, b->without, b->without_count) &&
+           same_terms(a->changed, a->changed_count, b->changed, b->changed_count) &&
+           same_terms(a->added, a->added_count, b->added, b->added_count);
 }
 
 static void add_columns(ecs_query_t *query, const uint32_t *components, uint32_t count) {

@@ -47,15 +47,16 @@ static void a_batch_that_does_not_fit_is_refused_whole(void) {
     ecs_options_t options = {.max_bytes = (size_t)1 << 20};
     const char *const fields[] = {"char blob[1024]"};
     ecs_world_t *world = NULL;
-    uint32_t blob = 0;
+    uint32_t blob = 0, other = 0;
     CHECK_EQ(ecs_world_create(&world, &options), ECS_OK);
     CHECK_EQ(ecs_component_register(world, "Blob", fields, 1, &blob), ECS_OK);
+    CHECK_EQ(ecs_component_register(world, "Other", fields, 1, &other), ECS_OK);
     CHECK_EQ(spawn_many(world, blob, 100), ECS_OK);
     uint64_t before = ecs_hash(world);
     CHECK_EQ(spawn_many(world, blob, 2000), ECS_E_MEMORY);
     CHECK(ecs_hash(world) == before);
     CHECK_EQ(ecs_shared(world)->alive, 100);
-    CHECK_EQ(spawn_many(world, blob, 100), ECS_OK); /* what it had taken is free again */
+    CHECK_EQ(spawn_many(world, other, 100), ECS_OK); /* what it had taken is free again */
     CHECK_EQ(ecs_shared(world)->alive, 200);
     ecs_world_destroy(world);
 }
@@ -243,11 +244,14 @@ static void a_query_yields_the_chunks_that_changed_since_its_last_walk(void) {
     ecs_query_desc_t changed = {
         .read = {f.pos}, .read_count = 1, .changed = {f.pos}, .changed_count = 1};
     ecs_query_desc_t added = {.read = {f.vel}, .read_count = 1, .added = {f.pos}, .added_count = 1};
-    ecs_query_t *news = NULL, *twin = NULL, *fresh = NULL;
+    ecs_query_t *news = NULL, *twin = NULL, *fresh = NULL, *all = NULL;
     CHECK_EQ(ecs_query_create(f.world, &changed, &news), ECS_OK);
     CHECK_EQ(ecs_query_create(f.world, &changed, &twin), ECS_OK);
     CHECK_EQ(ecs_query_create(f.world, &added, &fresh), ECS_OK);
     CHECK(news != twin);
+    ecs_query_desc_t plain = {.read = {f.pos}, .read_count = 1};
+    CHECK_EQ(ecs_query_create(f.world, &plain, &all), ECS_OK);
+    CHECK(all != news && all != twin); /* which would have no past */
     ecs_id_t ids[64];
     record_begin(&f, 1);
     for (int i = 0; i < 64; i++) {
