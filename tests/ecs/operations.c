@@ -62,13 +62,11 @@ uint32_t operation_pick_component(session_t *s, ecs_id_t id, bool there) {
 
 /* ---- recording ------------------------------------------------------------------------------ */
 
-static void apply(session_t *s);
-
 void operation_open_batch(session_t *s) {
     static const ecs_phase_t phases[] = {ECS_PHASE_RUN, ECS_PHASE_REACT, ECS_PHASE_WRITE};
     uint32_t draw = session_below(s, 20);
     session_phase(s, phases[draw < 3 ? draw : 0]);
-    if (s->model->command_count + 2 > MODEL_COMMANDS) { apply(s); }
+    if (s->model->command_count + 2 > MODEL_COMMANDS) { operation_apply(s); }
     if (s->model->open) { return; }
     uint64_t owner = 1 + session_below(s, 6);
     session_log(s, "begin, owner %u", (unsigned)owner);
@@ -283,7 +281,7 @@ static void seal(session_t *s) {
     }
 }
 
-static void op_seal(session_t *s) {
+void operation_seal(session_t *s) {
     session_phase(s, ECS_PHASE_RUN);
     seal(s);
 }
@@ -359,7 +357,7 @@ static void apply_while_open(session_t *s) {
     }
 }
 
-static void apply(session_t *s) {
+void operation_apply(session_t *s) {
     if (s->model->open && session_below(s, 8) == 0) { apply_while_open(s); }
     session_phase(s, ECS_PHASE_RUN);
     if (session_below(s, 8) == 0) {
@@ -381,10 +379,10 @@ static void apply(session_t *s) {
 }
 
 static void op_apply(session_t *s) {
-    if (session_below(s, s->round_length) == 0) { apply(s); }
+    if (session_below(s, s->round_length) == 0) { operation_apply(s); }
 }
 
-void operation_finish(session_t *s) { apply(s); }
+void operation_finish(session_t *s) { operation_apply(s); }
 
 /* ---- the table: another operation is a function and a line here ------------------------------ */
 
@@ -400,7 +398,7 @@ const operation_t OPERATIONS[] = {
     {"expect pending", 10, op_expect_pending},
     {"burst", 20, op_burst},
     {"refused", 5, op_refused},
-    {"seal", 110, op_seal},
+    {"seal", 110, operation_seal},
     {"drop", 8, op_drop},
     {"mark", 12, op_mark},
     {"rollback", 8, op_rollback},
@@ -415,9 +413,11 @@ const operation_t OPERATIONS[] = {
     {"watch remove", 8, operation_watch_remove},
     {"poll", 40, operation_poll},
     {"gap", 8, operation_gap},
+    {"watched", 6, operation_watched},
     {"spawn many", 20, operation_spawn_many},
     {"record many", 15, operation_record_many},
     {"place", 30, operation_place},
+    {"batches", 1, operation_batches},
     {"early", 6, operation_early},
     {"try", 15, operation_try},
     {"trim", 6, operation_trim},

@@ -168,6 +168,16 @@ void operation_record_many(session_t *s) {
     }
 }
 
+/* ---- many batches --------------------------------------------------------------------------- */
+
+/* Enough of them for a chunk of the stream to end between two. */
+void operation_batches(session_t *s) {
+    for (uint32_t left = 70; left > 0; left--) {
+        operation_record_value(s, ECS_OP_INSERT, left == 1 ? operation_pick_id(s) : 0, MODEL_BIG);
+        operation_seal(s);
+    }
+}
+
 /* ---- what scripts seldom do ----------------------------------------------------------------- */
 
 /* Commands to an id that a later command of the batch reserves. */

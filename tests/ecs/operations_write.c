@@ -1,4 +1,4 @@
-/* Writers. */
+/* Writers, and writes that are watched. */
 #include <string.h>
 
 #include "operations.h"
@@ -58,4 +58,24 @@ void operation_gap(session_t *s) {
         s, (ecs_watch_desc_t){.kind = ECS_WATCH_CHANGED, .id = last, .component = component});
     operation_record_value(s, ECS_OP_INSERT, last, component);
     operation_record_plain(s, ECS_OP_DESPAWN, gap, 0);
+}
+
+/* A watch, a write or a removal, and nothing else that could be a reason to test the watch. */
+void operation_watched(session_t *s) {
+    operation_apply(s);
+    operation_poll(s);
+    ecs_id_t id = operation_pick_id(s);
+    uint32_t component = operation_pick_component(s, id, session_below(s, 2) == 0);
+    static const uint32_t kinds[] = {ECS_WATCH_CHANGED, ECS_WATCH_CHANGED, ECS_WATCH_ADDED,
+                                     ECS_WATCH_REMOVED};
+    operation_watch(s, (ecs_watch_desc_t){
+                           .kind = kinds[session_below(s, 4)], .id = id, .component = component});
+    switch (session_below(s, 6)) {
+    case 0: operation_record_plain(s, ECS_OP_REMOVE, id, component); break;
+    case 1:
+    case 2: operation_write_query(s); break;
+    default: operation_record_value(s, ECS_OP_INSERT, id, component); break;
+    }
+    operation_apply(s);
+    operation_poll(s);
 }

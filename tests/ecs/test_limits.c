@@ -9,6 +9,7 @@ static void the_limit_of_entities_is_an_error_value(void) {
     CHECK_EQ(ecs_world_create(&world, &options), ECS_OK);
     fixture_t f = {.world = world};
     record_begin(&f, 1);
+    CHECK(ecs_record_spawn_many(world, 11, NULL, 0, NULL) == NULL); /* none of them is taken */
     ecs_id_t ids[10];
     for (int i = 0; i < 10; i++) {
         ids[i] = ecs_record_spawn(world, 0, NULL);
