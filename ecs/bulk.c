@@ -98,7 +98,9 @@ const ecs_id_t *ecs_record_spawn_many(ecs_world_t *world, uint32_t count,
     ecs__bulk_t wanted = {.count = count, .component_count = component_count};
     const ecs__bulk_t *bulk = NULL;
     if (check_components(world, components, component_count) == ECS_OK) {
-        memcpy(wanted.components, components, component_count * sizeof *components);
+        for (uint32_t k = 0; k < component_count; k++) {
+            wanted.components[k] = components[k];
+        }
         bulk = record_bulk(world, &wanted);
     }
     for (uint32_t k = 0; bulk != NULL && k < component_count; k++) {

@@ -54,9 +54,10 @@ void ecs__query_trim(ecs_query_t *query) {
     for (uint32_t i = 0; i < query->archetype_count; i++) {
         if (!ecs__archetype_stays(query->archetypes[i])) { continue; }
         query->archetypes[kept] = query->archetypes[i];
-        memmove(&query->places[(size_t)kept * query->place_terms],
-                &query->places[(size_t)i * query->place_terms],
-                query->place_terms * sizeof *query->places);
+        for (uint32_t k = 0; k < query->place_terms; k++) { /* maybe none: there is no array then */
+            query->places[(size_t)kept * query->place_terms + k] =
+                query->places[(size_t)i * query->place_terms + k];
+        }
         kept++;
     }
     query->archetype_count = kept;

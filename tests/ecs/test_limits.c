@@ -110,13 +110,15 @@ static void archetypes_without_rows_are_dropped(void) {
     fixture_t f = fixture_open(16);
     uint32_t tags[TAGS];
     ecs_query_desc_t desc = {.read = {f.pos}, .read_count = 1};
-    ecs_query_t *query = NULL;
+    ecs_query_desc_t bare = {.with = {f.pos}, .with_count = 1}; /* without columns */
+    ecs_query_t *query = NULL, *bare_query = NULL;
     for (int i = 0; i < TAGS; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "Tag%d", i);
         CHECK_EQ(ecs_component_register(f.world, name, NULL, 0, &tags[i]), ECS_OK);
     }
     CHECK_EQ(ecs_query_create(f.world, &desc, &query), ECS_OK);
+    CHECK_EQ(ecs_query_create(f.world, &bare, &bare_query), ECS_OK);
     record_begin(&f, 1);
     ecs_id_t stays = spawn_pos(&f, 5), last = spawn_pos(&f, 6);
     apply(&f);
@@ -132,6 +134,7 @@ static void archetypes_without_rows_are_dropped(void) {
         CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_APPLY), ECS_OK);
         CHECK_EQ(ecs_apply(f.world), ECS_OK);
         CHECK_EQ(ecs_query_count(query), 2);
+        CHECK_EQ(ecs_query_count(bare_query), 2);
         CHECK_EQ(ecs_archetype_count(f.world) < 200, true);
     }
     CHECK_EQ(ecs_check(f.world), ECS_OK);
