@@ -355,7 +355,8 @@ static void forget(model_t *m, model_entity_t *e) {
     release(m, e);
 }
 
-/* B3: nothing of the batch is left; nor do its spawns come to life, bulk spawns after the others. */
+/* B3: nothing of the batch is left, nor do its spawns come to life: bulk spawns are the last whose
+ * ids are free. */
 static void take_back(model_t *m, const model_batch_t *batch, uint32_t coming, uint64_t writes) {
     for (uint32_t i = 0; i < m->saved_count; i++) {
         m->entity[m->saved[i].slot] = m->saved[i].entity;

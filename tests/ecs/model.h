@@ -7,8 +7,9 @@
  * The order that can be seen is part of it: ids come back first in, first out; entities take their
  * new places in the order of first touch; the last row of a set of components fills a gap.
  *
- * Whose the newest write of a chunk was, and which chunks have news, depends on chunks, of which the
- * model has none: it knows what each entity's stamps must say at least, and which writes there were. */
+ * Whose the newest write of a chunk was, and which chunks have news, depends on chunks, of which
+ * the model has none: it knows what each entity's stamps must say at least, and which writes there
+ * were. */
 #ifndef MODEL_H
 #define MODEL_H
 

@@ -82,7 +82,8 @@ local MUTANTS = {
   { "validate.c", "if (world->event_bound > ECS__MAX_EVENTS) {", "if (world->event_bound > 10) {", "as many events as there are" },
   { "validate.c", "world->event_bound += 1 + (was ? world->archetypes[entry->before]->slot_count : 0);", "", "room for events of despawns" },
   { "archetype.c", "(uint64_t)(archetype->coming > 0 ? archetype->coming : 0);", "0;", "room that was made is kept" },
-  { "archetype.c", "uint32_t rows = archetype->chunk_count == 0 ? first : archetype->chunk_rows;", "uint32_t rows = first;", "all chunks but the first are whole" },
+  { "archetype.c", "uint32_t rows = archetype->chunk_count == 0 ? first : archetype->chunk_rows;", "uint32_t rows = first;",
+    "all chunks but the first are whole" },
   { "fold.c", "to->coming--;", "", "rows that came come no more" },
   -- ---- validate: taking a refused batch out ---------------------------------------------------
   { "validate.c", "while (pos != 0 && pos < pass->start) {", "while (pos != 0 && pos <= pass->start) {", "the first command of a refused batch goes" },
@@ -162,8 +163,10 @@ local MUTANTS = {
   { "trim.c", "world->ordered_count = kept;", "", "what is dropped is not walked" },
   { "trim.c", "ecs__archetype_table_fill(world);", "", "what is dropped is not found" },
   { "trim.c", "world->empty_count--;", "", "what is dropped is not counted" },
-  { "trim.c", "archetype->chunk_rows - 1) >> archetype->chunk_shift;\n        ecs", "0) >> archetype->chunk_shift;\n        ecs", "trim keeps chunks with rows" },
-  { "query.c", "&query->places[(size_t)i * query->place_terms],", "&query->places[(size_t)kept * query->place_terms],", "places move with their archetypes" },
+  { "trim.c", "archetype->chunk_rows - 1) >> archetype->chunk_shift;\n        ecs", "0) >> archetype->chunk_shift;\n        ecs",
+    "trim keeps chunks with rows" },
+  { "query.c", "query->places[(size_t)i * query->place_terms + k];", "query->places[(size_t)kept * query->place_terms + k];",
+    "places move with their archetypes" },
   { "query.c", "query->place_count = kept * query->place_terms;", "", "places after a trim" },
   -- ---- entity ---------------------------------------------------------------------------------
   { "entity.c", "record->archetype = ECS__RESERVED;", "record->archetype = 0;", "a reserved id is not alive" },
