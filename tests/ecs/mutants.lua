@@ -14,6 +14,7 @@ local TESTS = {
   bulk = { sources = { "test_bulk.c" } },
   failure = { sources = { "test_failure.c" }, link = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=fallocate,--wrap=posix_memalign" },
   limits = { sources = { "test_limits.c" } },
+  maps = { sources = { "test_maps.c" } },
   observe = { sources = { "test_observe.c" } },
 }
 local FLAGS = "-std=gnu11 -O1 -w -D_GNU_SOURCE -Iecs"
@@ -71,6 +72,9 @@ local MUTANTS = {
   { "fold.c", "write_one(world, &lane[next % LANE], batch->owner);", "write_one(world, &lane[LANE - 1 - i], batch->owner);", "direct writes are in order" },
   { "fold.c", "write_t *slot = &lane[next++ % LANE];\n        write_one(world, slot, batch->owner);", "write_t *slot = &lane[next++ % LANE];",
     "direct writes are more than a few" },
+  { "fold.c", "world->wrote = true;", "", "views are stale after direct writes", test = "maps" },
+  { "query.c", "ecs__window_open(maps);", "", "the window closes after a cursor's writes", test = "maps" },
+  { "entity.c", "ecs__window_open(&world->memory.maps);", "", "the window closes after a writer's write", test = "maps" },
   -- ---- validate: room -------------------------------------------------------------------------
   { "validate.c", "world->archetypes[entry->after]->coming += by;", "", "rows that come are counted" },
   { "validate.c", "count_coming(world, entry, -1);", "", "rows that come elsewhere do not come here" },
@@ -202,7 +206,7 @@ local MUTANTS = {
   { "archetype.c", "if (other->added > stamp->added) { stamp->added = other->added; }", "", "a row that fills a gap brings its arrival" },
   { "archetype.c", "ecs__stamp_newer(stamp, other);", "", "a row that fills a gap brings its news" },
   { "archetype.c", "wide->count = old->count;", "wide->count = old->count - 1;", "a chunk that grows keeps its rows" },
-  { "archetype.c", "wide->stamp[slot->column] = old->stamp[slot->column];", "", "a chunk that grows keeps its stamps" },
+  { "archetype.c", "wide->stamp[slot->column] = old->stamp[slot->column];", "", "a chunk that grows keeps its stamps", test = "limits" },
   -- ---- queries --------------------------------------------------------------------------------
   { "query.c", "!has_any(archetype, d->without, d->without_count)", "true", "without" },
   { "query.c", "has_all(archetype, d->with, d->with_count) &&", "", "with" },
@@ -213,7 +217,7 @@ local MUTANTS = {
   { "query.c", "box->stamp->changed = world->shared.tick;", "", "watches see what cursors write" },
   { "query.c", "box->stamp->owner = world->writer;", "", "whose a cursor's write was" },
   { "query.c", "box->before = *box->stamp;", "", "a cursor's mark can be taken back" },
-  { "query.c", "if (write) { ecs__touch(query->world, query->columns[k]); }", "", "watches are told of cursors" },
+  { "query.c", "if (write) { ecs__touch(query->world, query->columns[k]); }", "", "watches are told of cursors", test = "observe" },
   { "query.c", "return a_count == b_count && memcmp(a, b, a_count * sizeof *a) == 0;", "return a_count == b_count;",
     "another query is not this one" },
   { "query.c", "same_terms(a->changed, a->changed_count, b->changed, b->changed_count) &&", "", "a filter makes another query" },

@@ -184,12 +184,13 @@ void operation_batches(session_t *s) {
 void operation_early(session_t *s) {
     operation_open_batch(s);
     const model_t *m = s->model;
-    if (m->free_count == 0 || m->alive >= s->most_entities) { return; }
-    ecs_id_t next = m->entity[m->free_slot[0]].id;
+    if (m->alive >= s->most_entities) { return; }
+    ecs_id_t next =
+        m->free_count > 0 ? m->entity[m->free_slot[0]].id : 4294967296.0 + m->slot_count;
     uint32_t component = operation_pick_component(s, next, false);
     switch (session_below(s, 3)) {
     case 0: operation_record_plain(s, ECS_OP_DESPAWN, next, 0); break;
-    case 1: (void)operation_record_value(s, ECS_OP_INSERT, next, component); break;
+    case 1: operation_record_value(s, ECS_OP_INSERT, next, component); break;
     default: operation_record_plain(s, ECS_OP_REMOVE, next, component); break;
     }
     if (session_below(s, 2) == 0) {

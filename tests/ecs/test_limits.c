@@ -187,6 +187,32 @@ static void the_newest_write_says_whose_it_was(void) {
     fixture_close(&f);
 }
 
+/* An entity with an older write comes to a chunk that is full. */
+static void a_chunk_that_grows_keeps_its_newest_writes(void) {
+    enum { FULL = 16 };
+    fixture_t f = fixture_open(0);
+    ecs_stamp_t before = {0}, after = {0};
+    ecs_id_t ids[FULL];
+    record_begin(&f, 6);
+    ecs_id_t last = spawn_pos(&f, 1);
+    insert_pos(&f, last, f.vel, 1);
+    apply(&f);
+    record_begin(&f, 7);
+    for (int i = 0; i < FULL; i++) {
+        ids[i] = spawn_pos(&f, i);
+    }
+    apply(&f);
+    CHECK_EQ(ecs_provenance(f.world, ids[0], f.pos, &before), ECS_OK);
+    record_begin(&f, 8);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_REMOVE, last, f.vel), ECS_OK);
+    apply(&f);
+    CHECK_EQ(ecs_provenance(f.world, ids[0], f.pos, &after), ECS_OK);
+    CHECK_EQ(after.owner, 7);
+    CHECK_EQ(after.changed, before.changed);
+    CHECK_EQ(after.added, ecs_shared(f.world)->tick);
+    fixture_close(&f);
+}
+
 static void a_failed_expectation_says_who_changed_it(void) {
     fixture_t f = fixture_open(0);
     uint32_t count = 0;
@@ -319,6 +345,7 @@ int main(void) {
     RUN(memory_of_despawned_entities_goes_back_to_the_system);
     RUN(archetypes_without_rows_are_dropped);
     RUN(the_newest_write_says_whose_it_was);
+    RUN(a_chunk_that_grows_keeps_its_newest_writes);
     RUN(a_failed_expectation_says_who_changed_it);
     RUN(a_skipped_command_says_where_it_was_recorded);
     RUN(a_query_yields_the_chunks_that_changed_since_its_last_walk);
