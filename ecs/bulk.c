@@ -102,7 +102,9 @@ const ecs_id_t *ecs_record_spawn_many(ecs_world_t *world, uint32_t count,
     ecs__bulk_t wanted = {.count = count, .component_count = component_count};
     const ecs__bulk_t *bulk = NULL;
     if (check_components(world, components, component_count) == ECS_OK) {
-        memcpy(wanted.components, components, component_count * sizeof *components);
+        for (uint32_t k = 0; k < component_count; k++) {
+            wanted.components[k] = components[k];
+        }
         bulk = record_bulk(world, &wanted);
     }
     for (uint32_t k = 0; bulk != NULL && k < component_count; k++) {
@@ -139,6 +141,14 @@ int ecs_record_many(ecs_world_t *world, uint32_t op, uint32_t component, double 
 
 /* ---- applying ------------------------------------------------------------------------------- */
 
+/* An earlier command has named the id, and found nobody: from now on the entity is as if it were
+ * there. */
+static void foreseen(const ecs_world_t *world, const ecs__record_t *record) {
+    ecs__touched_t *entry = &world->touched[record->scratch - 1];
+    entry->before = entry->after = record->row;
+    entry->dead_at = 0;
+}
+
 int ecs__bulk_validate(ecs_world_t *world, ecs__cmd_t *cmd, uint64_t owner) {
     ecs__bulk_t *bulk = ecs__cmd_bulk(cmd);
     uint32_t archetype = 0;
@@ -162,6 +172,7 @@ int ecs__bulk_validate(ecs_world_t *world, ecs__cmd_t *cmd, uint64_t owner) {
         ecs__record_t *record = ecs__record_at(world, ecs__index(ids[i]));
         record->archetype = ECS__COMING;
         record->row = archetype;
+        if (record->scratch != 0) { foreseen(world, record); }
     }
     return ECS_OK;
 }
@@ -170,7 +181,9 @@ void ecs__bulk_undo(ecs_world_t *world, const ecs__bulk_t *bulk) {
     for (uint32_t i = world->bulk_count; i > 0; i--) {
         if (world->bulks[i - 1] != bulk) { continue; } /* never looked at */
         world->archetypes[bulk->archetype]->coming -= bulk->count;
-        world->bulk_count = i - 1; /* those after it are of the same batch */
+        world->bulk_count--;
+        memmove(&world->bulks[i - 1], &world->bulks[i],
+                (world->bulk_count - (i - 1)) * sizeof(ecs__bulk_t *));
         return;
     }
 }

@@ -97,7 +97,7 @@ typedef struct ecs_cursor {
     uint32_t chunk_at;
     int32_t count;   /* rows of the current chunk, or run of it */
     uint32_t row_at; /* behind the last run of the chunk */
-    uint32_t unused;
+    uint32_t walks;  /* 1 from the first row on */
     const double *ids;
     uint64_t began; /* tick at which the walk began */
     ecs_box_t box[16];

@@ -67,14 +67,26 @@ void ecs__query_replace(ecs_query_t *query) {
     }
 }
 
+/* Walks that are under way go on where they are when the archetype at a position leaves. */
+static void step_back(const ecs_query_t *query, uint32_t position) {
+    for (uint32_t i = 0; i < query->cursor_count; i++) {
+        ecs_cursor_t *cursor = query->cursors[i];
+        if (cursor->archetype_at == position) { cursor->chunk_at = cursor->row_at = 0; }
+        if (cursor->archetype_at > position) { cursor->archetype_at--; }
+    }
+}
+
 void ecs__query_trim(ecs_query_t *query) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < query->archetype_count; i++) {
-        if (!ecs__archetype_stays(query->archetypes[i])) { continue; }
+        if (!ecs__archetype_stays(query->archetypes[i])) {
+            step_back(query, kept);
+            continue;
+        }
         query->archetypes[kept] = query->archetypes[i];
-        for (uint32_t k = 0; k < query->place_terms; k++) {
-            query->places[kept * query->place_terms + k] =
-                query->places[i * query->place_terms + k];
+        for (uint32_t k = 0; k < query->place_terms; k++) { /* maybe none: there is no array then */
+            query->places[(size_t)kept * query->place_terms + k] =
+                query->places[(size_t)i * query->place_terms + k];
         }
         kept++;
     }
@@ -111,7 +123,9 @@ static bool same_desc(const ecs_query_desc_t *a, const ecs_query_desc_t *b) {
            same_terms(a->read, a->read_count, b->read, b->read_count) &&
            same_terms(a->maybe, a->maybe_count, b->maybe, b->maybe_count) &&
            same_terms(a->with, a->with_count, b->with, b->with_count) &&
-           same_terms(a->without, a->without_count, b->without, b->without_count);
+           same_terms(a->without, a->without_count, b->without, b->without_count) &&
+           same_terms(a->changed, a->changed_count, b->changed, b->changed_count) &&
+           same_terms(a->added, a->added_count, b->added, b->added_count);
 }
 
 static void add_columns(ecs_query_t *query, const uint32_t *components, uint32_t count) {
@@ -248,6 +262,9 @@ void ecs__queries_refill(ecs_world_t *world) {
         ecs_query_t *query = world->queries[i];
         query->archetype_count = query->place_count = 0;
         query->since = 0;
+        for (uint32_t k = 0; k < query->cursor_count; k++) {
+            ecs_cursor_rewind(query->cursors[k]);
+        }
         for (uint32_t k = 0; k < world->ordered_count; k++) {
             ecs__query_add_archetype(query, world->ordered[k]);
         }
@@ -344,6 +361,7 @@ ecs_cursor_t *ecs_cursor_open(ecs_query_t *query) {
 }
 
 void ecs_cursor_rewind(ecs_cursor_t *cursor) {
+    cursor->walks = false;
     cursor->archetype_at = 0;
     cursor->chunk_at = 0;
     cursor->row_at = 0;
@@ -428,15 +446,37 @@ static bool next_run(ecs_cursor_t *cursor, run_t *run) {
     return end > first;
 }
 
+/* In the write phase a tick may see more writes after the walk. So that they are news to the next
+ * one, a tick ends with the walk's beginning; or with its end, when the walk itself makes marks,
+ * which are no news. */
+static bool ends_ticks(const ecs_query_t *query) {
+    return has_filter(query) && query->world->phase == ECS_PHASE_WRITE;
+}
+
+static void walk_begin(ecs_cursor_t *cursor) {
+    const ecs_query_t *query = cursor->query;
+    ecs_world_t *world = query->world;
+    cursor->walks = true;
+    cursor->began = world->shared.tick;
+    if (!ends_ticks(query)) { return; }
+    world->shared.tick++;
+    if (query->desc.write_count > 0) { cursor->began++; }
+}
+
+static void walk_end(ecs_cursor_t *cursor) {
+    ecs_query_t *query = cursor->query;
+    query->since = cursor->began;
+    if (ends_ticks(query) && query->desc.write_count > 0) { query->world->shared.tick++; }
+    ecs_cursor_rewind(cursor);
+}
+
 bool ecs_cursor_next(ecs_cursor_t *cursor) {
     ecs_query_t *query = cursor->query;
     bool filter = has_filter(query);
     if (query->desc.write_count > 0 && ecs__guard(query->world, 1u << ECS_PHASE_WRITE) != ECS_OK) {
         return false;
     }
-    if (cursor->archetype_at == 0 && cursor->chunk_at == 0 && cursor->row_at == 0) {
-        cursor->began = query->world->shared.tick;
-    }
+    if (!cursor->walks) { walk_begin(cursor); }
     while (cursor->archetype_at < query->archetype_count) {
         const ecs__archetype_t *archetype = query->archetypes[cursor->archetype_at];
         if (cursor->chunk_at == archetype->chunk_count) {
@@ -454,7 +494,6 @@ bool ecs_cursor_next(ecs_cursor_t *cursor) {
         cursor->chunk_at++;
         cursor->row_at = 0;
     }
-    query->since = cursor->began;
-    ecs_cursor_rewind(cursor);
+    walk_end(cursor);
     return false;
 }

@@ -54,7 +54,7 @@ static void release(model_t *m, model_entity_t *e) {
 void model_begin(model_t *m, uint64_t owner) {
     m->batch[m->batch_count] = (model_batch_t){owner, m->command_count, 0};
     m->open = true;
-    m->flags = 0;
+    m->flags = m->place = 0;
     m->batches_begun++;
 }
 
@@ -63,14 +63,19 @@ model_command_t *model_record(model_t *m, uint32_t op, ecs_id_t id, uint32_t com
     memset(c, 0, sizeof *c);
     c->op = op;
     c->flags = m->flags;
+    c->place = m->place;
     c->id = id;
     c->component = component;
     return c;
 }
 
+static bool spawns(const model_command_t *c) {
+    return c->op == ECS_OP_SPAWN || (c->op == ECS_OP_SPAWN_MANY && c->id != 0);
+}
+
 void model_forget(model_t *m, uint32_t at) {
     for (uint32_t i = at; i < m->command_count; i++) {
-        if (m->command[i].op == ECS_OP_SPAWN) { release(m, model_find(m, m->command[i].id)); }
+        if (spawns(&m->command[i])) { release(m, model_find(m, m->command[i].id)); }
     }
     m->command_count = at;
 }
@@ -123,6 +128,40 @@ static void add(const model_field_t *field, char *to, const char *by) {
     }
 }
 
+/* ---- whose a write was ----------------------------------------------------------------------- */
+
+static void note_write(model_t *m, model_entity_t *e, uint32_t component,
+                       const ecs_stamp_t *stamp) {
+    e->newest[component] = *stamp;
+    if (m->write_count >= m->write_lost + MODEL_WRITES) {
+        m->write_lost = m->write_count + 1 - MODEL_WRITES;
+    }
+    m->write[m->write_count++ % MODEL_WRITES] = (model_write_t){*stamp, component};
+}
+
+void model_wrote(model_t *m, ecs_id_t id, uint32_t component) {
+    model_entity_t *e = model_find(m, id);
+    ecs_stamp_t stamp = {.changed = m->tick, .owner = m->writer};
+    note_write(m, e, component, &stamp);
+    m->changed[e->set][component] = m->tick;
+}
+
+bool model_knows_write(const model_t *m, uint32_t component, const ecs_stamp_t *stamp,
+                       bool *alone) {
+    uint32_t same = 0, all = 0;
+    for (uint64_t i = m->write_count; i > m->write_lost; i--) {
+        const model_write_t *write = &m->write[(i - 1) % MODEL_WRITES];
+        if (write->stamp.changed < stamp->changed) { break; }
+        if (write->stamp.changed > stamp->changed || write->component != component) { continue; }
+        all++;
+        same += write->stamp.owner == stamp->owner && write->stamp.place == stamp->place;
+    }
+    bool lost = m->write_count == m->write_lost ||
+                m->write[m->write_lost % MODEL_WRITES].stamp.changed >= stamp->changed;
+    *alone = all == 1 && !lost;
+    return same > 0 || (lost && m->write_lost > 0);
+}
+
 static void write_fields(model_entity_t *e, const model_command_t *c) {
     const model_component_t *component = &MODEL_COMPONENT[c->component];
     char *to = value_at(e, c->component);
@@ -165,6 +204,7 @@ static int refuse(const model_command_t *c, ecs_batch_result_t *result, int erro
     result->op = c->op;
     result->id = c->id;
     result->component = c->component;
+    result->place = c->place;
     return error;
 }
 
@@ -179,6 +219,7 @@ static int dead_target(const model_command_t *c, ecs_batch_result_t *result) {
         result->skipped_id = c->id;
         result->skipped_op = c->op;
         result->skipped_component = c->component;
+        result->skipped_place = c->place;
     }
     return ECS_OK;
 }
@@ -229,11 +270,20 @@ static void despawn(model_t *m, model_entity_t *e, uint64_t owner) {
     }
 }
 
-static int expect(model_entity_t *e, const model_command_t *c, ecs_batch_result_t *result) {
+static int expect(model_t *m, model_entity_t *e, const model_command_t *c,
+                  ecs_batch_result_t *result) {
+    uint32_t slot = slot_of(m, e);
     bool same =
         (e->set >> c->component & 1u) != 0 &&
         memcmp(value_at(e, c->component), c->value, MODEL_COMPONENT[c->component].size_bytes) == 0;
-    return same ? ECS_OK : refuse(c, result, ECS_E_EXPECT);
+    if (same) { return ECS_OK; }
+    bool chained = e->chained[c->component].changed == m->tick;
+    bool had = m->was_alive[slot] && !m->is_coming[slot] && (m->was_set[slot] >> c->component & 1u);
+    m->by[m->result_count - 1] = chained ? MODEL_BY_COMMAND
+                                 : had   ? MODEL_BY_CHUNK
+                                         : MODEL_BY_NOBODY;
+    if (chained || had) { result->by = (chained ? e->chained : e->newest)[c->component]; }
+    return refuse(c, result, ECS_E_EXPECT);
 }
 
 /* A write to what is there gives an entity no place in the order of the apply: it neither moves it
@@ -242,19 +292,43 @@ static bool is_plain(const model_t *m, const model_entity_t *e, const model_comm
     uint32_t slot = slot_of(m, e);
     bool writes = c->op == ECS_OP_SET || c->op == ECS_OP_ADD || c->op == ECS_OP_INSERT;
     return writes && !m->expects && !m->is_touched[slot] && m->was_alive[slot] &&
-           (m->was_set[slot] >> c->component & 1u) != 0 &&
+           !m->is_coming[slot] && (m->was_set[slot] >> c->component & 1u) != 0 &&
            !m->observed[ECS_EVENT_CHANGED][c->component];
 }
 
+/* It comes to life with all its components, and before what other commands do: they see it as if
+ * it had been there. */
+static int spawn_many(model_t *m, const model_command_t *c, const ecs_batch_result_t *result) {
+    model_entity_t *e = model_find(m, c->id);
+    if (e == NULL) { return ECS_OK; } /* that of none */
+    uint32_t slot = slot_of(m, e);
+    save(m, e);
+    e->state = MODEL_ALIVE;
+    e->set = c->set;
+    memcpy(e->value, c->value, sizeof e->value);
+    e->owner = result->owner;
+    e->arrived = m->tick;
+    m->was_alive[slot] = m->is_coming[slot] = true;
+    m->was_set[slot] = c->set;
+    m->coming[m->coming_count++] = (model_coming_t){slot, c->set, result->owner};
+    ecs_stamp_t stamp = {.changed = m->tick, .owner = result->owner, .place = c->place};
+    for (uint32_t k = 0; k < MODEL_COMPONENTS; k++) {
+        if (c->set >> k & 1u) { note_write(m, e, k, &stamp); }
+    }
+    return ECS_OK;
+}
+
 static int perform(model_t *m, const model_command_t *c, ecs_batch_result_t *result) {
+    if (c->op == ECS_OP_SPAWN_MANY) { return spawn_many(m, c, result); }
     model_entity_t *e = model_find(m, c->id);
     uint32_t bit = 1u << c->component;
-    if (e != NULL && !is_plain(m, e, c)) { touch(m, e); }
+    bool plain = e != NULL && is_plain(m, e, c);
+    if (e != NULL && !plain) { touch(m, e); }
     if (c->op != ECS_OP_SPAWN && (e == NULL || e->state != MODEL_ALIVE)) {
         return dead_target(c, result);
     }
     save(m, e);
-    if (c->op == ECS_OP_EXPECT) { return expect(e, c, result); }
+    if (c->op == ECS_OP_EXPECT) { return expect(m, e, c, result); }
     if (c->op == ECS_OP_REMOVE && (e->set & bit) == 0) { return ECS_OK; }
     bool part = c->op == ECS_OP_SET || c->op == ECS_OP_ADD;
     if (part && (e->set & bit) == 0) { return refuse(c, result, ECS_E_ABSENT); }
@@ -263,7 +337,12 @@ static int perform(model_t *m, const model_command_t *c, ecs_batch_result_t *res
     if (c->op == ECS_OP_DESPAWN) { despawn(m, e, result->owner); }
     if (c->op == ECS_OP_INSERT) { e->set |= bit; }
     if (c->op == ECS_OP_REMOVE) { e->set &= ~bit; }
-    if (part || c->op == ECS_OP_INSERT) { write_fields(e, c); }
+    if (c->op == ECS_OP_DESPAWN) { return ECS_OK; }
+    ecs_stamp_t stamp = {.changed = m->tick, .owner = result->owner, .place = c->place};
+    if (!plain) { e->chained[c->component] = stamp; }
+    if (c->op == ECS_OP_REMOVE) { return ECS_OK; }
+    write_fields(e, c);
+    note_write(m, e, c->component, &stamp);
     return ECS_OK;
 }
 
@@ -272,13 +351,35 @@ static void forget(model_t *m, model_entity_t *e) {
     for (uint32_t i = 0; i < m->touched_count; i++) {
         if (m->touched[i] == slot_of(m, e)) { m->touched[i] = MODEL_NONE; }
     }
-    m->is_touched[slot_of(m, e)] = false;
+    m->is_touched[slot_of(m, e)] = m->is_coming[slot_of(m, e)] = false;
     release(m, e);
+}
+
+/* B3: nothing of the batch is left, nor do its spawns come to life: bulk spawns are the last whose
+ * ids are free. */
+static void take_back(model_t *m, const model_batch_t *batch, uint32_t coming, uint64_t writes) {
+    for (uint32_t i = 0; i < m->saved_count; i++) {
+        m->entity[m->saved[i].slot] = m->saved[i].entity;
+    }
+    for (uint32_t i = coming; i < m->coming_count; i++) {
+        m->was_alive[m->coming[i].slot] = false;
+    }
+    m->coming_count = coming;
+    m->write_count = writes;
+    for (uint32_t op = ECS_OP_SPAWN; op <= ECS_OP_SPAWN_MANY; op++) {
+        for (uint32_t at = batch->first; at < batch->end; at++) {
+            const model_command_t *c = &m->command[at];
+            if (c->op == op && spawns(c)) { forget(m, model_find(m, c->id)); }
+        }
+    }
 }
 
 static void run_batch(model_t *m, const model_batch_t *batch) {
     ecs_batch_result_t *result = &m->result[m->result_count++];
     *result = (ecs_batch_result_t){.owner = batch->owner};
+    uint32_t coming = m->coming_count;
+    uint64_t writes = m->write_count;
+    m->by[m->result_count - 1] = MODEL_BY_NOBODY;
     m->saved_count = 0;
     m->expects = false;
     for (uint32_t i = batch->first; i < batch->end; i++) {
@@ -288,13 +389,7 @@ static void run_batch(model_t *m, const model_batch_t *batch) {
     while (at < batch->end && perform(m, &m->command[at], result) == ECS_OK) {
         at++;
     }
-    if (result->error == ECS_OK) { return; }
-    for (uint32_t i = 0; i < m->saved_count; i++) {
-        m->entity[m->saved[i].slot] = m->saved[i].entity;
-    }
-    for (at = batch->first; at < batch->end; at++) { /* B3: nor do those come to life */
-        if (m->command[at].op == ECS_OP_SPAWN) { forget(m, model_find(m, m->command[at].id)); }
-    }
+    if (result->error != ECS_OK) { take_back(m, batch, coming, writes); }
 }
 
 /* ---- apply: what comes of it ---------------------------------------------------------------- */
@@ -336,6 +431,7 @@ static void settle(model_t *m, uint32_t slot) {
     if (is && !(was && m->was_set[slot] == e->set)) {
         model_rows_t *rows = &m->rows[e->set];
         rows->row[rows->count++] = slot;
+        e->arrived = m->arrived[e->set] = m->tick;
     }
     if (was && !(is && m->was_set[slot] == e->set)) { take_row(&m->rows[m->was_set[slot]], slot); }
     m->alive = m->alive - was + is;
@@ -343,10 +439,38 @@ static void settle(model_t *m, uint32_t slot) {
     if (!is) { release(m, e); }
 }
 
+/* Bulk spawns take their rows before other entities move. */
+static void settle_coming(model_t *m) {
+    for (uint32_t i = 0; i < m->coming_count; i++) {
+        const model_coming_t *coming = &m->coming[i];
+        model_rows_t *rows = &m->rows[coming->set];
+        model_entity_t born = {.id = m->entity[coming->slot].id, .owner = coming->owner};
+        for (uint32_t c = 0; c < MODEL_COMPONENTS; c++) {
+            if (coming->set >> c & 1u) { raise_event(m, &born, ECS_EVENT_ADDED, c); }
+        }
+        rows->row[rows->count++] = coming->slot;
+        m->arrived[coming->set] = m->tick;
+        m->alive++;
+    }
+}
+
+/* Which sets have news: those in which entities were, and those in which they are. */
+static void note_changes(model_t *m) {
+    for (uint32_t i = 0; i < m->slot_count; i++) {
+        const model_entity_t *e = &m->entity[i];
+        for (uint32_t c = 0; c < MODEL_COMPONENTS; c++) {
+            if (e->newest[c].changed != m->tick) { continue; }
+            m->changed[e->set][c] = m->tick;
+            if (m->was_alive[i]) { m->changed[m->was_set[i]][c] = m->tick; }
+        }
+    }
+}
+
 void model_apply(model_t *m) {
     m->tick++;
-    m->touched_count = m->result_count = m->event_count = 0;
+    m->touched_count = m->result_count = m->event_count = m->coming_count = 0;
     memset(m->is_touched, 0, sizeof m->is_touched);
+    memset(m->is_coming, 0, sizeof m->is_coming);
     for (uint32_t i = 0; i < m->slot_count; i++) {
         m->was_alive[i] = m->entity[i].state == MODEL_ALIVE;
         m->was_set[i] = m->entity[i].set;
@@ -355,6 +479,8 @@ void model_apply(model_t *m) {
     for (uint32_t i = 0; i < m->batch_count; i++) {
         run_batch(m, &m->batch[i]);
     }
+    note_changes(m);
+    settle_coming(m);
     for (uint32_t i = 0; i < m->touched_count; i++) {
         if (m->touched[i] != MODEL_NONE) { settle(m, m->touched[i]); }
     }

@@ -5,7 +5,11 @@
  *                                     a refused batch puts back the entities it has changed
  *
  * The order that can be seen is part of it: ids come back first in, first out; entities take their
- * new places in the order of first touch; the last row of a set of components fills a gap. */
+ * new places in the order of first touch; the last row of a set of components fills a gap.
+ *
+ * Whose the newest write of a chunk was, and which chunks have news, depends on chunks, of which
+ * the model has none: it knows what each entity's stamps must say at least, and which writes there
+ * were. */
 #ifndef MODEL_H
 #define MODEL_H
 
@@ -14,13 +18,15 @@
 #include "ecs.h"
 
 enum {
+    MODEL_WORLDS = 2,
     MODEL_COMPONENTS = 8,
     MODEL_SETS = 1 << MODEL_COMPONENTS,
     MODEL_FIELDS = 5,
     MODEL_SLOTS = 8192,
     MODEL_COMMANDS = 4096,
     MODEL_WATCHES = 64,
-    MODEL_EVENTS = MODEL_COMMANDS * 4,
+    MODEL_EVENTS = MODEL_COMMANDS * 16,
+    MODEL_WRITES = 8192,      /* that are remembered */
     MODEL_LARGEST = 1008,     /* bytes of the largest component */
     MODEL_VALUE_BYTES = 1104, /* of all components */
 };
@@ -54,6 +60,9 @@ typedef struct {
     uint64_t born;  /* siblings are in this order */
     uint64_t owner; /* of the last batch that changed it */
     uint32_t written[MODEL_COMPONENTS], written_count; /* in this apply, in order */
+    ecs_stamp_t newest[MODEL_COMPONENTS];              /* write of each component */
+    ecs_stamp_t chained[MODEL_COMPONENTS]; /* write or removal that has a place in an apply */
+    uint64_t arrived;                      /* tick at which it came to its set */
     char value[MODEL_VALUE_BYTES];
 } model_entity_t;
 
@@ -61,9 +70,16 @@ typedef struct {
     uint32_t op, flags, component;
     ecs_id_t id, parent;
     uint64_t mask;
+    uint32_t place;
+    uint32_t set; /* SPAWN_MANY, a command for each id: its components; `value` holds all */
     char name[ECS_NAME_BYTES];
-    char value[MODEL_LARGEST];
+    char value[MODEL_VALUE_BYTES];
 } model_command_t;
+
+typedef struct {
+    ecs_stamp_t stamp;
+    uint32_t component;
+} model_write_t;
 
 typedef struct {
     uint64_t owner;
@@ -73,10 +89,25 @@ typedef struct {
 typedef struct {
     ecs_watch_desc_t desc;
     uint64_t owner;
-    uint32_t id;
+    uint32_t id[MODEL_WORLDS];
     bool last, there; /* the state at the last poll; CHANGED: whether there were bytes */
     char bytes[MODEL_LARGEST];
 } model_watch_t;
+
+typedef struct {
+    uint32_t watch[MODEL_WORLDS];
+    uint64_t owner;
+    int error;
+} model_watch_result_t;
+
+/* What is known of who changed a component whose expectation failed. */
+typedef enum { MODEL_BY_NOBODY, MODEL_BY_COMMAND, MODEL_BY_CHUNK } model_by_t;
+
+/* A bulk spawn of an accepted batch, one id of it. */
+typedef struct {
+    uint32_t slot, set;
+    uint64_t owner;
+} model_coming_t;
 
 typedef struct {
     uint32_t row[MODEL_SLOTS]; /* slots */
@@ -100,8 +131,9 @@ typedef struct {
     model_batch_t batch[MODEL_COMMANDS];
     uint32_t batch_count;
     bool open;
-    uint32_t flags; /* of the open batch */
-    bool expects;   /* the batch in hand */
+    uint32_t flags, place; /* of the open batch */
+    uint64_t writer;
+    bool expects; /* the batch in hand */
     uint64_t batches_begun;
 
     uint32_t touched[MODEL_SLOTS], touched_count;
@@ -109,6 +141,10 @@ typedef struct {
     uint32_t was_set[MODEL_SLOTS];
     model_saved_t saved[MODEL_SLOTS]; /* what the batch in hand has changed */
     uint32_t saved_count;
+    model_coming_t coming[MODEL_COMMANDS];
+    uint32_t coming_count;
+    bool is_coming[MODEL_SLOTS];
+    model_by_t by[MODEL_COMMANDS]; /* of each result */
     ecs_batch_result_t result[MODEL_COMMANDS];
     uint32_t result_count;
 
@@ -117,8 +153,12 @@ typedef struct {
     uint32_t event_count;
     model_watch_t watch[MODEL_WATCHES];
     uint32_t watch_count;
-    ecs_watch_result_t watch_result[MODEL_WATCHES];
+    model_watch_result_t watch_result[MODEL_WATCHES];
     uint32_t watch_result_count;
+
+    model_write_t write[MODEL_WRITES]; /* a ring */
+    uint64_t write_count, write_lost;  /* ever; of which the first are no more there */
+    uint64_t changed[MODEL_SETS][MODEL_COMPONENTS], arrived[MODEL_SETS]; /* tick of the last one */
 } model_t;
 
 void model_reset(model_t *model);
@@ -136,12 +176,18 @@ uint64_t model_signature(const model_t *model);
 
 void model_begin(model_t *model, uint64_t owner);
 model_command_t *model_record(model_t *model, uint32_t op, ecs_id_t id, uint32_t component);
-/* Takes an id for the SPAWN that was recorded last. */
+/* Takes an id for a SPAWN. */
 ecs_id_t model_reserve(model_t *model);
 /* Forgets the commands of the open batch from `at` on. */
 void model_forget(model_t *model, uint32_t at);
 bool model_seal(model_t *model);
 void model_apply(model_t *model);
+/* A writer has written the component of an entity that has it. */
+void model_wrote(model_t *model, ecs_id_t id, uint32_t component);
+/* Whether there was such a write, as far as they are remembered; *alone: it was the only one of the
+ * component at its tick. */
+bool model_knows_write(const model_t *model, uint32_t component, const ecs_stamp_t *stamp,
+                       bool *alone);
 
 int model_watch_add(model_t *model, const ecs_watch_desc_t *desc, uint64_t owner, bool *fired);
 void model_watch_remove(model_t *model, uint32_t at);

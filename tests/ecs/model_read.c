@@ -11,7 +11,7 @@ static const model_small_t SMALL = {.i = -5, .s = -300, .on = true};
 static const model_text_t TEXT = {"hey", {2, 2, 2}, 0};
 static const model_ref_t REF = {.mode = 1};
 static const model_big_t BIG = {.end = 9};
-static const model_one_t ONE = {false};
+static const model_one_t ONE = {.y = 4};
 
 const model_component_t MODEL_COMPONENT[MODEL_COMPONENTS] = {
     [MODEL_NUM] = {"Num",
@@ -60,8 +60,9 @@ const model_component_t MODEL_COMPONENT[MODEL_COMPONENTS] = {
                    &ONE,
                    sizeof ONE,
                    80 + sizeof BIG,
-                   1,
-                   {FIELD(model_one_t, x, ECS_TYPE_BOOL, 1, "bool x")}},
+                   2,
+                   {FIELD(model_one_t, x, ECS_TYPE_BOOL, 1, "bool x"),
+                    FIELD(model_one_t, y, ECS_TYPE_F64, 1, "double y = 4")}},
 };
 
 double model_number(const model_field_t *field, const char *component) {
@@ -103,7 +104,8 @@ static uint32_t bits(const uint32_t *components, uint32_t count) {
 
 bool model_matches(const ecs_query_desc_t *d, uint32_t set) {
     uint32_t need = bits(d->write, d->write_count) | bits(d->read, d->read_count) |
-                    bits(d->with, d->with_count);
+                    bits(d->with, d->with_count) | bits(d->changed, d->changed_count) |
+                    bits(d->added, d->added_count);
     return (set & need) == need && (set & bits(d->without, d->without_count)) == 0;
 }
 
@@ -257,8 +259,8 @@ void model_watch_poll(model_t *m) {
             i++;
             continue;
         }
-        m->watch_result[m->watch_result_count++] =
-            (ecs_watch_result_t){watch->id, watch->owner, fired ? ECS_OK : ECS_E_DEAD};
+        m->watch_result[m->watch_result_count++] = (model_watch_result_t){
+            {watch->id[0], watch->id[1]}, watch->owner, fired ? ECS_OK : ECS_E_DEAD};
         model_watch_remove(m, i);
     }
 }

@@ -46,6 +46,7 @@ typedef struct {
 
 typedef struct {
     bool x;
+    double y; /* behind a gap */
 } model_one_t;
 
 #endif

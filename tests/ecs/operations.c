@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const OPS[] = {"spawn", "despawn", "insert", "set", "add", "remove", "expect"};
+static const char *const OPS[] = {"spawn", "despawn", "insert", "set",
+                                  "add",   "remove",  "expect", "spawn many"};
 
 /* ---- drawing -------------------------------------------------------------------------------- */
 
@@ -61,13 +62,11 @@ uint32_t operation_pick_component(session_t *s, ecs_id_t id, bool there) {
 
 /* ---- recording ------------------------------------------------------------------------------ */
 
-static void apply(session_t *s);
-
-static void open_batch(session_t *s) {
+void operation_open_batch(session_t *s) {
     static const ecs_phase_t phases[] = {ECS_PHASE_RUN, ECS_PHASE_REACT, ECS_PHASE_WRITE};
     uint32_t draw = session_below(s, 20);
     session_phase(s, phases[draw < 3 ? draw : 0]);
-    if (s->model->command_count + 2 > MODEL_COMMANDS) { apply(s); }
+    if (s->model->command_count + 2 > MODEL_COMMANDS) { operation_apply(s); }
     if (s->model->open) { return; }
     uint64_t owner = 1 + session_below(s, 6);
     session_log(s, "begin, owner %u", (unsigned)owner);
@@ -77,8 +76,8 @@ static void open_batch(session_t *s) {
     model_begin(s->model, owner);
 }
 
-static void record_spawn(session_t *s, ecs_id_t parent, const char *name) {
-    open_batch(s);
+ecs_id_t operation_record_spawn(session_t *s, ecs_id_t parent, const char *name) {
+    operation_open_batch(s);
     model_command_t *c = model_record(s->model, ECS_OP_SPAWN, 0, 0);
     c->id = model_reserve(s->model);
     c->parent = parent;
@@ -88,10 +87,11 @@ static void record_spawn(session_t *s, ecs_id_t parent, const char *name) {
         session_same(s, "ecs_record_spawn", ecs_record_spawn(s->world[w], parent, name), c->id);
         session_same(s, "a reserved id is alive", ecs_alive(s->world[w], c->id), false);
     }
+    return c->id;
 }
 
-static void record_plain(session_t *s, uint32_t op, ecs_id_t id, uint32_t component) {
-    open_batch(s);
+void operation_record_plain(session_t *s, uint32_t op, ecs_id_t id, uint32_t component) {
+    operation_open_batch(s);
     session_log(s, "%s %.17g %s", OPS[op], id,
                 op == ECS_OP_REMOVE ? MODEL_COMPONENT[component].name : "");
     (void)model_record(s->model, op, id, component);
@@ -101,12 +101,14 @@ static void record_plain(session_t *s, uint32_t op, ecs_id_t id, uint32_t compon
     }
 }
 
-static void record_value(session_t *s, uint32_t op, ecs_id_t id, uint32_t component) {
+void operation_record_value(session_t *s, uint32_t op, ecs_id_t id, uint32_t component) {
     static const char zeros[MODEL_LARGEST];
     const model_component_t *known = &MODEL_COMPONENT[component];
     uint32_t all = (1u << known->field_count) - 1;
     bool part = op == ECS_OP_SET || op == ECS_OP_ADD;
-    open_batch(s);
+    operation_open_batch(s);
+    bool placed = session_below(s, 4) == 0;
+    if (placed) { s->model->place = session_below(s, 65536); }
     model_command_t *c = model_record(s->model, op, id, component);
     const char *fresh = part ? zeros : known->default_value;
     if (known->size_bytes > 0) { memcpy(c->value, fresh, known->size_bytes); }
@@ -122,7 +124,9 @@ static void record_value(session_t *s, uint32_t op, ecs_id_t id, uint32_t compon
     }
     session_log(s, "%s %.17g %s, mask %u", OPS[op], id, known->name, (unsigned)c->mask);
     for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        char *slot = ecs_record(s->world[w], op, id, component, (double)c->mask);
+        double mask = (double)c->mask;
+        char *slot = placed ? ecs_record_at(s->world[w], c->place, op, id, component, mask)
+                            : ecs_record(s->world[w], op, id, component, mask);
         if (slot == NULL) { session_fail(s, "%s", ecs_last_error(s->world[w])); }
         if (known->size_bytes == 0) { continue; }
         if (!part && memcmp(slot, fresh, known->size_bytes) != 0) {
@@ -132,7 +136,9 @@ static void record_value(session_t *s, uint32_t op, ecs_id_t id, uint32_t compon
     }
 }
 
-static void op_despawn(session_t *s) { record_plain(s, ECS_OP_DESPAWN, operation_pick_id(s), 0); }
+static void op_despawn(session_t *s) {
+    operation_record_plain(s, ECS_OP_DESPAWN, operation_pick_id(s), 0);
+}
 
 static bool is_full(session_t *s) {
     if (s->model->alive + s->model->command_count / 4 < s->most_entities) { return false; }
@@ -143,10 +149,9 @@ static bool is_full(session_t *s) {
 /* With some components, as scripts do it. */
 static void spawn(session_t *s, ecs_id_t parent, const char *name) {
     if (is_full(s)) { return; }
-    record_spawn(s, parent, name);
-    ecs_id_t id = s->model->command[s->model->command_count - 1].id;
+    ecs_id_t id = operation_record_spawn(s, parent, name);
     for (uint32_t left = session_below(s, 4); left > 0; left--) {
-        record_value(s, ECS_OP_INSERT, id, operation_pick_component(s, id, false));
+        operation_record_value(s, ECS_OP_INSERT, id, operation_pick_component(s, id, false));
     }
 }
 
@@ -159,15 +164,16 @@ static void op_spawn_placed(session_t *s) {
 
 static void spawn_crowd(session_t *s) {
     for (uint32_t i = 0; i < s->crowd; i++) {
-        record_spawn(s, 0, NULL);
-        if (i % 16 == 0) { record_plain(s, ECS_OP_DESPAWN, operation_pick_id(s), 0); }
+        (void)operation_record_spawn(s, 0, NULL);
+        if (i % 16 == 0) { operation_record_plain(s, ECS_OP_DESPAWN, operation_pick_id(s), 0); }
     }
     s->crowd = 0;
 }
 
 static void op_insert(session_t *s) {
     ecs_id_t id = operation_pick_id(s);
-    record_value(s, ECS_OP_INSERT, id, operation_pick_component(s, id, session_below(s, 4) == 0));
+    operation_record_value(s, ECS_OP_INSERT, id,
+                           operation_pick_component(s, id, session_below(s, 4) == 0));
 }
 
 /* A set or an add; mostly an insert when the entity has no component. */
@@ -175,7 +181,7 @@ static void change(session_t *s, uint32_t op) {
     ecs_id_t id = operation_pick_id(s);
     const model_entity_t *e = model_find(s->model, id);
     bool none = e != NULL && e->set == 0 && session_below(s, 8) > 0;
-    record_value(s, none ? ECS_OP_INSERT : op, id, operation_pick_component(s, id, true));
+    operation_record_value(s, none ? ECS_OP_INSERT : op, id, operation_pick_component(s, id, true));
 }
 
 static void op_set(session_t *s) { change(s, ECS_OP_SET); }
@@ -184,12 +190,12 @@ static void op_add(session_t *s) { change(s, ECS_OP_ADD); }
 
 static void op_remove(session_t *s) {
     ecs_id_t id = operation_pick_id(s);
-    record_plain(s, ECS_OP_REMOVE, id, operation_pick_component(s, id, true));
+    operation_record_plain(s, ECS_OP_REMOVE, id, operation_pick_component(s, id, true));
 }
 
 static void op_expect(session_t *s) {
     ecs_id_t id = operation_pick_id(s);
-    record_value(s, ECS_OP_EXPECT, id, operation_pick_component(s, id, true));
+    operation_record_value(s, ECS_OP_EXPECT, id, operation_pick_component(s, id, true));
 }
 
 /* Expects what an insert that still waits will have written. */
@@ -202,7 +208,7 @@ static void op_expect_pending(session_t *s) {
         uint32_t component = before->component;
         size_t bytes = MODEL_COMPONENT[component].size_bytes;
         memcpy(value, before->value, sizeof value);
-        open_batch(s);
+        operation_open_batch(s);
         if (m->command_count == 0) { return; } /* the stream was full */
         ecs_id_t id = before->id;
         session_log(s, "expect %.17g %s as inserted", id, MODEL_COMPONENT[component].name);
@@ -222,9 +228,11 @@ static void op_burst(session_t *s) {
     for (uint32_t left = 2 + session_below(s, 5); left > 0; left--) {
         uint32_t component = operation_pick_component(s, id, false);
         switch (session_below(s, 4)) {
-        case 0: record_plain(s, ECS_OP_REMOVE, id, component); break;
-        case 1: record_value(s, ECS_OP_SET, id, operation_pick_component(s, id, true)); break;
-        default: record_value(s, ECS_OP_INSERT, id, component); break;
+        case 0: operation_record_plain(s, ECS_OP_REMOVE, id, component); break;
+        case 1:
+            operation_record_value(s, ECS_OP_SET, id, operation_pick_component(s, id, true));
+            break;
+        default: operation_record_value(s, ECS_OP_INSERT, id, component); break;
         }
     }
 }
@@ -234,7 +242,7 @@ static void op_refused(session_t *s) {
     static const double masks[] = {(double)NAN, -1, 0.5, 8, 1e300};
     static const uint32_t ops[] = {ECS_OP_SPAWN, ECS_OP_DESPAWN, ECS_OP_REMOVE, 7, 255};
     ecs_id_t id = operation_pick_id(s);
-    open_batch(s);
+    operation_open_batch(s);
     session_log(s, "recordings that are refused");
     for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
         ecs_world_t *world = s->world[w];
@@ -273,7 +281,7 @@ static void seal(session_t *s) {
     }
 }
 
-static void op_seal(session_t *s) {
+void operation_seal(session_t *s) {
     session_phase(s, ECS_PHASE_RUN);
     seal(s);
 }
@@ -289,26 +297,22 @@ static void op_drop(session_t *s) {
     }
 }
 
+session_mark_t operation_take_mark(const session_t *s) {
+    session_mark_t mark = {.batch = s->model->batches_begun, .at = s->model->command_count};
+    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
+        mark.mark[w] = ecs_batch_mark(s->world[w]);
+    }
+    return mark;
+}
+
 static void op_mark(session_t *s) {
     if (s->mark_count == SESSION_MARKS) { s->mark_count = 0; }
     session_log(s, "mark %u", s->mark_count);
-    session_mark_t *mark = &s->mark[s->mark_count++];
-    mark->batch = s->model->batches_begun;
-    mark->at = s->model->command_count;
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        mark->mark[w] = ecs_batch_mark(s->world[w]);
-    }
+    s->mark[s->mark_count++] = operation_take_mark(s);
 }
 
-/* Marks are used as blocks nest: going back to one ends those after it. */
-static void op_rollback(session_t *s) {
-    if (s->mark_count == 0) { return; }
+void operation_roll_back(session_t *s, const session_mark_t *mark) {
     model_t *m = s->model;
-    uint32_t turn = session_below(s, s->mark_count);
-    const session_mark_t *mark = &s->mark[turn];
-    s->mark_count = turn;
-    session_phase(s, ECS_PHASE_RUN);
-    session_log(s, "rollback to %u", turn);
     if (m->open) {
         uint32_t first = m->batch[m->batch_count].first;
         model_forget(m, mark->batch == m->batches_begun ? mark->at : first);
@@ -320,10 +324,20 @@ static void op_rollback(session_t *s) {
     }
 }
 
+/* Marks are used as blocks nest: going back to one ends those after it. */
+static void op_rollback(session_t *s) {
+    if (s->mark_count == 0) { return; }
+    s->mark_count = session_below(s, s->mark_count);
+    session_phase(s, ECS_PHASE_RUN);
+    session_log(s, "rollback to %u", s->mark_count);
+    const session_mark_t mark = s->mark[s->mark_count];
+    operation_roll_back(s, &mark);
+}
+
 static void op_flags(session_t *s) {
     static const uint32_t flags[] = {0, 0, ECS_FLAG_STRICT, ECS_FLAG_SILENT, ECS_FLAG_SILENT};
     uint32_t chosen = flags[session_below(s, 5)];
-    open_batch(s);
+    operation_open_batch(s);
     session_log(s, "flags %u", chosen);
     s->model->flags = chosen;
     for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
@@ -343,7 +357,7 @@ static void apply_while_open(session_t *s) {
     }
 }
 
-static void apply(session_t *s) {
+void operation_apply(session_t *s) {
     if (s->model->open && session_below(s, 8) == 0) { apply_while_open(s); }
     session_phase(s, ECS_PHASE_RUN);
     if (session_below(s, 8) == 0) {
@@ -361,87 +375,14 @@ static void apply(session_t *s) {
     session_compare_apply(s);
     session_phase(s, ECS_PHASE_RUN);
     session_compare(s);
+    if (session_below(s, 40) == 0) { operation_restore(s); }
 }
 
 static void op_apply(session_t *s) {
-    if (session_below(s, s->round_length) == 0) { apply(s); }
+    if (session_below(s, s->round_length) == 0) { operation_apply(s); }
 }
 
-void operation_finish(session_t *s) { apply(s); }
-
-/* ---- writers -------------------------------------------------------------------------------- */
-
-static void write_begin(session_t *s) {
-    session_phase(s, ECS_PHASE_WRITE);
-    s->model->tick++;
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        session_same(s, "ecs_write_begin", ecs_write_begin(s->world[w], 1), ECS_OK);
-    }
-}
-
-static void op_write(session_t *s) {
-    ecs_id_t id = operation_pick_id(s);
-    uint32_t component = operation_pick_component(s, id, true);
-    session_log(s, "write %.17g %s", id, MODEL_COMPONENT[component].name);
-    write_begin(s);
-    char *want = model_value(s->model, id, component);
-    if (want != NULL) {
-        uint32_t all = (1u << MODEL_COMPONENT[component].field_count) - 1;
-        session_scramble(s, component, session_below(s, all + 1), want);
-    }
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        char *to = ecs_write(s->world[w], id, component);
-        session_same(s, "there is something to write", to != NULL, want != NULL);
-        if (to != NULL) { memcpy(to, want, MODEL_COMPONENT[component].size_bytes); }
-    }
-    session_phase(s, ECS_PHASE_IDLE);
-}
-
-static void op_write_query(session_t *s) {
-    for (uint32_t i = 0; i < s->query_count; i++) {
-        const session_query_t *query = &s->query[(s->at + i) % s->query_count];
-        if (query->desc.write_count == 0) { continue; }
-        session_log(s, "write rows of query %u", (s->at + i) % s->query_count);
-        write_begin(s);
-        session_write_query(s, query);
-        session_phase(s, ECS_PHASE_IDLE);
-        if (session_below(s, 3) == 0) { session_compare(s); }
-        return;
-    }
-}
-
-/* The last row of an archetype is watched, changes, and fills a gap. */
-static void op_gap(session_t *s) {
-    const model_rows_t *rows = &s->model->rows[0];
-    for (uint32_t set = 1; set < MODEL_SETS; set++) {
-        if (s->model->rows[set].count > rows->count) { rows = &s->model->rows[set]; }
-    }
-    if (rows->count < 2) { return; }
-    ecs_id_t last = s->model->entity[rows->row[rows->count - 1]].id;
-    ecs_id_t gap = s->model->entity[rows->row[session_below(s, rows->count - 1)]].id;
-    uint32_t component = operation_pick_component(s, last, true);
-    operation_watch(
-        s, (ecs_watch_desc_t){.kind = ECS_WATCH_CHANGED, .id = last, .component = component});
-    record_value(s, ECS_OP_INSERT, last, component);
-    record_plain(s, ECS_OP_DESPAWN, gap, 0);
-}
-
-/* ---- views, epochs -------------------------------------------------------------------------- */
-
-static void op_views_expire(session_t *s) {
-    session_log(s, "views expire");
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        session_same(s, "ecs_views_expire", ecs_views_expire(s->world[w]), ECS_OK);
-    }
-}
-
-static void op_epoch(session_t *s) {
-    session_log(s, "epoch");
-    s->epoch++;
-    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        ecs_epoch_bump(s->world[w]);
-    }
-}
+void operation_finish(session_t *s) { operation_apply(s); }
 
 /* ---- the table: another operation is a function and a line here ------------------------------ */
 
@@ -457,24 +398,33 @@ const operation_t OPERATIONS[] = {
     {"expect pending", 10, op_expect_pending},
     {"burst", 20, op_burst},
     {"refused", 5, op_refused},
-    {"seal", 110, op_seal},
+    {"seal", 110, operation_seal},
     {"drop", 8, op_drop},
     {"mark", 12, op_mark},
     {"rollback", 8, op_rollback},
     {"flags", 25, op_flags},
     {"apply", 60, op_apply},
-    {"write", 25, op_write},
-    {"write query", 12, op_write_query},
+    {"write", 25, operation_write},
+    {"write query", 12, operation_write_query},
     {"query", 8, operation_query},
     {"lookup", 15, operation_lookup},
     {"observe", 10, operation_observe},
     {"watch", 80, operation_watch_add},
     {"watch remove", 8, operation_watch_remove},
     {"poll", 40, operation_poll},
-    {"gap", 8, op_gap},
+    {"gap", 8, operation_gap},
+    {"watched", 6, operation_watched},
+    {"spawn many", 20, operation_spawn_many},
+    {"record many", 15, operation_record_many},
+    {"place", 30, operation_place},
+    {"batches", 1, operation_batches},
+    {"early", 6, operation_early},
+    {"try", 15, operation_try},
+    {"trim", 6, operation_trim},
+    {"restore", 6, operation_restore},
     {"readers reset", 1, operation_readers_reset},
-    {"views expire", 3, op_views_expire},
-    {"epoch", 3, op_epoch},
+    {"views expire", 3, operation_views_expire},
+    {"epoch", 3, operation_epoch},
     {"misuse", 10, operation_misuse},
 };
 const uint32_t OPERATION_COUNT = sizeof OPERATIONS / sizeof OPERATIONS[0];

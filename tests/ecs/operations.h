@@ -23,6 +23,38 @@ const char *operation_pick_name(session_t *session);
 /* A component; of those the entity has when `there`, if it has any. */
 uint32_t operation_pick_component(session_t *session, ecs_id_t id, bool there);
 
+/* Opens a batch if there is none; applies first when the stream is nearly full. */
+void operation_open_batch(session_t *session);
+void operation_record_plain(session_t *session, uint32_t op, ecs_id_t id, uint32_t component);
+void operation_record_value(session_t *session, uint32_t op, ecs_id_t id, uint32_t component);
+ecs_id_t operation_record_spawn(session_t *session, ecs_id_t parent, const char *name);
+void operation_seal(session_t *session);
+/* Applies what is sealed, and the open batch or not, and compares everything. */
+void operation_apply(session_t *session);
+/* Rolls the open batch back to a place in it. */
+void operation_roll_back(session_t *session, const session_mark_t *mark);
+session_mark_t operation_take_mark(const session_t *session);
+
+/* Commands for many at once, and places. */
+void operation_spawn_many(session_t *session);
+void operation_record_many(session_t *session);
+void operation_place(session_t *session);
+void operation_batches(session_t *session);
+void operation_early(session_t *session);
+void operation_try(session_t *session);
+
+/* Writers. */
+void operation_write(session_t *session);
+void operation_write_query(session_t *session);
+void operation_gap(session_t *session);
+void operation_watched(session_t *session);
+
+/* The world as a whole. */
+void operation_trim(session_t *session);
+void operation_restore(session_t *session);
+void operation_views_expire(session_t *session);
+void operation_epoch(session_t *session);
+
 void operation_query(session_t *session);
 void operation_lookup(session_t *session);
 void operation_observe(session_t *session);

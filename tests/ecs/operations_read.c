@@ -24,6 +24,22 @@ static ecs_query_desc_t random_query(session_t *s) {
     return d;
 }
 
+/* A query for what is new. */
+static ecs_query_desc_t random_news(session_t *s) {
+    ecs_query_desc_t d = {0};
+    for (uint32_t left = 1 + session_below(s, 2); left > 0; left--) {
+        uint32_t c = s->component[session_below(s, MODEL_COMPONENTS)];
+        if (MODEL_COMPONENT[c].size_bytes == 0) { c = MODEL_NUM; }
+        if (session_below(s, 2) == 0) {
+            d.changed[d.changed_count++] = c;
+        } else {
+            d.added[d.added_count++] = c;
+        }
+        if (session_below(s, 2) == 0) { d.read[d.read_count++] = c; }
+    }
+    return d;
+}
+
 void operation_query(session_t *s) {
     ecs_query_desc_t wrong = {.with = {99}, .with_count = 1}, tag = {.read = {MODEL_TAG_A}};
     ecs_query_desc_t many = {.read_count = ECS_MAX_TERMS, .maybe_count = 1};
@@ -31,14 +47,17 @@ void operation_query(session_t *s) {
     bool again = s->query_count == SESSION_QUERIES;
     uint32_t at = again ? session_below(s, SESSION_QUERIES) : s->query_count;
     session_query_t *query = &s->query[at];
-    if (!again) { query->desc = random_query(s); }
+    if (!again) { query->desc = session_below(s, 3) == 0 ? random_news(s) : random_query(s); }
     session_log(s, "query %u%s", at, again ? " again" : "");
     for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
         ecs_query_t *made = NULL;
         session_same(s, "ecs_query_create", ecs_query_create(s->world[w], &query->desc, &made),
                      ECS_OK);
-        if (again) { session_same(s, "the same query", made == query->handle[w], true); }
+        if (again) {
+            session_same(s, "the same query", made == query->handle[w], !session_has_news(query));
+        }
         query->handle[w] = made;
+        query->since[w] = 0;
         session_same(s, "an unknown component", ecs_query_create(s->world[w], &wrong, &made),
                      ECS_E_UNKNOWN);
         session_same(s, "values of a tag", ecs_query_create(s->world[w], &tag, &made),
@@ -97,12 +116,13 @@ static ecs_watch_desc_t random_watch(session_t *s) {
 void operation_watch_remove(session_t *s) {
     model_t *m = s->model;
     if (m->watch_count == 0) { return; }
-    uint32_t at = session_below(s, m->watch_count), id = m->watch[at].id;
-    session_log(s, "end watch %u", id);
+    uint32_t at = session_below(s, m->watch_count), id[SESSION_WORLDS];
+    memcpy(id, m->watch[at].id, sizeof id);
+    session_log(s, "end watch %u", id[0]);
     model_watch_remove(m, at);
     for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
-        ecs_watch_remove(s->world[w], id);
-        ecs_watch_remove(s->world[w], id); /* unknown by now */
+        ecs_watch_remove(s->world[w], id[w]);
+        ecs_watch_remove(s->world[w], id[w]); /* unknown by now */
         ecs_watch_remove(s->world[w], 0);
     }
 }
@@ -122,8 +142,7 @@ void operation_watch(session_t *s, ecs_watch_desc_t d) {
         session_same(s, "fired", fired, want);
         session_same(s, "watch made", id != 0, rc == ECS_OK && !want);
         if (id == 0) { continue; }
-        if (w > 0) { session_same(s, "watch", id, m->watch[m->watch_count - 1].id); }
-        m->watch[m->watch_count - 1].id = id;
+        m->watch[m->watch_count - 1].id[w] = id;
     }
 }
 

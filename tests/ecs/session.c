@@ -316,7 +316,9 @@ void session_write_query(session_t *s, const session_query_t *query) {
         bool matches = e->state == MODEL_ALIVE && model_matches(&query->desc, e->set);
         for (uint32_t k = 0; matches && k < query->desc.write_count; k++) {
             uint32_t component = query->desc.write[k];
-            (void)scramble_row(s, e->id, component, model_value(s->model, e->id, component));
+            if (scramble_row(s, e->id, component, model_value(s->model, e->id, component))) {
+                model_wrote(s->model, e->id, component);
+            }
         }
     }
 }
@@ -422,9 +424,11 @@ void session_compare(session_t *s) {
         session_same(s, "watches", ecs_watch_count(world), s->model->watch_count);
         compare_entities(s, w);
         for (uint32_t i = 0; i < s->query_count; i++) {
-            walk_query(s, w, &s->query[i]);
+            if (!session_has_news(&s->query[i])) { walk_query(s, w, &s->query[i]); }
         }
     }
+    session_compare_news(s);
+    session_compare_provenance(s);
     compare_hash(s);
 }
 
@@ -454,6 +458,9 @@ void session_compare_apply(session_t *s) {
             session_same(s, "skipped op", got->skipped_op, want->skipped_op);
             session_same(s, "skipped component", told(got->skipped_op, got->skipped_component),
                          told(want->skipped_op, want->skipped_component));
+            session_same(s, "place", got->place, want->place);
+            session_same(s, "skipped place", got->skipped_place, want->skipped_place);
+            session_compare_by(s, w, got, i);
         }
         const ecs_event_t *event = ecs_events(s->world[w], &count);
         for (uint32_t i = 0; i < count && i < m->event_count; i++) {
@@ -472,7 +479,7 @@ void session_compare_watches(session_t *s) {
         uint32_t count = 0;
         const ecs_watch_result_t *got = ecs_watch_poll(s->world[w], &count);
         for (uint32_t i = 0; i < count && i < m->watch_result_count; i++) {
-            session_same(s, "watch", got[i].watch, m->watch_result[i].watch);
+            session_same(s, "watch", got[i].watch, m->watch_result[i].watch[w]);
             session_same(s, "owner of a watch", (double)got[i].owner,
                          (double)m->watch_result[i].owner);
             session_same(s, "error of a watch", got[i].error, m->watch_result[i].error);

@@ -7,7 +7,7 @@
 #include "model_schema.h"
 
 enum {
-    SESSION_WORLDS = 2,
+    SESSION_WORLDS = MODEL_WORLDS,
     SESSION_QUERIES = 16,
     SESSION_MARKS = 8,
     SESSION_NAMES = 10,
@@ -20,6 +20,10 @@ extern const char *const SESSION_NAME[SESSION_NAMES]; /* of entities; the last i
 typedef struct {
     ecs_query_desc_t desc;
     ecs_query_t *handle[SESSION_WORLDS];
+    /* with `changed` or `added`: tick at which the last whole walk began, and the one before; rows
+     * that the last one gave */
+    uint64_t since[SESSION_WORLDS], from[SESSION_WORLDS];
+    uint32_t rows[SESSION_WORLDS];
 } session_query_t;
 
 typedef struct {
@@ -38,6 +42,7 @@ typedef struct {
     ecs_world_t *world[SESSION_WORLDS];
     model_t *model;
     uint32_t epoch;
+    uint64_t restored[SESSION_WORLDS]; /* tick of the snapshot that the world came from, or 0 */
     session_query_t query[SESSION_QUERIES];
     uint32_t query_count;
     session_mark_t mark[SESSION_MARKS];
@@ -68,6 +73,17 @@ void session_phase(session_t *session, ecs_phase_t phase);
 
 /* Gives random fields of a value random contents. */
 void session_scramble(session_t *session, uint32_t component, uint64_t mask, char *value);
+
+/* Whether it has `changed` or `added`, and gives chunks with news only. */
+bool session_has_news(const session_query_t *query);
+/* Walks such a query, a second time to see that nothing is new by then; or only to its first chunk,
+ * which changes nothing. */
+void session_walk_news(session_t *session, uint32_t world, session_query_t *query, bool whole);
+void session_compare_news(session_t *session);
+/* Who wrote last to some components of some entities. */
+void session_compare_provenance(session_t *session);
+void session_compare_by(session_t *session, uint32_t world, const ecs_batch_result_t *got,
+                        uint32_t result);
 
 /* Compares everything that can be read. */
 void session_compare(session_t *session);

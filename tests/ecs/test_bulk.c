@@ -1,4 +1,5 @@
 /* Bulk commands. */
+#include "internal.h"
 #include "world.h"
 
 enum { MANY = 100 };
@@ -106,6 +107,48 @@ static void a_refused_batch_takes_them_with_it(void) {
     fixture_close(&f);
 }
 
+/* Ids are numbers: a command may name one that is reserved only later. */
+static void a_command_may_name_an_id_before_its_bulk_spawn(void) {
+    fixture_t f = fixture_open(16);
+    uint32_t count = 0;
+    void *column = NULL;
+    record_begin(&f, 1);
+    ecs_id_t first = spawn_pos(&f, 1);
+    apply(&f);
+    record_begin(&f, 1);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, first + 1, 0), ECS_OK);
+    insert_pos(&f, first + 2, f.pos, 5);
+    const ecs_id_t *ids = ecs_record_spawn_many(f.world, 2, &f.pos, 1, &column);
+    CHECK(ids[0] == first + 1 && ids[1] == first + 2);
+    apply(&f);
+    CHECK_EQ(ecs_apply_results(f.world, &count)->skipped, 1);
+    CHECK_EQ(ecs_apply_results(f.world, &count)->skipped_id, first + 2);
+    CHECK(ecs_alive(f.world, first + 1));
+    CHECK_EQ(x_of(&f, first + 2, f.pos), 0);
+    CHECK_EQ(ecs_shared(f.world)->alive, 3);
+    fixture_close(&f);
+}
+
+/* Room for rows is made by what is to come: after an apply nothing is. */
+static void nothing_is_to_come_after_an_apply(void) {
+    fixture_t f = fixture_open(16);
+    uint32_t count = 0;
+    for (int refused = 0; refused < 2; refused++) {
+        record_begin(&f, 1);
+        (void)spawn_many(&f, 20);
+        (void)spawn_many(&f, 30);
+        insert_pos(&f, spawn_pos(&f, 1), f.vel, 1);
+        if (refused > 0) { (void)ecs_record(f.world, ECS_OP_SET, spawn_pos(&f, 1), f.vel, 1); }
+        (void)spawn_many(&f, 3);
+        apply(&f);
+        CHECK_EQ(ecs_apply_results(f.world, &count)->error, refused > 0 ? ECS_E_ABSENT : ECS_OK);
+        for (uint32_t i = 0; i < f.world->ordered_count; i++) {
+            CHECK_EQ(f.world->ordered[i]->coming, 0);
+        }
+    }
+    fixture_close(&f);
+}
+
 static void bad_bulk_spawns_reserve_nothing(void) {
     fixture_t f = fixture_open(16);
     uint32_t twice[] = {f.pos, f.pos}, unknown[] = {99}, many[ECS_MAX_TERMS + 1] = {0};
@@ -156,6 +199,8 @@ int main(void) {
     RUN(many_are_spawned_with_columns_of_values);
     RUN(other_commands_see_them_as_if_they_were_there);
     RUN(a_refused_batch_takes_them_with_it);
+    RUN(a_command_may_name_an_id_before_its_bulk_spawn);
+    RUN(nothing_is_to_come_after_an_apply);
     RUN(bad_bulk_spawns_reserve_nothing);
     RUN(a_column_of_values_is_recorded_in_one_call);
     return test_report();

@@ -178,6 +178,30 @@ static void recording_that_runs_out_of_memory_changes_nothing(void) {
     CHECK(done && ordinal > 2);
 }
 
+/* More than one chunk of the stream holds. */
+static void many_commands_are_recorded_whole_or_not_at_all(void) {
+    enum { MANY = 4000 };
+    static ecs_id_t ids[MANY];
+    static pos_t values[MANY];
+    bool done = false;
+    long ordinal = 0;
+    for (; !done && ordinal < 100; ordinal++) {
+        fixture_t f = fixture_open(16);
+        bool sealed = true;
+        record_begin(&f, 1);
+        failures = 0;
+        calls_left = ordinal;
+        int rc = ecs_record_many(f.world, ECS_OP_INSERT, f.pos, 0, MANY, ids, values);
+        calls_left = -1;
+        done = failures == 0;
+        CHECK_EQ(rc == ECS_OK, done);
+        CHECK_EQ(ecs_batch_seal(f.world, &sealed), ECS_OK);
+        CHECK_EQ(sealed, done);
+        fixture_close(&f);
+    }
+    CHECK(done && ordinal > 3);
+}
+
 typedef struct {
     char *bytes;
     size_t length, capacity;
@@ -270,6 +294,7 @@ static void a_query_and_a_watch_are_made_whole_or_not_at_all(void) {
 int main(void) {
     RUN(an_apply_that_runs_out_of_memory_changes_nothing);
     RUN(recording_that_runs_out_of_memory_changes_nothing);
+    RUN(many_commands_are_recorded_whole_or_not_at_all);
     RUN(a_restore_that_runs_out_of_memory_changes_nothing);
     RUN(a_world_is_made_whole_or_not_at_all);
     RUN(a_query_and_a_watch_are_made_whole_or_not_at_all);

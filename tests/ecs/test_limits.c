@@ -9,6 +9,7 @@ static void the_limit_of_entities_is_an_error_value(void) {
     CHECK_EQ(ecs_world_create(&world, &options), ECS_OK);
     fixture_t f = {.world = world};
     record_begin(&f, 1);
+    CHECK(ecs_record_spawn_many(world, 11, NULL, 0, NULL) == NULL); /* none of them is taken */
     ecs_id_t ids[10];
     for (int i = 0; i < 10; i++) {
         ids[i] = ecs_record_spawn(world, 0, NULL);
@@ -47,15 +48,16 @@ static void a_batch_that_does_not_fit_is_refused_whole(void) {
     ecs_options_t options = {.max_bytes = (size_t)1 << 20};
     const char *const fields[] = {"char blob[1024]"};
     ecs_world_t *world = NULL;
-    uint32_t blob = 0;
+    uint32_t blob = 0, other = 0;
     CHECK_EQ(ecs_world_create(&world, &options), ECS_OK);
     CHECK_EQ(ecs_component_register(world, "Blob", fields, 1, &blob), ECS_OK);
+    CHECK_EQ(ecs_component_register(world, "Other", fields, 1, &other), ECS_OK);
     CHECK_EQ(spawn_many(world, blob, 100), ECS_OK);
     uint64_t before = ecs_hash(world);
     CHECK_EQ(spawn_many(world, blob, 2000), ECS_E_MEMORY);
     CHECK(ecs_hash(world) == before);
     CHECK_EQ(ecs_shared(world)->alive, 100);
-    CHECK_EQ(spawn_many(world, blob, 100), ECS_OK); /* what it had taken is free again */
+    CHECK_EQ(spawn_many(world, other, 100), ECS_OK); /* what it had taken is free again */
     CHECK_EQ(ecs_shared(world)->alive, 200);
     ecs_world_destroy(world);
 }
@@ -108,13 +110,15 @@ static void archetypes_without_rows_are_dropped(void) {
     fixture_t f = fixture_open(16);
     uint32_t tags[TAGS];
     ecs_query_desc_t desc = {.read = {f.pos}, .read_count = 1};
-    ecs_query_t *query = NULL;
+    ecs_query_desc_t bare = {.with = {f.pos}, .with_count = 1}; /* without columns */
+    ecs_query_t *query = NULL, *bare_query = NULL;
     for (int i = 0; i < TAGS; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "Tag%d", i);
         CHECK_EQ(ecs_component_register(f.world, name, NULL, 0, &tags[i]), ECS_OK);
     }
     CHECK_EQ(ecs_query_create(f.world, &desc, &query), ECS_OK);
+    CHECK_EQ(ecs_query_create(f.world, &bare, &bare_query), ECS_OK);
     record_begin(&f, 1);
     ecs_id_t stays = spawn_pos(&f, 5), last = spawn_pos(&f, 6);
     apply(&f);
@@ -130,6 +134,7 @@ static void archetypes_without_rows_are_dropped(void) {
         CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_APPLY), ECS_OK);
         CHECK_EQ(ecs_apply(f.world), ECS_OK);
         CHECK_EQ(ecs_query_count(query), 2);
+        CHECK_EQ(ecs_query_count(bare_query), 2);
         CHECK_EQ(ecs_archetype_count(f.world) < 200, true);
     }
     CHECK_EQ(ecs_check(f.world), ECS_OK);
@@ -179,6 +184,32 @@ static void the_newest_write_says_whose_it_was(void) {
     CHECK_EQ(stamp.owner, 10);
     CHECK_EQ(ecs_provenance(f.world, id, f.tag, &stamp), ECS_E_INVALID);
     CHECK_EQ(ecs_provenance(f.world, id, f.mixed, &stamp), ECS_E_ABSENT);
+    fixture_close(&f);
+}
+
+/* An entity with an older write comes to a chunk that is full. */
+static void a_chunk_that_grows_keeps_its_newest_writes(void) {
+    enum { FULL = 16 };
+    fixture_t f = fixture_open(0);
+    ecs_stamp_t before = {0}, after = {0};
+    ecs_id_t ids[FULL];
+    record_begin(&f, 6);
+    ecs_id_t last = spawn_pos(&f, 1);
+    insert_pos(&f, last, f.vel, 1);
+    apply(&f);
+    record_begin(&f, 7);
+    for (int i = 0; i < FULL; i++) {
+        ids[i] = spawn_pos(&f, i);
+    }
+    apply(&f);
+    CHECK_EQ(ecs_provenance(f.world, ids[0], f.pos, &before), ECS_OK);
+    record_begin(&f, 8);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_REMOVE, last, f.vel), ECS_OK);
+    apply(&f);
+    CHECK_EQ(ecs_provenance(f.world, ids[0], f.pos, &after), ECS_OK);
+    CHECK_EQ(after.owner, 7);
+    CHECK_EQ(after.changed, before.changed);
+    CHECK_EQ(after.added, ecs_shared(f.world)->tick);
     fixture_close(&f);
 }
 
@@ -243,11 +274,14 @@ static void a_query_yields_the_chunks_that_changed_since_its_last_walk(void) {
     ecs_query_desc_t changed = {
         .read = {f.pos}, .read_count = 1, .changed = {f.pos}, .changed_count = 1};
     ecs_query_desc_t added = {.read = {f.vel}, .read_count = 1, .added = {f.pos}, .added_count = 1};
-    ecs_query_t *news = NULL, *twin = NULL, *fresh = NULL;
+    ecs_query_t *news = NULL, *twin = NULL, *fresh = NULL, *all = NULL;
     CHECK_EQ(ecs_query_create(f.world, &changed, &news), ECS_OK);
     CHECK_EQ(ecs_query_create(f.world, &changed, &twin), ECS_OK);
     CHECK_EQ(ecs_query_create(f.world, &added, &fresh), ECS_OK);
     CHECK(news != twin);
+    ecs_query_desc_t plain = {.read = {f.pos}, .read_count = 1};
+    CHECK_EQ(ecs_query_create(f.world, &plain, &all), ECS_OK);
+    CHECK(all != news && all != twin); /* which would have no past */
     ecs_id_t ids[64];
     record_begin(&f, 1);
     for (int i = 0; i < 64; i++) {
@@ -311,6 +345,7 @@ int main(void) {
     RUN(memory_of_despawned_entities_goes_back_to_the_system);
     RUN(archetypes_without_rows_are_dropped);
     RUN(the_newest_write_says_whose_it_was);
+    RUN(a_chunk_that_grows_keeps_its_newest_writes);
     RUN(a_failed_expectation_says_who_changed_it);
     RUN(a_skipped_command_says_where_it_was_recorded);
     RUN(a_query_yields_the_chunks_that_changed_since_its_last_walk);

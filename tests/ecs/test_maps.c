@@ -10,8 +10,8 @@
 #include "world.h"
 
 static ecs_world_t *guarded;
-static ecs_fault_t last_fault;
-static uint32_t fault_count;
+static volatile ecs_fault_t last_fault; /* noted by the handler */
+static volatile uint32_t fault_count;
 
 static void on_fault(int number, siginfo_t *info, void *context) {
     const ucontext_t *at = context;
@@ -160,6 +160,26 @@ static void a_writers_reference_is_no_good_after_its_phase(void) {
     fixture_close(&f);
 }
 
+static void nor_is_a_writing_cursors(void) {
+    fixture_t f = open_guarded();
+    ecs_id_t id = spawned(&f, 5);
+    ecs_query_desc_t desc = {.write = {f.pos}, .write_count = 1};
+    ecs_query_t *query = NULL;
+    CHECK_EQ(ecs_query_create(f.world, &desc, &query), ECS_OK);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_WRITE), ECS_OK);
+    ecs_cursor_t *cursor = ecs_cursor_open(query);
+    CHECK(ecs_cursor_next(cursor));
+    pos_t *kept = (pos_t *)(uintptr_t)cursor->box[0].p;
+    ecs_cursor_close(cursor);
+    kept->x = 7;
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_REACT), ECS_OK);
+    poke(&kept->x, 8);
+    CHECK_EQ(last_fault, ECS_FAULT_CLOSED);
+    CHECK_EQ(ecs_fault_settle(f.world), 1);
+    CHECK_EQ(x_of(&f, id, f.pos), 7);
+    fixture_close(&f);
+}
+
 static void past_the_end_of_the_world_there_is_poison(void) {
     fixture_t f = open_guarded();
     ecs_id_t id = spawned(&f, 5);
@@ -256,6 +276,7 @@ static void run_all(void) {
     RUN(a_stale_reference_reads_poison);
     RUN(the_view_moves_only_when_it_was_used_and_something_was_written);
     RUN(a_writers_reference_is_no_good_after_its_phase);
+    RUN(nor_is_a_writing_cursors);
     RUN(past_the_end_of_the_world_there_is_poison);
     RUN(more_stray_pages_than_there_is_room_for_are_all_diverted);
     RUN(walls_hold_under_mlockall);

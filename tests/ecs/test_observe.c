@@ -165,11 +165,83 @@ static void watches_fire_in_the_order_in_which_they_were_added(void) {
     fixture_close(&f);
 }
 
+static void watches_see_what_a_cursor_writes(void) {
+    fixture_t f = fixture_open(16);
+    ecs_query_desc_t terms = {.write = {f.pos}, .write_count = 1};
+    ecs_query_t *query = NULL;
+    uint32_t watch = 0, count = 0;
+    bool fired = false;
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 1);
+    apply(&f);
+    ecs_watch_desc_t desc = {.kind = ECS_WATCH_CHANGED, .id = id, .component = f.pos};
+    CHECK_EQ(ecs_watch_add(f.world, &desc, 5, &watch, &fired), ECS_OK);
+    CHECK_EQ(ecs_query_create(f.world, &terms, &query), ECS_OK);
+    (void)ecs_watch_poll(f.world, &count);
+    CHECK_EQ(count, 0);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_WRITE), ECS_OK);
+    CHECK_EQ(ecs_write_begin(f.world, 1), ECS_OK);
+    ecs_cursor_t *cursor = ecs_cursor_open(query);
+    CHECK(ecs_cursor_next(cursor));
+    ((pos_t *)(uintptr_t)cursor->box[0].p)->x = 2;
+    ecs_cursor_close(cursor);
+    (void)ecs_watch_poll(f.world, &count);
+    CHECK_EQ(count, 1);
+    fixture_close(&f);
+}
+
+typedef struct {
+    char bytes[65536];
+    size_t length;
+} text_t;
+
+static int append(void *context, const void *data, size_t length) {
+    text_t *text = context;
+    if (text->length + length > sizeof text->bytes) { return ECS_E_LIMIT; }
+    memcpy(text->bytes + text->length, data, length);
+    text->length += length;
+    return ECS_OK;
+}
+
+/* Its ticks are older than what the watch has seen. */
+static void watches_see_what_a_snapshot_brings_back(void) {
+    static text_t text;
+    fixture_t old = fixture_open(16), f = fixture_open(16);
+    uint32_t watch = 0, count = 0;
+    bool fired = false;
+    record_begin(&old, 1);
+    ecs_id_t id = spawn_pos(&old, 1);
+    apply(&old);
+    CHECK_EQ(ecs_snapshot_write(old.world, append, &text), ECS_OK);
+    record_begin(&f, 1);
+    CHECK_EQ(spawn_pos(&f, 2), id);
+    apply(&f);
+    for (int i = 0; i < 9; i++) {
+        set_x(&f, id, i);
+    }
+    ecs_watch_desc_t desc = {.kind = ECS_WATCH_CHANGED, .id = id, .component = f.pos};
+    CHECK_EQ(ecs_watch_add(f.world, &desc, 5, &watch, &fired), ECS_OK);
+    (void)ecs_watch_poll(f.world, &count);
+    CHECK_EQ(count, 0);
+    record_begin(&f, 1);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, id, 0), ECS_OK);
+    apply(&f);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_IDLE), ECS_OK);
+    CHECK_EQ(ecs_snapshot_restore(f.world, text.bytes, text.length), ECS_OK);
+    const ecs_watch_result_t *results = ecs_watch_poll(f.world, &count);
+    CHECK_EQ(count, 1);
+    CHECK_EQ(results[0].error, ECS_OK);
+    fixture_close(&old);
+    fixture_close(&f);
+}
+
 int main(void) {
     RUN(observers_get_the_net_effect_in_order_of_first_touch);
     RUN(watches_fire_on_levels_edges_and_changes);
     RUN(a_watch_of_an_entity_that_goes_ends_as_dead);
     RUN(a_watch_on_what_the_entity_never_had_ends_with_the_entity);
     RUN(watches_fire_in_the_order_in_which_they_were_added);
+    RUN(watches_see_what_a_cursor_writes);
+    RUN(watches_see_what_a_snapshot_brings_back);
     return test_report();
 }
