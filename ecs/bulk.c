@@ -49,6 +49,7 @@ static int check_components(ecs_world_t *world, const uint32_t *components, uint
 /* The block, with ids reserved and columns of defaults; NULL with nothing reserved. */
 static char *block_make(ecs_world_t *world, const ecs__bulk_t *bulk) {
     char *block = NULL;
+    if (ecs__entities_reserve(world, bulk->count) != ECS_OK) { return NULL; }
     if (posix_memalign((void **)&block, ALIGN,
                        column_at(world, bulk, bulk->component_count) + ALIGN) != 0) {
         (void)ecs__oom(world);
@@ -57,12 +58,6 @@ static char *block_make(ecs_world_t *world, const ecs__bulk_t *bulk) {
     ecs_id_t *ids = (ecs_id_t *)(void *)block;
     for (uint32_t i = 0; i < bulk->count; i++) {
         ids[i] = ecs__entity_reserve(world);
-        if (ids[i] != 0) { continue; }
-        while (i > 0) {
-            ecs__entity_free(world, ecs__index(ids[--i]));
-        }
-        free(block);
-        return NULL;
     }
     for (uint32_t k = 0; k < bulk->component_count; k++) {
         const ecs__component_t *component = &world->components[bulk->components[k]];
@@ -119,34 +114,56 @@ int ecs_record_many(ecs_world_t *world, uint32_t op, uint32_t component, double 
                     uint32_t count, const ecs_id_t *ids, const void *values) {
     ecs__stream_t *stream = &world->stream[world->recording];
     ecs__pos_t before = ecs__stream_pos(world);
-    if (op != ECS_OP_INSERT && op != ECS_OP_SET && op != ECS_OP_ADD) {
-        return ecs__fail(world, ECS_E_INVALID, "operation %u is not for many", op);
-    }
     ECS__ENTER(world);
     size_t size = ecs_component_size_bytes(world, component);
     const char *value = values;
-    int rc = ECS_OK;
+    int rc = ecs__record_check(world, op, component, mask);
+    if (rc == ECS_OK && op == ECS_OP_EXPECT) {
+        rc = ecs__fail(world, ECS_E_INVALID, "operation %u is not for many", op);
+    }
     for (uint32_t i = 0; i < count && rc == ECS_OK; i++, value += size) {
         void *slot = ecs_record(world, op, ids[i], component, mask);
         if (slot == NULL) {
-            rc = ECS_E_INVALID;
+            rc = world->error_code;
         } else if (size > 0) {
             memcpy(slot, value, size);
         }
     }
-    if (rc != ECS_OK && stream->open) { ecs__stream_rewind(world, before); }
+    if (rc != ECS_OK && rc != ECS_E_THREAD && stream->open) { ecs__stream_rewind(world, before); }
     ECS__LEAVE(world);
     return rc;
 }
 
 /* ---- applying ------------------------------------------------------------------------------- */
 
+const ecs__bulk_t *ecs__bulk_of(const ecs_world_t *world, const ecs__record_t *record) {
+    uint32_t low = 0, high = world->bulk_count; /* the last whose base is not behind the row */
+    while (high - low > 1) {
+        uint32_t middle = (low + high) / 2;
+        if (world->bulks[middle]->base <= record->row) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return world->bulks[low];
+}
+
 /* An earlier command has named the id, and found nobody: from now on the entity is as if it were
  * there. */
 static void foreseen(const ecs_world_t *world, const ecs__record_t *record) {
     ecs__touched_t *entry = &world->touched[record->scratch - 1];
-    entry->before = entry->after = record->row;
+    entry->before = entry->after = ecs__bulk_of(world, record)->archetype;
     entry->dead_at = 0;
+}
+
+/* How many of its components are observed. */
+static uint32_t observed_count(const ecs_world_t *world, const ecs__bulk_t *bulk) {
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < bulk->component_count; k++) {
+        count += world->components[bulk->components[k]].observed != 0;
+    }
+    return count;
 }
 
 int ecs__bulk_validate(ecs_world_t *world, ecs__cmd_t *cmd, uint64_t owner) {
@@ -165,13 +182,15 @@ int ecs__bulk_validate(ecs_world_t *world, ecs__cmd_t *cmd, uint64_t owner) {
     bulk->archetype = archetype;
     bulk->owner = owner;
     bulk->place = ecs__cmd_place(cmd);
+    bulk->base = world->bulk_rows;
+    world->bulk_rows += bulk->count;
     world->archetypes[archetype]->coming += bulk->count;
-    world->event_bound += (uint64_t)bulk->count * bulk->component_count;
+    world->event_bound += (uint64_t)bulk->count * observed_count(world, bulk);
     const ecs_id_t *ids = ecs__bulk_ids(bulk);
     for (uint32_t i = 0; i < bulk->count; i++) {
         ecs__record_t *record = ecs__record_at(world, ecs__index(ids[i]));
         record->archetype = ECS__COMING;
-        record->row = archetype;
+        record->row = bulk->base + i;
         if (record->scratch != 0) { foreseen(world, record); }
     }
     return ECS_OK;
@@ -254,18 +273,14 @@ void ecs__bulk_fold(ecs_world_t *world) {
 }
 
 const char *ecs__bulk_value(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
-    for (uint32_t i = 0; i < world->bulk_count; i++) {
-        const ecs__bulk_t *bulk = world->bulks[i];
-        uint32_t row = 0, column = 0;
-        while (row < bulk->count && ecs__bulk_ids(bulk)[row] != id) {
-            row++;
-        }
-        while (column < bulk->component_count && bulk->components[column] != component) {
-            column++;
-        }
-        if (row == bulk->count || column == bulk->component_count) { continue; }
-        size_t size = world->components[component].size_bytes;
-        return bulk->block + column_at(world, bulk, column) + row * size;
+    const ecs__record_t *record = ecs__record_find(world, id);
+    if (record == NULL || record->archetype != ECS__COMING) { return NULL; }
+    const ecs__bulk_t *bulk = ecs__bulk_of(world, record);
+    uint32_t column = 0;
+    while (column < bulk->component_count && bulk->components[column] != component) {
+        column++;
     }
-    return NULL;
+    if (column == bulk->component_count) { return NULL; }
+    size_t size = world->components[component].size_bytes, row = record->row - bulk->base;
+    return bulk->block + column_at(world, bulk, column) + row * size;
 }

@@ -56,6 +56,16 @@ void ecs__padding_clear(const ecs__component_t *component, char *values, uint32_
     }
 }
 
+bool ecs__values_equal(const ecs__component_t *layout, const char *a, const char *b) {
+    for (uint32_t i = 0; i < layout->leaf_count; i++) {
+        const ecs__leaf_t *leaf = &layout->leaves[i];
+        if (memcmp(a + leaf->offset_bytes, b + leaf->offset_bytes, leaf->bytes) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void tame_doubles(char *at, size_t count) {
     const uint64_t plain = 0xfff8000000000000u;
     for (size_t i = 0; i < count; i++, at += sizeof plain) {

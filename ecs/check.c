@@ -80,6 +80,7 @@ static int check_free_list(ecs_world_t *world) {
         }
         last = at;
     }
+    if (steps != world->free_count) { return broken(world, "count of free slots", steps); }
     return last == world->free_tail ? ECS_OK : broken(world, "end of the free list", last);
 }
 

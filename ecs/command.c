@@ -128,6 +128,7 @@ void ecs__stream_fini(ecs_world_t *world) {
         free(stream->chunk_end);
         free(stream->batches);
         free(stream->spawned);
+        free(stream->cuts);
         blocks_free(stream);
         free(stream->blocks);
     }
@@ -140,8 +141,9 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
     if (stream->open) { return ecs__fail(world, ECS_E_INVALID, "a batch is open already"); }
-    if (!ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity)) {
-        return ecs__oom(world); /* sealing cannot fail */
+    if (!ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity) ||
+        !ECS__ROOM(stream->cuts, 1, stream->cut_capacity)) {
+        return ecs__oom(world); /* sealing and going back cannot fail */
     }
     ecs__pos_t at = ecs__stream_pos(world);
     stream->current =
@@ -150,6 +152,7 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     world->batches_begun++;
     stream->flags = 0;
     stream->place = 0;
+    stream->cut_count = stream->cut_number = 0;
     ecs__recorder_set(world);
     return ECS_OK;
 }
@@ -157,6 +160,9 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
 int ecs_batch_flags(ecs_world_t *world, uint32_t flags) {
     int rc = ecs__guard(world, RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
+    if ((flags & ~(uint32_t)(ECS_FLAG_STRICT | ECS_FLAG_SILENT)) != 0) {
+        return ecs__fail(world, ECS_E_INVALID, "no batch flags %u", flags);
+    }
     recording(world)->flags = (uint8_t)flags;
     ecs__recorder_set(world);
     return ECS_OK;
@@ -164,8 +170,12 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags) {
 
 int ecs_batch_place(ecs_world_t *world, uint32_t place) {
     int rc = ecs__guard(world, RECORD_PHASES);
-    if (rc == ECS_OK) { recording(world)->place = (uint16_t)place; }
-    return rc;
+    if (rc != ECS_OK) { return rc; }
+    if (place > UINT16_MAX) {
+        return ecs__fail(world, ECS_E_INVALID, "place %u: at most %d", place, UINT16_MAX);
+    }
+    recording(world)->place = (uint16_t)place;
+    return ECS_OK;
 }
 
 int ecs_batch_seal(ecs_world_t *world, bool *sealed) {
@@ -183,7 +193,36 @@ int ecs_batch_seal(ecs_world_t *world, bool *sealed) {
 }
 
 ecs_mark_t ecs_batch_mark(const ecs_world_t *world) {
-    return (ecs_mark_t){world->batches_begun, ecs__stream_pos(world)};
+    return (ecs_mark_t){world->batches_begun, ecs__stream_pos(world),
+                        world->stream[world->recording].cut_number};
+}
+
+/* Whether nothing before the mark was taken back since it was made. */
+static bool mark_stands(const ecs__stream_t *stream, const ecs_mark_t *mark) {
+    uint32_t low = 0, high = stream->cut_count; /* the first rollback after it went furthest */
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (stream->cuts[middle].number > mark->cuts) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low == stream->cut_count || mark->at <= stream->cuts[low].at;
+}
+
+/* Notes a rollback. It stands for earlier ones that went less far. Without memory it becomes one
+ * with the last, which ends some marks between them that were good. */
+static void note_cut(ecs__stream_t *stream, ecs__pos_t at) {
+    uint32_t number = ++stream->cut_number;
+    while (stream->cut_count > 0 && stream->cuts[stream->cut_count - 1].at >= at) {
+        stream->cut_count--;
+    }
+    if (ECS__ROOM(stream->cuts, stream->cut_count + 1, stream->cut_capacity)) {
+        stream->cuts[stream->cut_count++] = (ecs__cut_t){number, at};
+    } else if (stream->cut_count > 0) {
+        stream->cuts[stream->cut_count - 1].number = number;
+    }
 }
 
 /* How many ids of the stream were reserved before `place` in the open batch. */
@@ -202,12 +241,17 @@ static uint32_t spawned_before(const ecs__stream_t *stream, ecs__pos_t place) {
 
 /* Frees the ids that were reserved from `first` on. */
 static void free_spawned(ecs_world_t *world, ecs__stream_t *stream, uint32_t first) {
+    uint32_t many = 0;
     for (uint32_t i = first; i < stream->spawned_count; i++) {
         const ecs__spawned_t *spawned = &stream->spawned[i];
         const ecs_id_t *ids = spawned->many != NULL ? spawned->many : &spawned->one;
         for (uint32_t k = 0; k < spawned->count; k++) {
             ecs__entity_free(world, ecs__index(ids[k]));
         }
+        if (spawned->many != NULL) { many++; }
+    }
+    for (; many > 0; many--) { /* their blocks are the last ones */
+        free(stream->blocks[--stream->block_count]);
     }
     stream->spawned_count = first;
 }
@@ -219,12 +263,13 @@ int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark) {
     if (!stream->open) { return ECS_OK; }
     bool here = mark.batch == world->batches_begun && mark.at >= stream->current.first;
     ecs__pos_t first = here ? mark.at : stream->current.first;
-    if (first > ecs__stream_pos(world)) {
+    if (first > ecs__stream_pos(world) || (here && !mark_stands(stream, &mark))) {
         return ecs__fail(world, ECS_E_INVALID,
                          "the mark ended when an earlier one was gone back to");
     }
     free_spawned(world, stream, here ? spawned_before(stream, first) : stream->current.spawned);
     if (stream->current.expects > first) { stream->current.expects = 0; }
+    note_cut(stream, first);
     ecs__stream_rewind(world, first);
     return ECS_OK;
 }
@@ -276,6 +321,11 @@ static int check_value(ecs_world_t *world, uint32_t op, uint32_t component, doub
                          world->components[component].name, mask);
     }
     return ECS_OK;
+}
+
+int ecs__record_check(ecs_world_t *world, uint32_t op, uint32_t component, double mask) {
+    int rc = may_record(world, op, component);
+    return rc == ECS_OK ? check_value(world, op, component, mask) : rc;
 }
 
 /* Writes the header of a command that may be recorded; NULL with the error noted. */
@@ -360,8 +410,7 @@ static void *fill_value(ecs_world_t *world, ecs__cmd_t *cmd, double mask) {
 void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component, double mask) {
     ECS__ENTER(world);
     void *slot = NULL;
-    if (may_record(world, op, component) == ECS_OK &&
-        check_value(world, op, component, mask) == ECS_OK) {
+    if (ecs__record_check(world, op, component, mask) == ECS_OK) {
         size_t bytes = ecs__align(world->components[component].size_bytes, 8);
         ecs__cmd_t *cmd = take_command(world, op, id, component, bytes);
         if (cmd != NULL) { slot = fill_value(world, cmd, mask); }
@@ -372,8 +421,8 @@ void *ecs_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t componen
 
 void *ecs_record_at(ecs_world_t *world, uint32_t place, uint32_t op, ecs_id_t id,
                     uint32_t component, double mask) {
-    recording(world)->place = (uint16_t)place;
-    return ecs_record(world, op, id, component, mask);
+    return ecs_batch_place(world, place) == ECS_OK ? ecs_record(world, op, id, component, mask)
+                                                   : NULL;
 }
 
 int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component) {
@@ -382,7 +431,9 @@ int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t comp
     if (rc == ECS_OK && op != ECS_OP_DESPAWN && op != ECS_OP_REMOVE) {
         rc = ecs__fail(world, ECS_E_INVALID, "operation %u carries a value", op);
     }
-    if (rc == ECS_OK && take_command(world, op, id, component, 0) == NULL) { rc = ECS_E_MEMORY; }
+    if (rc == ECS_OK && take_command(world, op, id, component, 0) == NULL) {
+        rc = world->error_code;
+    }
     ECS__LEAVE(world);
     return rc;
 }

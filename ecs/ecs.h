@@ -217,7 +217,7 @@ typedef struct {
     uint32_t write_count, read_count, maybe_count, with_count, without_count;
     /* Only chunks in which one of these was written, or came to a row, since the last walk of this
      * query that went to its end began (at first: ever). They must be there, as by `with`; tags are
-     * refused. A walk marks what it writes at its own tick, which does not count for the next. */
+     * refused. What the walk itself marks as written does not count for the next one. */
     uint32_t changed[ECS_MAX_TERMS], added[ECS_MAX_TERMS];
     uint32_t changed_count, added_count;
 } ecs_query_desc_t;
@@ -284,12 +284,13 @@ int ecs_batch_seal(ecs_world_t *world, bool *sealed);
 typedef struct {
     uint64_t batch;
     uint32_t at;
+    uint32_t cuts; /* rollbacks of the batch before it */
 } ecs_mark_t;
 ecs_mark_t ecs_batch_mark(const ecs_world_t *world);
 /* Forgets what was recorded after the mark; all of the open batch when the mark is of another one.
- * The batch stays open. Ends the marks taken after this one; ECS_E_INVALID when there is nothing at
- * the mark any more. O(1), and O(ids) that spawns had reserved: those are retired one generation.
- */
+ * The batch stays open. Ends the marks taken after this one, and the ids and columns of bulk spawns;
+ * ECS_E_INVALID when something before the mark was forgotten since it was taken. O(log) of such
+ * rollbacks, and O(ids) that spawns had reserved: those are retired one generation. */
 int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark);
 /* Forgets what the open batch holds and closes it. As ecs_batch_rollback. */
 int ecs_batch_drop(ecs_world_t *world);

@@ -30,10 +30,21 @@ int ecs__entity_init(ecs_world_t *world, uint32_t max_entities) {
     return ecs__pages_make(world, max_entities);
 }
 
+static int no_room(ecs_world_t *world) {
+    return ecs__fail(world, ECS_E_LIMIT, "the world has room for %u entities (max_entities)",
+                     world->max_slots);
+}
+
+int ecs__entities_reserve(ecs_world_t *world, uint32_t count) {
+    if (count <= world->free_count) { return ECS_OK; }
+    uint32_t more = count - world->free_count;
+    if (more > world->max_slots - world->slot_count) { return no_room(world); }
+    return ecs__pages_make(world, world->slot_count + more);
+}
+
 static ecs__record_t *slot_new(ecs_world_t *world) {
     if (world->slot_count == world->max_slots) {
-        (void)ecs__fail(world, ECS_E_LIMIT, "the world has room for %u entities (max_entities)",
-                        world->max_slots);
+        (void)no_room(world);
         return NULL;
     }
     if (ecs__pages_make(world, world->slot_count + 1) != ECS_OK) { return NULL; }
@@ -48,6 +59,7 @@ ecs_id_t ecs__entity_reserve(ecs_world_t *world) {
     if (index != ECS__NONE) {
         record = ecs__record_at(world, index);
         world->free_head = record->row;
+        world->free_count--;
         if (world->free_head == ECS__NONE) { world->free_tail = ECS__NONE; }
     } else {
         index = world->slot_count;
@@ -69,6 +81,7 @@ void ecs__entity_free(ecs_world_t *world, uint32_t index) {
     record->generation++;
     record->archetype = ECS__FREE;
     record->row = ECS__NONE;
+    world->free_count++;
     if (world->free_tail == ECS__NONE) {
         world->free_head = index;
     } else {

@@ -48,7 +48,8 @@ struct ecs_world {
     volatile uint32_t in_core;
     void (*volatile on_leave)(void *context); /* see ecs_interrupt */
     void *volatile leave_context;
-    char error[256];
+    char error[256]; /* text and number of the last failure */
+    int error_code;
     ecs__memory_t memory;
     uint32_t max_chunk_rows;
 
@@ -65,7 +66,7 @@ struct ecs_world {
     uint32_t page_count;
     uint32_t slot_count, max_slots; /* ever used; the limit */
     bool preallocated;              /* pages for all of them */
-    uint32_t free_head, free_tail;
+    uint32_t free_head, free_tail, free_count;
     ecs__name_t *names; /* open addressing */
     uint32_t name_count, name_used, name_capacity;
 
@@ -90,6 +91,7 @@ struct ecs_world {
     uint32_t touched_count, touched_capacity;
     ecs__bulk_t **bulks; /* accepted bulk spawns */
     uint32_t bulk_count, bulk_capacity;
+    uint32_t bulk_rows;         /* of those, and of ones that were refused */
     ecs__archetype_t **growing; /* to which the batch being validated brings rows */
     uint32_t growing_count, growing_capacity;
     bool wrote;      /* the apply has written values directly */
@@ -146,6 +148,8 @@ void ecs__schema_fini(ecs_world_t *world);
 /* Takes a layout apart into leaves. */
 int ecs__leaves_init(ecs_world_t *world, ecs__component_t *layout);
 /* Zeroes the bytes between leaves in `count` values: a script's struct may leave anything there. */
+/* Whether two values are the same in their fields, whatever lies between those. */
+bool ecs__values_equal(const ecs__component_t *layout, const char *a, const char *b);
 void ecs__padding_clear(const ecs__component_t *component, char *values, uint32_t count);
 /* A negative NaN with a payload is a tagged value to LuaJIT: makes plain ones of those. */
 void ecs__numbers_tame(const ecs__component_t *component, char *values, uint32_t count);
@@ -201,6 +205,8 @@ static inline bool ecs__record_alive(const ecs__record_t *record) {
 int ecs__entity_init(ecs_world_t *world, uint32_t max_entities);
 /* Makes pages until there are slots for so many entities. */
 int ecs__pages_make(ecs_world_t *world, uint32_t slots);
+/* Makes sure that so many ids can be taken. */
+int ecs__entities_reserve(ecs_world_t *world, uint32_t count);
 /* Takes an id for a spawn that is being recorded; 0 with the error noted when there is none. */
 ecs_id_t ecs__entity_reserve(ecs_world_t *world);
 /* Frees a slot, alive or reserved; its generation goes up. */
@@ -395,6 +401,8 @@ ecs__pos_t ecs__cmd_first(const ecs__stream_t *stream, const ecs__batch_t *batch
 void ecs__stream_clear(ecs__stream_t *stream);
 /* Writes the header of a command that carries `payload` bytes; NULL with the error noted when
  * nothing may be recorded. */
+/* Whether a command with a value may be recorded now. */
+int ecs__record_check(ecs_world_t *world, uint32_t op, uint32_t component, double mask);
 ecs__cmd_t *ecs__cmd_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
                             size_t payload);
 /* The place of the next command of the stream being recorded, and back to it. */
@@ -409,6 +417,8 @@ static inline ecs__bulk_t *ecs__cmd_bulk(const ecs__cmd_t *cmd) {
 int ecs__bulk_validate(ecs_world_t *world, ecs__cmd_t *cmd, uint64_t owner);
 void ecs__bulk_undo(ecs_world_t *world, const ecs__bulk_t *bulk);
 void ecs__bulk_fold(ecs_world_t *world);
+/* The bulk spawn of an entity that is ECS__COMING. */
+const ecs__bulk_t *ecs__bulk_of(const ecs_world_t *world, const ecs__record_t *record);
 /* The value that an accepted bulk spawn has for an entity; NULL. */
 const char *ecs__bulk_value(const ecs_world_t *world, ecs_id_t id, uint32_t component);
 static inline const ecs_id_t *ecs__bulk_ids(const ecs__bulk_t *bulk) {

@@ -73,12 +73,15 @@ static bool is_same(const ecs_field_t *a, const ecs_field_t *b) {
     return a->type == b->type && a->enum_id == b->enum_id && a->struct_id == b->struct_id;
 }
 
-/* Whether each number of one field is one of the other. */
+/* Whether each number of one field is one of the other. A range says what a scene may set, and not
+ * what commands and writers have stored. */
 static bool always_fits(const ecs_field_t *from, const ecs_field_t *to) {
+    bool same = from->type == to->type;
+    if (to->has_range) { return same && from->min == to->min && from->max == to->max; }
+    if (same || to->type == ECS_TYPE_F64) { return true; }
+    if (from->has_range) { return false; }
+    if (to->type == ECS_TYPE_F32) { return from->type <= ECS_TYPE_U16; }
     bool ends = from->min >= to->min && from->max <= to->max;
-    if (from->type == to->type) { return ends; }
-    if (to->type == ECS_TYPE_F64) { return ends; }
-    if (to->type == ECS_TYPE_F32) { return ends && from->type <= ECS_TYPE_U16; }
     return ends && (is_integer(from) || from->type == ECS_TYPE_BOOL);
 }
 

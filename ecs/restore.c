@@ -10,7 +10,7 @@ enum { ALIGN = 8 };
 /* What a restore replaces: these members of the world, as they lie there. */
 typedef struct {
     ecs__page_t **pages;
-    uint32_t page_count, slot_count, free_head, free_tail;
+    uint32_t page_count, slot_count, free_head, free_tail, free_count;
     ecs__name_t *names;
     uint32_t name_count, name_used, name_capacity;
     ecs__archetype_t **archetypes;
@@ -31,6 +31,7 @@ static content_t content_swap(ecs_world_t *world, content_t content) {
     CONTENT_SWAP(page_count);
     CONTENT_SWAP(slot_count);
     CONTENT_SWAP(free_head);
+    CONTENT_SWAP(free_count);
     CONTENT_SWAP(free_tail);
     CONTENT_SWAP(names);
     CONTENT_SWAP(name_count);
@@ -72,6 +73,7 @@ static int build_slots(const ecs__restore_t *restore) {
     if (rc == ECS_OK && world->preallocated) { rc = ecs__pages_make(world, world->max_slots); }
     if (rc != ECS_OK) { return rc; }
     world->slot_count = restore->slot_count;
+    world->free_count = restore->free_count;
     for (uint32_t i = 0; i < restore->slot_count; i++) {
         *ecs__record_at(world, i) = (ecs__record_t){
             .generation = ecs__u32_at(restore->generations, i), .archetype = ECS__RETIRED};

@@ -46,6 +46,7 @@ typedef struct {
     uint32_t count, component_count;
     uint32_t components[ECS_MAX_TERMS];
     uint32_t archetype; /* they go to, once validated, */
+    uint32_t base;      /* place of its first row among all coming ones, which records hold, */
     uint32_t place;     /* and where it was recorded, by whom */
     uint64_t owner;
 } ecs__bulk_t;
@@ -59,6 +60,12 @@ typedef struct {
     uint32_t spawned;   /* length of the stream's list before it */
     ecs__pos_t expects; /* behind its first expectation; 0: it has none */
 } ecs__batch_t;
+
+/* A rollback of the open batch: the so-many'th, to that place. */
+typedef struct {
+    uint32_t number;
+    ecs__pos_t at;
+} ecs__cut_t;
 
 /* Ids that one command has reserved: those of a bulk spawn, or the one. */
 typedef struct {
@@ -77,12 +84,14 @@ typedef struct {
     uint32_t batch_count, batch_capacity;
     ecs__spawned_t *spawned; /* in order of their commands */
     uint32_t spawned_count, spawned_capacity;
-    char **blocks; /* of bulk spawns, rolled back or not */
+    char **blocks; /* of bulk spawns */
     uint32_t block_count, block_capacity;
     bool open;
     uint8_t flags;
     uint16_t place;
     ecs__batch_t current;
+    ecs__cut_t *cuts; /* those that end marks; each lies behind the ones before it */
+    uint32_t cut_count, cut_capacity, cut_number;
 } ecs__stream_t;
 
 /* An entity that the apply in progress concerns. */

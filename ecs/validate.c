@@ -44,7 +44,7 @@ static int touch_record(ecs_world_t *world, ecs_id_t id, ecs__record_t *record,
     if (*out == NULL) { return ecs__oom(world); }
     /* bulk spawns are carried out first: as if it were there already */
     bool coming = record->archetype == ECS__COMING;
-    uint32_t archetype = coming ? record->row : record->archetype;
+    uint32_t archetype = coming ? ecs__bulk_of(world, record)->archetype : record->archetype;
     **out = (ecs__touched_t){.id = id,
                              .before = archetype,
                              .after = archetype,
@@ -139,8 +139,10 @@ static int mark_dead(const pass_t *pass, ecs_id_t id, ecs__pos_t pos) {
         lead(world, entry, entry->after, pos);
         entry->batch = pass->batch;
         bool was = entry->before < ECS__RETIRED;
-        world->event_bound += 1 + world->sparse_count;
-        if (was) { world->event_bound += world->archetypes[entry->before]->slot_count; }
+        bool removals = (world->observed_kinds >> ECS_EVENT_REMOVED & 1u) != 0;
+        world->event_bound += 1;
+        if (removals) { world->event_bound += world->sparse_count; }
+        if (removals && was) { world->event_bound += world->archetypes[entry->before]->slot_count; }
     }
     return ECS_OK;
 }
@@ -221,7 +223,8 @@ static bool pending_value(const pass_t *pass, const ecs__touched_t *entry, uint3
 static int validate_expect(const pass_t *pass, const ecs__touched_t *entry, const ecs__cmd_t *cmd) {
     ecs_world_t *world = pass->world;
     if (pending_value(pass, entry, cmd->component, world->expect_scratch) &&
-        memcmp(world->expect_scratch, cmd + 1, world->components[cmd->component].size_bytes) == 0) {
+        ecs__values_equal(&world->components[cmd->component], world->expect_scratch,
+                          (const char *)(cmd + 1))) {
         return ECS_OK;
     }
     ecs__pos_t at = 0;
@@ -362,7 +365,7 @@ static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
     if (rc != ECS_OK) { return refuse(pass, cmd, rc); }
     if (cmd->op != ECS_OP_DESPAWN) {
         chain(pass, entry, pos);
-        world->event_bound++;
+        world->event_bound += world->components[cmd->component].observed != 0;
     }
     return ECS_OK;
 }

@@ -146,7 +146,8 @@ int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t own
     watch->sequence = ++world->watch_sequence;
     watch->owner = owner;
     watch->last = now;
-    watch->seen_tick = world->shared.tick;
+    watch->seen_tick = world->shared.tick; /* a writer may write once more in its tick */
+    if (world->phase == ECS_PHASE_WRITE) { watch->seen_tick--; }
     watch->copy = copy;
     link_watch(world, link);
     *out = watch->id;
@@ -191,6 +192,20 @@ static bool may_have_changed(const ecs_world_t *world, const ecs__watch_t *watch
     return stamp->changed > watch->seen_tick || stamp->added > watch->seen_tick;
 }
 
+/* Whether what a CHANGED watch compares is the same in its fields. */
+static bool same_value(const ecs_world_t *world, const ecs_watch_desc_t *d, const char *a,
+                       const char *b) {
+    const ecs__component_t *component = &world->components[d->component];
+    if (d->field_count == 0) { return ecs__values_equal(component, a, b); }
+    const ecs_field_t *field = &component->fields[d->field[0]];
+    if (field->type != ECS_TYPE_STRUCT) { return memcmp(a, b, field->size_bytes) == 0; }
+    const ecs__component_t *type = &world->structs[field->struct_id];
+    for (uint32_t i = 0; i < field->count; i++, a += type->size_bytes, b += type->size_bytes) {
+        if (!ecs__values_equal(type, a, b)) { return false; }
+    }
+    return true;
+}
+
 static bool fires(const ecs_world_t *world, ecs__watch_t *watch) {
     size_t bytes = 0;
     bool now = state_now(world, &watch->desc), before = watch->last;
@@ -206,7 +221,7 @@ static bool fires(const ecs_world_t *world, ecs__watch_t *watch) {
     }
     const char *value = watched_bytes(world, &watch->desc, &bytes);
     if (value == NULL || watch->copy == NULL) { return (value == NULL) != (watch->copy == NULL); }
-    return memcmp(value, watch->copy, bytes) != 0;
+    return !same_value(world, &watch->desc, value, watch->copy);
 }
 
 /* Tests the watches of a list; those that fire leave it. */

@@ -28,7 +28,7 @@ int ecs__fail(ecs_world_t *world, int error, const char *format, ...) {
     va_start(args, format);
     (void)vsnprintf(world->error, sizeof world->error, format, args);
     va_end(args);
-    return error;
+    return world->error_code = error;
 }
 
 int ecs__oom(ecs_world_t *world) { return ecs__fail(world, ECS_E_MEMORY, "out of memory"); }
@@ -88,6 +88,9 @@ void ecs_world_destroy(ecs_world_t *world) {
 
 int ecs_phase_set(ecs_world_t *world, ecs_phase_t phase) {
     if (!pthread_equal(world->owner, pthread_self())) { return ECS_E_THREAD; }
+    if (phase > ECS_PHASE_REACT) {
+        return ecs__fail(world, ECS_E_INVALID, "no phase %d", (int)phase);
+    }
     if (phase == ECS_PHASE_SETUP && world->shared.alive > 0) {
         return ecs__fail(world, ECS_E_PHASE, "setup is over: the world has entities");
     }

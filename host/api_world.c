@@ -197,17 +197,22 @@ static int l_drop(lua_State *L) {
     return 0;
 }
 
+enum { PLACE_BITS = 30 }; /* of a mark: the rest of a Lua number counts rollbacks */
+
 /* mark() -> batch, place, kept; rollback([batch, place, kept]) forgets what came after, or all */
 static int l_mark(lua_State *L) {
     ecs_mark_t mark = ecs_batch_mark(world_of(L));
     lua_pushnumber(L, (lua_Number)mark.batch);
-    lua_pushnumber(L, (lua_Number)mark.at);
+    lua_pushnumber(L, (lua_Number)((uint64_t)mark.cuts << PLACE_BITS | mark.at));
     lua_pushnumber(L, (lua_Number)rt_of(L)->keep->pending_count);
     return 3;
 }
 
 static int l_rollback(lua_State *L) {
-    ecs_mark_t mark = {(uint64_t)luaL_optnumber(L, 1, 0), (uint32_t)luaL_optnumber(L, 2, 0)};
+    uint64_t place = (uint64_t)luaL_optnumber(L, 2, 0);
+    ecs_mark_t mark = {(uint64_t)luaL_optnumber(L, 1, 0),
+                       (uint32_t)(place & ((1u << PLACE_BITS) - 1)),
+                       (uint32_t)(place >> PLACE_BITS)};
     rt_batch_rollback(rt_of(L), mark, (uint32_t)luaL_optnumber(L, 3, 0));
     return 0;
 }

@@ -15,9 +15,7 @@ static int call_begin(ecs_world_t *world) { return ecs_batch_begin(world, 1); }
 static int call_flags(ecs_world_t *world) { return ecs_batch_flags(world, 0); }
 static int call_seal(ecs_world_t *world) { return ecs_batch_seal(world, NULL); }
 static int call_drop(ecs_world_t *world) { return ecs_batch_drop(world); }
-static int call_rollback(ecs_world_t *world) {
-    return ecs_batch_rollback(world, (ecs_mark_t){0, 0});
-}
+static int call_rollback(ecs_world_t *world) { return ecs_batch_rollback(world, (ecs_mark_t){0}); }
 static int call_despawn(ecs_world_t *world) {
     return ecs_record_plain(world, ECS_OP_DESPAWN, 4294967296.0, 0);
 }

@@ -126,7 +126,7 @@ static void refused_many(session_t *s, const ecs_id_t *ids, const char *values) 
                      ecs_record_many(world, ECS_OP_EXPECT, MODEL_NUM, 0, 2, ids, values),
                      ECS_E_INVALID);
         session_same(s, "many of an unknown component",
-                     ecs_record_many(world, ECS_OP_INSERT, 99, 0, 2, ids, values), ECS_E_INVALID);
+                     ecs_record_many(world, ECS_OP_INSERT, 99, 0, 2, ids, values), ECS_E_UNKNOWN);
         session_same(s, "many with a mask of other fields",
                      ecs_record_many(world, ECS_OP_SET, MODEL_NUM, 8, 2, ids, values),
                      ECS_E_INVALID);

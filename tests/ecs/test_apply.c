@@ -126,6 +126,100 @@ static void going_back_to_a_mark_ends_those_after_it(void) {
     fixture_close(&f);
 }
 
+static void a_mark_is_good_while_nothing_before_it_was_taken_back(void) {
+    enum { MANY = 100 };
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_mark_t start = ecs_batch_mark(f.world);
+    (void)ecs_record_spawn(f.world, 0, NULL);
+    ecs_mark_t inside = ecs_batch_mark(f.world);
+    CHECK_EQ(ecs_batch_rollback(f.world, start), ECS_OK);
+    (void)spawn_pos(&f, 1); /* the mark would lie in it */
+    CHECK_EQ(ecs_batch_rollback(f.world, inside), ECS_E_INVALID);
+    ecs_mark_t outer = ecs_batch_mark(f.world);
+    (void)spawn_pos(&f, 2);
+    for (int i = 0; i < MANY; i++) { /* blocks that fail, each behind the one before */
+        (void)spawn_pos(&f, 2);
+        ecs_mark_t inner = ecs_batch_mark(f.world);
+        (void)spawn_pos(&f, 3);
+        CHECK_EQ(ecs_batch_rollback(f.world, inner), ECS_OK);
+        CHECK_EQ(ecs_batch_rollback(f.world, inner), ECS_OK);
+    }
+    CHECK_EQ(ecs_batch_rollback(f.world, outer), ECS_OK);
+    apply(&f);
+    CHECK_EQ(ecs_shared(f.world)->alive, 1);
+    fixture_close(&f);
+}
+
+static void bad_phases_places_and_flags_are_refused(void) {
+    fixture_t f = fixture_open(0);
+    CHECK_EQ(ecs_phase_set(f.world, (ecs_phase_t)99), ECS_E_INVALID);
+    record_begin(&f, 1);
+    CHECK_EQ(ecs_batch_place(f.world, 65536), ECS_E_INVALID);
+    CHECK_TEXT(ecs_last_error(f.world), "place 65536: at most 65535");
+    CHECK_EQ(ecs_batch_flags(f.world, 4), ECS_E_INVALID);
+    CHECK(ecs_record_at(f.world, 65536, ECS_OP_INSERT, spawn_pos(&f, 1), f.vel, 0) == NULL);
+    apply(&f);
+    fixture_close(&f);
+}
+
+/* Fields count, not what lies between them. */
+static void expectations_and_conditions_leave_gaps_out(void) {
+    fixture_t f = fixture_open(0);
+    uint32_t count = 0, watch = 0;
+    bool fired = false;
+    record_begin(&f, 1);
+    ecs_id_t id = ecs_record_spawn(f.world, 0, NULL);
+    CHECK(ecs_record(f.world, ECS_OP_INSERT, id, f.mixed, 0) != NULL);
+    apply(&f);
+    ecs_watch_desc_t desc = {.kind = ECS_WATCH_CHANGED, .id = id, .component = f.mixed};
+    CHECK_EQ(ecs_watch_add(f.world, &desc, 1, &watch, &fired), ECS_OK);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_WRITE), ECS_OK);
+    CHECK_EQ(ecs_write_begin(f.world, 1), ECS_OK);
+    char *value = ecs_write(f.world, id, f.mixed);
+    value[1] = 77; /* between a bool and an int16 */
+    (void)ecs_watch_poll(f.world, &count);
+    CHECK_EQ(count, 0);
+    record_begin(&f, 1);
+    CHECK(ecs_record(f.world, ECS_OP_EXPECT, id, f.mixed, 0) != NULL);
+    apply(&f);
+    CHECK_EQ(ecs_apply_results(f.world, &count)[0].error, ECS_OK);
+    fixture_close(&f);
+}
+
+/* A watch and a walk that begin in the middle of a writer see what it writes later. */
+static void what_a_writer_does_after_a_walk_is_news(void) {
+    fixture_t f = fixture_open(16);
+    uint32_t count = 0, watch = 0;
+    bool fired = false;
+    ecs_query_t *news = NULL;
+    ecs_query_desc_t changed = {
+        .read = {f.pos}, .read_count = 1, .changed = {f.pos}, .changed_count = 1};
+    CHECK_EQ(ecs_query_create(f.world, &changed, &news), ECS_OK);
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 1);
+    apply(&f);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_WRITE), ECS_OK);
+    for (int run = 0; run < 3; run++) {
+        CHECK_EQ(ecs_write_begin(f.world, 1), ECS_OK);
+        ecs_cursor_t *cursor = ecs_cursor_open(news);
+        CHECK(ecs_cursor_next(cursor));
+        CHECK(!ecs_cursor_next(cursor));
+        CHECK(!ecs_cursor_next(cursor));
+        ecs_cursor_close(cursor);
+        ((pos_t *)ecs_write(f.world, id, f.pos))->x = run;
+    }
+    ecs_watch_desc_t desc = {.kind = ECS_WATCH_CHANGED, .id = id, .component = f.pos};
+    (void)ecs_watch_poll(f.world, &count);
+    CHECK_EQ(ecs_write_begin(f.world, 1), ECS_OK);
+    ((pos_t *)ecs_write(f.world, id, f.pos))->x = 10;
+    CHECK_EQ(ecs_watch_add(f.world, &desc, 1, &watch, &fired), ECS_OK);
+    ((pos_t *)ecs_write(f.world, id, f.pos))->x = 11;
+    (void)ecs_watch_poll(f.world, &count);
+    CHECK_EQ(count, 1);
+    fixture_close(&f);
+}
+
 static uint64_t hash_of(const char *name, bool below, bool tag, double second) {
     fixture_t f = fixture_open(0);
     record_begin(&f, 1);
@@ -186,6 +280,10 @@ static void a_condition_on_an_unknown_component_is_an_error(void) {
 }
 
 int main(void) {
+    RUN(what_a_writer_does_after_a_walk_is_news);
+    RUN(expectations_and_conditions_leave_gaps_out);
+    RUN(bad_phases_places_and_flags_are_refused);
+    RUN(a_mark_is_good_while_nothing_before_it_was_taken_back);
     RUN(a_command_on_id_0_is_one_on_a_dead_target);
     RUN(a_rejected_batch_may_hold_despawns_of_forged_ids);
     RUN(an_event_names_no_batch_that_was_rejected);

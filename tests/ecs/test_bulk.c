@@ -182,7 +182,7 @@ static void a_column_of_values_is_recorded_in_one_call(void) {
     CHECK_EQ(ecs_record_many(f.world, ECS_OP_INSERT, f.vel, 0, MANY, ids, values), ECS_OK);
     CHECK_EQ(ecs_record_many(f.world, ECS_OP_ADD, f.pos, 2, MANY, ids, values), ECS_OK);
     CHECK_EQ(ecs_record_many(f.world, ECS_OP_DESPAWN, f.pos, 2, MANY, ids, values), ECS_E_INVALID);
-    CHECK_EQ(ecs_record_many(f.world, ECS_OP_SET, 99, 2, MANY, ids, values), ECS_E_INVALID);
+    CHECK_EQ(ecs_record_many(f.world, ECS_OP_SET, 99, 2, MANY, ids, values), ECS_E_UNKNOWN);
     apply(&f);
     CHECK_EQ(ecs_apply_results(f.world, &count)->error, ECS_OK);
     for (int i = 0; i < MANY; i++) {
@@ -195,7 +195,80 @@ static void a_column_of_values_is_recorded_in_one_call(void) {
     fixture_close(&f);
 }
 
+static void a_bulk_spawn_that_fails_takes_no_id(void) {
+    ecs_options_t options = {.max_entities = 8};
+    ecs_world_t *world = NULL;
+    CHECK_EQ(ecs_world_create(&world, &options), ECS_OK);
+    fixture_t f = {.world = world};
+    record_begin(&f, 1);
+    ecs_id_t first = ecs_record_spawn(world, 0, NULL);
+    for (int i = 0; i < 3; i++) {
+        CHECK(ecs_record_spawn_many(world, 8, NULL, 0, NULL) == NULL);
+        CHECK(ecs_record_spawn_many(world, UINT32_MAX, NULL, 0, NULL) == NULL);
+    }
+    CHECK_TEXT(ecs_last_error(world), "the world has room for 8 entities (max_entities)");
+    CHECK_EQ(ecs_record_spawn(world, 0, NULL), first + 1);
+    apply(&f);
+    fixture_close(&f);
+}
+
+static void what_is_rolled_back_keeps_no_block(void) {
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    const ecs_id_t *kept = spawn_many(&f, 3);
+    ecs_id_t first = kept[0];
+    ecs_mark_t mark = ecs_batch_mark(f.world);
+    for (int i = 0; i < 10; i++) {
+        (void)spawn_many(&f, MANY);
+        (void)spawn_many(&f, MANY);
+        CHECK_EQ(ecs_batch_rollback(f.world, mark), ECS_OK);
+    }
+    CHECK_EQ(f.world->stream[f.world->recording].block_count, 1);
+    apply(&f);
+    CHECK_EQ(x_of(&f, first, f.pos), 0);
+    CHECK_EQ(ecs_shared(f.world)->alive, 3);
+    fixture_close(&f);
+}
+
+static void only_what_is_observed_counts_as_an_event(void) {
+    fixture_t f = fixture_open(0);
+    CHECK_EQ(ecs_observe(f.world, ECS_EVENT_DESPAWNED, 0), ECS_OK);
+    CHECK_EQ(ecs_observe(f.world, ECS_EVENT_ADDED, f.vel), ECS_OK);
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_many(&f, MANY)[3];
+    insert_pos(&f, id, f.pos, 1);
+    apply(&f);
+    CHECK_EQ(f.world->event_bound, 0);
+    record_begin(&f, 1);
+    insert_pos(&f, id, f.vel, 1);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, id, 0), ECS_OK);
+    apply(&f);
+    CHECK_EQ(f.world->event_bound, 2);
+    fixture_close(&f);
+}
+
+/* Each expectation looks its entity up: it does not search the bulk. */
+static void expectations_see_what_a_bulk_spawn_brings(void) {
+    fixture_t f = fixture_open(16);
+    uint32_t count = 0;
+    record_begin(&f, 1);
+    const ecs_id_t *none = spawn_many(&f, 0), *first = spawn_many(&f, 5), *ids = spawn_many(&f, 7);
+    CHECK(none != NULL);
+    for (int i = 0; i < 7; i++) {
+        pos_t *expected = ecs_record(f.world, ECS_OP_EXPECT, ids[i], f.pos, 0);
+        *expected = (pos_t){i, i + 1, i + 2};
+    }
+    *(pos_t *)ecs_record(f.world, ECS_OP_EXPECT, first[4], f.pos, 0) = (pos_t){4, 5, 6};
+    apply(&f);
+    CHECK_EQ(ecs_apply_results(f.world, &count)[0].error, ECS_OK);
+    fixture_close(&f);
+}
+
 int main(void) {
+    RUN(expectations_see_what_a_bulk_spawn_brings);
+    RUN(only_what_is_observed_counts_as_an_event);
+    RUN(what_is_rolled_back_keeps_no_block);
+    RUN(a_bulk_spawn_that_fails_takes_no_id);
     RUN(many_are_spawned_with_columns_of_values);
     RUN(other_commands_see_them_as_if_they_were_there);
     RUN(a_refused_batch_takes_them_with_it);

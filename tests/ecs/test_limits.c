@@ -339,7 +339,48 @@ static void a_writers_own_marks_are_no_news_to_it(void) {
     fixture_close(&f);
 }
 
+/* A walk goes on where it is when shapes before it, or its own, are dropped. */
+static void a_walk_survives_a_trim(void) {
+    enum { SHAPES = 3 };
+    fixture_t f = fixture_open(16);
+    ecs_query_t *news = NULL;
+    ecs_query_desc_t changed = {
+        .read = {f.pos}, .read_count = 1, .changed = {f.pos}, .changed_count = 1};
+    CHECK_EQ(ecs_query_create(f.world, &changed, &news), ECS_OK);
+    record_begin(&f, 1);
+    ecs_id_t ids[SHAPES];
+    for (int i = 0; i < SHAPES; i++) { /* each in its own archetype */
+        ids[i] = spawn_pos(&f, i);
+        if (i > 0) { insert_pos(&f, ids[i], i == 1 ? f.vel : f.mixed, i); }
+    }
+    apply(&f);
+    for (int gone = 0; gone < 2; gone++) { /* one it has been at; the one that it is at */
+        ecs_cursor_t *cursor = ecs_cursor_open(news);
+        CHECK(ecs_cursor_next(cursor));
+        CHECK_EQ(((const pos_t *)cursor->box[0].p)->x, gone);
+        record_begin(&f, 1);
+        CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, ids[gone], 0), ECS_OK);
+        ((pos_t *)ecs_record(f.world, ECS_OP_SET, ids[2], f.pos, 2))->y = gone;
+        apply(&f);
+        CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_IDLE), ECS_OK);
+        CHECK_EQ(ecs_trim(f.world), ECS_OK);
+        double rows = 0;
+        while (ecs_cursor_next(cursor)) {
+            rows += cursor->count;
+        }
+        CHECK_EQ(rows, SHAPES - 1 - gone);
+        ecs_cursor_close(cursor);
+        record_begin(&f, 1);
+        for (int i = gone + 1; i < SHAPES; i++) {
+            ((pos_t *)ecs_record(f.world, ECS_OP_SET, ids[i], f.pos, 2))->y = 5;
+        }
+        apply(&f);
+    }
+    fixture_close(&f);
+}
+
 int main(void) {
+    RUN(a_walk_survives_a_trim);
     RUN(the_limit_of_entities_is_an_error_value);
     RUN(a_batch_that_does_not_fit_is_refused_whole);
     RUN(memory_of_despawned_entities_goes_back_to_the_system);

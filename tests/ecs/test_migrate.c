@@ -115,6 +115,26 @@ static void change(const char *before, const char *after, const char *json, cons
     fixture_close(&f);
 }
 
+/* A range says what a scene may set: commands may have stored something else. */
+static void a_wider_range_is_held_against_what_is_stored(void) {
+    fixture_t f = types_open(0);
+    const char *const wider = "double v (0..20)", *const none = "double v";
+    uint32_t id = one(&f, "double v (0..10)");
+    ecs_migration_t *plan = NULL;
+    double from = 200, to = 0;
+    CHECK_EQ(ecs_migration_plan(f.world, id, &wider, 1, &plan), ECS_OK);
+    CHECK_EQ(ecs_migration_convert(plan, NULL, &from, &to), ECS_E_INVALID);
+    from = 15;
+    CHECK_EQ(ecs_migration_convert(plan, NULL, &from, &to), ECS_OK);
+    CHECK_EQ(to, 15);
+    ecs_migration_destroy(plan);
+    from = 200;
+    CHECK_EQ(ecs_migration_plan(f.world, id, &none, 1, &plan), ECS_OK);
+    CHECK_EQ(ecs_migration_convert(plan, NULL, &from, &to), ECS_OK);
+    ecs_migration_destroy(plan);
+    fixture_close(&f);
+}
+
 static void values_that_fit_are_converted(void) {
     change("int8_t v", "double v", "{\"v\":-7}", "{\"v\":-7}");
     change("double v", "int16_t v", "{\"v\":-32768}", "{\"v\":-32768}");
@@ -306,6 +326,7 @@ int main(void) {
     RUN(a_plan_says_what_becomes_of_each_field);
     RUN(a_plan_goes_into_structs_by_name);
     RUN(a_plan_needs_a_good_declaration);
+    RUN(a_wider_range_is_held_against_what_is_stored);
     RUN(values_that_fit_are_converted);
     RUN(what_does_not_fit_is_refused);
     RUN(an_ordinal_without_a_member_is_refused);
