@@ -288,7 +288,7 @@ typedef struct {
 } ecs_mark_t;
 ecs_mark_t ecs_batch_mark(const ecs_world_t *world);
 /* Forgets what was recorded after the mark; all of the open batch when the mark is of another one.
- * The batch stays open. Ends the marks taken after this one, and the ids and columns of bulk spawns;
+ * The batch stays open. Ends the marks taken after this one, and columns of bulk spawns;
  * ECS_E_INVALID when something before the mark was forgotten since it was taken. O(log) of such
  * rollbacks, and O(ids) that spawns had reserved: those are retired one generation. */
 int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark);
