@@ -1,6 +1,7 @@
-/* What the files of the core share. Reading order: maps, memory, schema, declare, value, entity,
- * archetype, trim, hierarchy, query, command, bulk, apply, validate, fold, payload, observe, watch,
- * migrate, check, snapshot, restore, export. */
+/* What the files of the core share. Reading order: maps, memory; schema, declare, bytes, json, value,
+ * value_text; entity, archetype, sparse, trim, hierarchy, query; command, bulk, apply, validate,
+ * fold, payload; observe, watch; migrate_plan, migrate; check; snapshot, checksum, restore_schema,
+ * restore_check, restore, export. */
 #ifndef ECS_INTERNAL_H
 #define ECS_INTERNAL_H
 
