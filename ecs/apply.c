@@ -32,7 +32,7 @@ int ecs_apply(ecs_world_t *world) {
         return ecs__fail(world, ECS_E_INVALID, "a batch is open: seal or drop it");
     }
     ECS__ENTER(world);
-    world->touched_count = world->event_count = 0;
+    world->touched_count = world->event_count = world->sent_count = 0;
     world->bulk_count = world->bulk_rows = 0;
     world->event_bound = 0;
     world->wrote = false;

@@ -9,8 +9,6 @@
 
 #include "internal.h"
 
-#define RECORD_PHASES (1u << ECS_PHASE_RUN | 1u << ECS_PHASE_WRITE | 1u << ECS_PHASE_REACT)
-
 static ecs__stream_t *recording(ecs_world_t *world) { return &world->stream[world->recording]; }
 
 ecs__pos_t ecs__cmd_first(const ecs__stream_t *stream, const ecs__batch_t *batch) {
@@ -37,7 +35,7 @@ static void note_end(ecs_world_t *world) {
 void ecs__recorder_set(ecs_world_t *world) {
     const ecs__stream_t *stream = recording(world);
     bool writable =
-        stream->open && stream->chunk_count > 0 && (RECORD_PHASES >> world->phase & 1u) != 0;
+        stream->open && stream->chunk_count > 0 && (ECS__RECORD_PHASES >> world->phase & 1u) != 0;
     world->recorder.stop =
         writable ? stream->chunks[stream->at_chunk] + ECS__CMD_CHUNK_BYTES : NULL;
     world->recorder.flags = (uint32_t)stream->flags << 8;
@@ -137,7 +135,7 @@ void ecs__stream_fini(ecs_world_t *world) {
 /* ---- batches -------------------------------------------------------------------------------- */
 
 int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
-    int rc = ecs__guard(world, RECORD_PHASES);
+    int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
     if (stream->open) { return ecs__fail(world, ECS_E_INVALID, "a batch is open already"); }
@@ -158,7 +156,7 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
 }
 
 int ecs_batch_flags(ecs_world_t *world, uint32_t flags) {
-    int rc = ecs__guard(world, RECORD_PHASES);
+    int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     if ((flags & ~(uint32_t)(ECS_FLAG_STRICT | ECS_FLAG_SILENT)) != 0) {
         return ecs__fail(world, ECS_E_INVALID, "no batch flags %u", flags);
@@ -169,7 +167,7 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags) {
 }
 
 int ecs_batch_place(ecs_world_t *world, uint32_t place) {
-    int rc = ecs__guard(world, RECORD_PHASES);
+    int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     if (place > UINT16_MAX) {
         return ecs__fail(world, ECS_E_INVALID, "place %u: at most %d", place, UINT16_MAX);
@@ -179,7 +177,7 @@ int ecs_batch_place(ecs_world_t *world, uint32_t place) {
 }
 
 int ecs_batch_seal(ecs_world_t *world, bool *sealed) {
-    int rc = ecs__guard(world, RECORD_PHASES);
+    int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
     note_end(world);
@@ -257,7 +255,7 @@ static void free_spawned(ecs_world_t *world, ecs__stream_t *stream, uint32_t fir
 }
 
 int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark) {
-    int rc = ecs__guard(world, RECORD_PHASES);
+    int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
     if (!stream->open) { return ECS_OK; }
@@ -296,13 +294,13 @@ uint32_t ecs_batch_count(const ecs_world_t *world) {
 
 /* Whether a command may be recorded now, and names a component when it has one. */
 static int may_record(ecs_world_t *world, uint32_t op, uint32_t component) {
-    int rc = ecs__guard(world, RECORD_PHASES);
+    int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     if (!recording(world)->open) {
         return ecs__fail(world, ECS_E_PHASE,
                          "commands are recorded in a task, a system or an observer");
     }
-    bool names = op != ECS_OP_SPAWN && op != ECS_OP_DESPAWN && op != ECS_OP_SPAWN_MANY;
+    bool names = op >= ECS_OP_INSERT && op <= ECS_OP_EXPECT;
     if (names && component >= world->component_count) {
         return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
     }

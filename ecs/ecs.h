@@ -275,6 +275,10 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
  * before its other commands, by one copy for each column and chunk. Ids and columns are good until
  * the batch is sealed. NULL with ecs_last_error().
  *
+ * ecs_record_send records an event: the place of a value of the struct, with its defaults, good until
+ * the batch is sealed. An entity that is gone counts as for other commands. NULL with
+ * ecs_last_error(). See ecs_sent.
+ *
  * ecs_record_many records one INSERT, SET or ADD for each of `count` ids, with values[i] as
  * its value: the same commands as by ecs_record, in one call; all or none of them. */
 
@@ -328,6 +332,19 @@ int ecs_observe(ecs_world_t *world, uint32_t kind, uint32_t component);
 /* Events of the last apply in the order in which entities were first touched. Writers raise none.
  */
 const ecs_event_t *ecs_events(const ecs_world_t *world, uint32_t *count);
+
+/* An event that was sent: a value of a struct. */
+typedef struct {
+    ecs_id_t to;    /* whom; 0: nobody in particular */
+    uint32_t event; /* the struct's id */
+    uint32_t place; /* where it was recorded */
+    uint64_t owner; /* of its batch */
+    const void *value;
+} ecs_sent_t;
+
+/* Those of the batches that the last apply accepted, in the order of recording; with their values
+ * good until the next apply. */
+const ecs_sent_t *ecs_sent(const ecs_world_t *world, uint32_t *count);
 
 enum {
     ECS_WATCH_LEVEL,   /* all conditions hold now, or from some apply on */

@@ -52,7 +52,8 @@ enum {
     ECS_OP_ADD,
     ECS_OP_REMOVE,
     ECS_OP_EXPECT,
-    ECS_OP_SPAWN_MANY
+    ECS_OP_SPAWN_MANY,
+    ECS_OP_SEND
 };
 
 /* The newest write to a column of one chunk. */
@@ -156,6 +157,7 @@ int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t comp
 const ecs_id_t *ecs_record_spawn_many(ecs_world_t *world, uint32_t count,
                                       const uint32_t *components, uint32_t component_count,
                                       void **columns);
+void *ecs_record_send(ecs_world_t *world, uint32_t event, ecs_id_t to);
 int ecs_record_many(ecs_world_t *world, uint32_t op, uint32_t component, double mask,
                     uint32_t count, const ecs_id_t *ids, const void *values);
 /* ABI-END */

@@ -253,7 +253,7 @@ void ecs__direct_write(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch
     for (ecs__pos_t pos = ecs__cmd_first(stream, batch); pos != batch->end;
          pos = ecs__cmd_after(world, stream, pos, batch->end)) {
         ecs__cmd_t *cmd = ecs__cmd_at(stream, pos);
-        if (cmd->next != ECS__DIRECT) { continue; }
+        if (cmd->next != ECS__DIRECT || cmd->op == ECS_OP_SEND) { continue; }
         write_t *slot = &lane[next++ % LANE];
         write_one(world, slot, batch->owner);
         *slot = find_row(world, cmd);

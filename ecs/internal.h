@@ -1,7 +1,7 @@
-/* What the files of the core share. Reading order: maps, memory; schema, declare, bytes, json, value,
- * value_text; entity, archetype, sparse, trim, hierarchy, query; command, bulk, apply, validate,
- * fold, payload; observe, watch; migrate_plan, migrate; check; snapshot, checksum, restore_schema,
- * restore_check, restore, export. */
+/* What the files of the core share. Reading order: maps, memory; schema, declare, bytes, json,
+ * value, value_text; entity, archetype, sparse, trim, hierarchy, query; command, bulk, send, apply,
+ * validate, fold, payload; observe, watch; migrate_plan, migrate; check; snapshot, checksum,
+ * restore_schema, restore_check, restore, export. */
 #ifndef ECS_INTERNAL_H
 #define ECS_INTERNAL_H
 
@@ -101,6 +101,8 @@ struct ecs_world {
     uint32_t result_count, result_capacity;
     char expect_scratch[ECS_MAX_COMPONENT_BYTES];
 
+    ecs_sent_t *sent;
+    uint32_t sent_count, sent_capacity;
     ecs_event_t *events;
     uint32_t event_count, event_capacity;
     uint64_t event_bound; /* of those that the accepted batches can raise */
@@ -386,6 +388,7 @@ static inline size_t ecs__payload_bytes(const ecs_world_t *world, const ecs__cmd
     case ECS_OP_ADD:
     case ECS_OP_EXPECT: return ecs__align(world->components[cmd->component].size_bytes, 8);
     case ECS_OP_SPAWN_MANY: return sizeof(ecs__bulk_t);
+    case ECS_OP_SEND: return ecs__align(world->structs[cmd->component].size_bytes, 8);
     default: return 0;
     }
 }
@@ -400,10 +403,12 @@ static inline ecs__pos_t ecs__cmd_after(const ecs_world_t *world, const ecs__str
 /* First command of a batch, or its end when it is empty. */
 ecs__pos_t ecs__cmd_first(const ecs__stream_t *stream, const ecs__batch_t *batch);
 void ecs__stream_clear(ecs__stream_t *stream);
-/* Writes the header of a command that carries `payload` bytes; NULL with the error noted when
- * nothing may be recorded. */
+/* Phases in which commands are recorded. */
+#define ECS__RECORD_PHASES (1u << ECS_PHASE_RUN | 1u << ECS_PHASE_WRITE | 1u << ECS_PHASE_REACT)
 /* Whether a command with a value may be recorded now. */
 int ecs__record_check(ecs_world_t *world, uint32_t op, uint32_t component, double mask);
+/* Writes the header of a command that carries `payload` bytes; NULL with the error noted when
+ * nothing may be recorded. */
 ecs__cmd_t *ecs__cmd_record(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component,
                             size_t payload);
 /* The place of the next command of the stream being recorded, and back to it. */
@@ -414,6 +419,9 @@ void ecs__recorder_set(ecs_world_t *world);
 static inline ecs__bulk_t *ecs__cmd_bulk(const ecs__cmd_t *cmd) {
     return (ecs__bulk_t *)(uintptr_t)(cmd + 1);
 }
+/* Room for so many more events that are sent; gives those of an accepted batch out. */
+int ecs__sent_reserve(ecs_world_t *world, uint32_t count);
+void ecs__send(ecs_world_t *world, const ecs__stream_t *stream, const ecs__batch_t *batch);
 /* The bulk spawn becomes part of the apply; taken out again; carried out. */
 int ecs__bulk_validate(ecs_world_t *world, ecs__cmd_t *cmd, uint64_t owner);
 void ecs__bulk_undo(ecs_world_t *world, const ecs__bulk_t *bulk);

@@ -21,6 +21,7 @@ typedef struct {
     ecs_id_t last_id;    /* target of the command before, */
     uint32_t last_entry; /* and its place in touched: commands on one entity come in a row */
     bool direct;         /* some commands are written at once when it is accepted */
+    uint32_t sent;       /* events */
 } pass_t;
 
 /* ---- entries -------------------------------------------------------------------------------- */
@@ -330,12 +331,29 @@ static int target(pass_t *pass, const ecs__cmd_t *cmd, ecs__touched_t **out, boo
     return rc;
 }
 
+/* An event, to nobody in particular or to an entity that will be there. */
+static int validate_send(pass_t *pass, ecs__cmd_t *cmd) {
+    cmd->next = 0;
+    if (cmd->id != 0) {
+        const ecs__record_t *record = ecs__record_find(pass->world, cmd->id);
+        if (record == NULL) { return dead_target(pass, cmd); }
+        const ecs__touched_t *entry = entry_of(pass->world, record);
+        bool there = entry != NULL ? ecs__exists(entry)
+                                   : record->archetype == ECS__COMING || ecs__record_alive(record);
+        if (!there) { return dead_target(pass, cmd); }
+    }
+    cmd->next = ECS__DIRECT;
+    pass->sent++;
+    return ECS_OK;
+}
+
 static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
     ecs_world_t *world = pass->world;
     ecs__touched_t *entry = NULL;
     if (cmd->op == ECS_OP_SPAWN_MANY) {
         return ecs__bulk_validate(world, cmd, pass->stream->batches[pass->batch].owner);
     }
+    if (cmd->op == ECS_OP_SEND) { return validate_send(pass, cmd); }
     bool direct = false;
     int rc = target(pass, cmd, &entry, &direct);
     if (rc != ECS_OK) { return refuse(pass, cmd, rc); }
@@ -512,13 +530,15 @@ void ecs__validate(ecs_world_t *world, ecs__stream_t *stream, uint32_t index) {
     ecs__pos_t stop = validate_all(&pass, batch);
     if (result->error == ECS_OK && pass.start != batch->end) {
         int rc = make_room(world);
+        if (rc == ECS_OK && pass.sent > 0) { rc = ecs__sent_reserve(world, pass.sent); }
         if (rc != ECS_OK) { (void)refuse(&pass, ecs__cmd_at(stream, pass.start), rc); }
     }
     if (result->error != ECS_OK) {
         undo(&pass, batch, stop);
         world->event_bound = event_bound;
-    } else if (pass.direct) {
-        ecs__direct_write(world, stream, index);
+    } else {
+        if (pass.direct) { ecs__direct_write(world, stream, index); }
+        if (pass.sent > 0) { ecs__send(world, stream, batch); }
     }
     for (uint32_t i = 0; i < world->growing_count; i++) {
         world->growing[i]->grows = false;

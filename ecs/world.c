@@ -73,6 +73,7 @@ void ecs_world_destroy(ecs_world_t *world) {
     ecs__query_fini(world);
     ecs__watch_fini(world);
     free(world->events);
+    free(world->sent);
     ecs__stream_fini(world);
     ecs__archetype_fini(world);
     ecs__entity_fini(world);

@@ -464,7 +464,7 @@ local OP = require("stator.abi").OP
 local function describe(op, id, component_id)
   local c = component.by_id[component_id]
   local text = OP[op] .. " on " .. (entity.path(id) or ("entity %.0f"):format(id))
-  return op >= 2 and c and text .. " of " .. c.name or text
+  return op >= 2 and op <= 6 and c and text .. " of " .. c.name or text
 end
 
 --- Who changed the component last: another task or system, its line.

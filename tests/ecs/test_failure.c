@@ -50,7 +50,7 @@ enum { CELLS = 40, DEEP = 30 };
 typedef struct {
     fixture_t f;
     ecs_id_t cell[CELLS], root;
-    uint32_t alarm; /* sparse */
+    uint32_t alarm, order; /* sparse; a struct */
 } scene_t;
 
 static uint32_t sparse_make(ecs_world_t *world) {
@@ -61,9 +61,17 @@ static uint32_t sparse_make(ecs_world_t *world) {
     return id;
 }
 
+static uint32_t struct_make(ecs_world_t *world) {
+    static const char *const fields[] = {"double amount"};
+    uint32_t id = 0;
+    CHECK_EQ(ecs_struct_register(world, "Order", fields, 1, &id), ECS_OK);
+    return id;
+}
+
 static scene_t scene_open(void) {
     scene_t s = {.f = fixture_open(16)};
     s.alarm = sparse_make(s.f.world);
+    s.order = struct_make(s.f.world);
     for (uint32_t kind = ECS_EVENT_ADDED; kind <= ECS_EVENT_DESPAWNED; kind++) {
         CHECK_EQ(ecs_observe(s.f.world, kind, s.f.pos), ECS_OK);
     }
@@ -104,6 +112,7 @@ static bool record_changes(scene_t *s) {
         ok = ecs_record_plain(world, ECS_OP_REMOVE, s->cell[i], s->f.pos) == ECS_OK;
     }
     ok = ok && ecs_record_plain(world, ECS_OP_DESPAWN, s->cell[7], 0) == ECS_OK;
+    ok = ok && ecs_record_send(world, s->order, 0) != NULL;
     void *column = NULL;
     ok = ok && ecs_record_spawn_many(world, 100, &s->f.vel, 1, &column) != NULL;
     if (!ok) { return (void)ecs_batch_drop(world), false; }
@@ -135,9 +144,11 @@ static void an_apply_that_runs_out_of_memory_changes_nothing(void) {
         CHECK_EQ(error, done ? ECS_OK : ECS_E_MEMORY);
         CHECK_EQ(ecs_check(s.f.world), ECS_OK);
         if (!done) { CHECK(ecs_hash(s.f.world) == before); }
-        uint32_t events = 0;
+        uint32_t events = 0, sent = 0;
         (void)ecs_events(s.f.world, &events);
+        (void)ecs_sent(s.f.world, &sent);
         CHECK_EQ(events > 0, done);
+        CHECK_EQ(sent > 0, done);
         /* and the same again succeeds */
         if (rc == ECS_OK && !done) { CHECK(record_changes(&s)); }
         if (!done) { apply_now(&s, &rc, &error); }
