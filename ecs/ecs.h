@@ -275,8 +275,8 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
  * before its other commands, by one copy for each column and chunk. Ids and columns are good until
  * the batch is sealed. NULL with ecs_last_error().
  *
- * ecs_record_send records an event: the place of a value of the struct, with its defaults, good until
- * the batch is sealed. An entity that is gone counts as for other commands. NULL with
+ * ecs_record_send records an event: the place of a value of the struct, with its defaults, good
+ * until the batch is sealed. An entity that is gone counts as for other commands. NULL with
  * ecs_last_error(). See ecs_sent.
  *
  * ecs_record_many records one INSERT, SET or ADD for each of `count` ids, with values[i] as

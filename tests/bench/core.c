@@ -111,6 +111,7 @@ core_row_t *core_open(const char *name) {
     const core_workload_t *workload = find(core_access, name);
     if (workload == NULL) { workload = find(core_structure, name); }
     if (workload == NULL) { workload = find(core_archetypes, name); }
+    if (workload == NULL) { workload = find(core_snapshot, name); }
     if (workload == NULL) { return NULL; }
     core_row_t *row = limits_need(1, sizeof *row);
     row->workload = workload;

@@ -71,8 +71,18 @@ static double count_sample(core_row_t *row) {
     return took;
 }
 
+/* A query with a filter is never one that is there already. */
+static double query_sample(core_row_t *row) {
+    double start = bench_now_ns();
+    core_query_make(
+        row, (ecs_query_desc_t){
+                 .read = {row->pos}, .read_count = 1, .changed = {row->pos}, .changed_count = 1});
+    return bench_now_ns() - start;
+}
+
 const core_workload_t core_archetypes[] = {
     {"archetypes_create", KINDS, KINDS, NULL, create_sample, create_limit},
+    {"archetypes_query", KINDS, KINDS, iterate_open, query_sample, iterate_limit},
     {"archetypes_iterate", KINDS, KINDS, iterate_open, iterate_sample, iterate_limit},
     {"archetypes_count", KINDS, FOUND, count_open, count_sample, iterate_limit},
     {0}};

@@ -19,7 +19,7 @@ typedef struct {
 } core_workload_t;
 
 /* Each list ends with a row without a name. */
-extern const core_workload_t core_access[], core_structure[], core_archetypes[];
+extern const core_workload_t core_access[], core_structure[], core_archetypes[], core_snapshot[];
 
 struct core_row {
     const core_workload_t *workload;
@@ -33,6 +33,7 @@ struct core_row {
     /* what limits work on */
     v3_t *to, *from;
     uint32_t *index;
+    size_t image_bytes; /* of a snapshot, which lies in `from` */
     limits_block_t *blocks;
     uint32_t block_count;
     limits_world_t plain;

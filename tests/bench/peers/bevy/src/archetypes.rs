@@ -61,6 +61,11 @@ pub fn many() {
     report("archetypes_create", 9, KINDS, || spawn_kinds().1);
     let (mut world, _) = spawn_kinds();
     let mut query = world.query::<&Pos>();
+    report("archetypes_query", 9, KINDS, || {
+        ns(|| {
+            black_box(world.query_filtered::<&Pos, Changed<Pos>>());
+        })
+    });
     report("archetypes_iterate", 15, KINDS, || {
         ns(|| {
             let mut sum = 0.0;
