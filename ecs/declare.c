@@ -1,5 +1,6 @@
 /* Field declarations: parsing, layout, defaults. */
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -290,7 +291,9 @@ static int default_number(ecs_world_t *world, const declaration_t *d, const char
     char *end = NULL;
     *out = strtod(value, &end);
     bool is_number = is_bool || ecs__is_number(&d->field);
-    return is_number && end != value && *end == '\0' ? ECS_OK : no_default(world, d, value);
+    bool too_large = isinf(*out) && strpbrk(value, "0123456789") != NULL; /* "1e400", not "inf" */
+    return is_number && !too_large && end != value && *end == '\0' ? ECS_OK
+                                                                   : no_default(world, d, value);
 }
 
 static void store_struct_default(const ecs_world_t *world, const ecs_field_t *field, char *to) {

@@ -4,6 +4,7 @@
  *
  * Numbers     written as the shortest text that reads back the same. Read exactly: an integer field
  *             takes whole numbers only; type and range are tested. A float takes the nearest float.
+ *             The process has LC_NUMERIC as C has it at start: a point is a point.
  * NaN         and infinities are written as null, which is refused when read: JSON has no such.
  * Enums       by member name. An ordinal without a member is written as a number, which is refused.
  * Text        escaped as JSON asks; each byte that is no UTF-8 is written as U+FFFD. Read up to the

@@ -203,7 +203,7 @@ static uint32_t number(reader_t *r) {
     size_t bytes = (size_t)(at - r->at);
     char copy[64];
     if (!ok || bytes >= sizeof copy) {
-        (void)fail(r, "not a number");
+        (void)fail(r, ok ? "a number of more than 63 characters" : "not a number");
         return 0;
     }
     memcpy(copy, r->at, bytes);

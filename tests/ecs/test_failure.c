@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
+#include "ecs_schema.h"
 #include "world.h"
 
 static long calls_left = -1; /* calls that still succeed; -1: all */
@@ -302,7 +303,98 @@ static void a_query_and_a_watch_are_made_whole_or_not_at_all(void) {
     fixture_close(&s.f);
 }
 
+static const char *const LEVELS[] = {"double level", "double limit = 9"};
+
+/* More fields, one of them a struct, in a table and in a sparse one. */
+static void a_migration_that_runs_out_of_memory_changes_nothing(void) {
+    static const char *const wide[] = {"float x", "double z = 3", "double y", "Order order"};
+    scene_t s = scene_open();
+    const uint32_t components[] = {s.f.pos, s.alarm};
+    uint64_t hash = ecs_hash(s.f.world);
+    long failed = 0;
+    CHECK_EQ(ecs_phase_set(s.f.world, ECS_PHASE_IDLE), ECS_OK);
+    for (int i = 0; i < 2; i++) {
+        uint32_t size = ecs_component_size_bytes(s.f.world, components[i]);
+        int rc = ECS_E_MEMORY;
+        for (long ordinal = 0; rc != ECS_OK && ordinal < 1000; ordinal++) {
+            calls_left = ordinal;
+            rc = i == 0 ? ecs_component_migrate(s.f.world, components[i], wide, 4, NULL)
+                        : ecs_component_migrate(s.f.world, components[i], LEVELS, 2, NULL);
+            calls_left = -1;
+            CHECK(rc == ECS_OK || rc == ECS_E_MEMORY);
+            CHECK_EQ(ecs_check(s.f.world), ECS_OK);
+            if (rc == ECS_OK) { break; }
+            failed++;
+            CHECK(ecs_hash(s.f.world) == hash);
+            CHECK_EQ(ecs_component_size_bytes(s.f.world, components[i]), size);
+        }
+        CHECK_EQ(rc, ECS_OK);
+        CHECK(ecs_hash(s.f.world) != hash);
+        hash = ecs_hash(s.f.world);
+    }
+    printf("  migrate: %ld allocations failed in turn\n", failed);
+    CHECK(failed > 20);
+    fixture_close(&s.f);
+}
+
+/* A declaration that fails is forgotten: the same name can be declared in another way. */
+static void declarations_are_noted_whole_or_not_at_all(void) {
+    static const char *const members[] = {"idle", "auto"}, *const other[] = {"Stage at[2]"};
+    fixture_t f = fixture_open(0);
+    uint32_t components = ecs_component_count(f.world), id = 0;
+    int rc = ECS_E_MEMORY;
+    for (long ordinal = 0; rc != ECS_OK && ordinal < 1000; ordinal++) {
+        calls_left = ordinal;
+        rc = ecs_enum_register(f.world, "Stage", members, 2, &id);
+        calls_left = -1;
+    }
+    CHECK_EQ(rc, ECS_OK);
+    rc = ECS_E_MEMORY;
+    for (long ordinal = 0; rc != ECS_OK && ordinal < 1000; ordinal++) {
+        CHECK_EQ(ecs_component_count(f.world), components);
+        calls_left = ordinal;
+        rc = ecs_component_register(f.world, "Level", other, 1, &id);
+        calls_left = -1;
+        CHECK(rc == ECS_OK || rc == ECS_E_MEMORY);
+    }
+    CHECK_EQ(ecs_component_count(f.world), components + 1);
+    rc = ECS_E_MEMORY;
+    for (long ordinal = 0; rc != ECS_OK && ordinal < 1000; ordinal++) {
+        CHECK(!ecs_component_is_sparse(f.world, id));
+        calls_left = ordinal;
+        rc = ecs_component_sparse(f.world, id);
+        calls_left = -1;
+    }
+    CHECK(ecs_component_is_sparse(f.world, id));
+    fixture_close(&f);
+}
+
+static int count_bytes(void *context, const void *data, size_t length) {
+    (void)data;
+    *(size_t *)context += length;
+    return ECS_OK;
+}
+
+static void an_export_that_runs_out_of_memory_says_so(void) {
+    scene_t s = scene_open();
+    int rc = ECS_E_MEMORY;
+    long ordinal = 0;
+    for (; rc != ECS_OK && ordinal < 1000; ordinal++) {
+        size_t bytes = 0;
+        calls_left = ordinal;
+        rc = ecs_export_json(s.f.world, count_bytes, &bytes);
+        calls_left = -1;
+        CHECK(rc == ECS_OK || rc == ECS_E_MEMORY);
+    }
+    CHECK_EQ(rc, ECS_OK);
+    CHECK(ordinal > 1);
+    fixture_close(&s.f);
+}
+
 int main(void) {
+    RUN(a_migration_that_runs_out_of_memory_changes_nothing);
+    RUN(declarations_are_noted_whole_or_not_at_all);
+    RUN(an_export_that_runs_out_of_memory_says_so);
     RUN(an_apply_that_runs_out_of_memory_changes_nothing);
     RUN(recording_that_runs_out_of_memory_changes_nothing);
     RUN(many_commands_are_recorded_whole_or_not_at_all);

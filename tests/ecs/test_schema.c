@@ -119,6 +119,7 @@ static void a_default_outside_its_range_is_refused(void) {
         {"int8_t x = 5 (..4)",
          "field \"x\": \"5\" is no default: expected a whole number from -128 to 4"},
         {"float x = 1e39", "field \"x\": \"1e39\" is no default: expected a number"},
+        {"double x = 1e400", "field \"x\": \"1e400\" is no default: expected a number"},
         {"uint8_t x = 1.5",
          "field \"x\": \"1.5\" is no default: expected a whole number from 0 to 255"},
         {"bool x = maybe", "field \"x\": \"maybe\" is no default: expected true or false"},
