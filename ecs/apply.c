@@ -48,7 +48,8 @@ int ecs_apply(ecs_world_t *world) {
         if (world->touched_count > 0 || world->bulk_count > 0 || world->wrote) {
             ecs__views_stale(&world->memory.maps);
         }
-        ecs__stream_clear(stream);
+        ecs__stream_clear(world, stream);
+        ecs__spare_age(world);
         ecs__archetypes_trim_some(world);
         ecs__memory_trim_some(&world->memory);
     } else {

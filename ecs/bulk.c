@@ -9,7 +9,7 @@
 
 #include "internal.h"
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64, SPARE_APPLIES = 64 };
 
 /* Where the k-th column begins; the end of the block for k = component_count. */
 static size_t column_at(const ecs_world_t *world, const ecs__bulk_t *bulk, uint32_t column) {
@@ -46,15 +46,45 @@ static int check_components(ecs_world_t *world, const uint32_t *components, uint
     return ECS_OK;
 }
 
+void ecs__blocks_free(ecs_world_t *world, ecs__stream_t *stream, uint32_t first) {
+    while (stream->block_count > first) {
+        ecs__block_t block = stream->blocks[--stream->block_count];
+        if (block.bytes > world->spare.bytes) {
+            free(world->spare.at);
+            world->spare = block;
+        } else {
+            free(block.at);
+        }
+        world->spare_age = 0;
+    }
+}
+
+void ecs__spare_age(ecs_world_t *world) {
+    if (world->spare.at == NULL || ++world->spare_age < SPARE_APPLIES) { return; }
+    free(world->spare.at);
+    world->spare = (ecs__block_t){0};
+}
+
+/* Memory that was used a moment ago need not be mapped again. */
+static ecs__block_t block_take(ecs_world_t *world, size_t bytes) {
+    ecs__block_t block = world->spare;
+    if (block.bytes >= bytes) {
+        world->spare = (ecs__block_t){0};
+        return block;
+    }
+    block = (ecs__block_t){.bytes = bytes};
+    if (posix_memalign((void **)&block.at, ALIGN, bytes) != 0) { (void)ecs__oom(world); }
+    return block;
+}
+
 /* The block, with ids reserved and columns of defaults; NULL with nothing reserved. */
 static char *block_make(ecs_world_t *world, const ecs__bulk_t *bulk) {
-    char *block = NULL;
+    ecs__stream_t *stream = &world->stream[world->recording];
     if (ecs__entities_reserve(world, bulk->count) != ECS_OK) { return NULL; }
-    if (posix_memalign((void **)&block, ALIGN,
-                       column_at(world, bulk, bulk->component_count) + ALIGN) != 0) {
-        (void)ecs__oom(world);
-        return NULL;
-    }
+    ecs__block_t made = block_take(world, column_at(world, bulk, bulk->component_count) + ALIGN);
+    if (made.at == NULL) { return NULL; }
+    stream->blocks[stream->block_count++] = made;
+    char *block = made.at;
     ecs_id_t *ids = (ecs_id_t *)(void *)block;
     for (uint32_t i = 0; i < bulk->count; i++) {
         ids[i] = ecs__entity_reserve(world);
@@ -84,7 +114,6 @@ static ecs__bulk_t *record_bulk(ecs_world_t *world, const ecs__bulk_t *wanted) {
         ecs__stream_rewind(world, before);
         return NULL;
     }
-    stream->blocks[stream->block_count++] = bulk->block;
     stream->spawned[stream->spawned_count++] =
         (ecs__spawned_t){.many = ecs__bulk_ids(bulk), .count = bulk->count, .at = before};
     return bulk;

@@ -100,19 +100,12 @@ static void stream_shrink(ecs__stream_t *stream) {
     }
 }
 
-static void blocks_free(ecs__stream_t *stream) {
-    for (uint32_t i = 0; i < stream->block_count; i++) {
-        free(stream->blocks[i]);
-    }
-    stream->block_count = 0;
-}
-
-void ecs__stream_clear(ecs__stream_t *stream) {
+void ecs__stream_clear(ecs_world_t *world, ecs__stream_t *stream) {
     stream_shrink(stream);
     stream->at_chunk = 0;
     stream->batch_count = 0;
     stream->spawned_count = 0;
-    blocks_free(stream);
+    ecs__blocks_free(world, stream, 0);
     if (stream->chunk_count > 0) { stream->chunk_end[0] = 0; }
 }
 
@@ -127,7 +120,7 @@ void ecs__stream_fini(ecs_world_t *world) {
         free(stream->batches);
         free(stream->spawned);
         free(stream->cuts);
-        blocks_free(stream);
+        ecs__blocks_free(world, stream, 0);
         free(stream->blocks);
     }
 }
@@ -248,9 +241,7 @@ static void free_spawned(ecs_world_t *world, ecs__stream_t *stream, uint32_t fir
         }
         if (spawned->many != NULL) { many++; }
     }
-    for (; many > 0; many--) { /* their blocks are the last ones */
-        free(stream->blocks[--stream->block_count]);
-    }
+    ecs__blocks_free(world, stream, stream->block_count - many); /* theirs are the last ones */
     stream->spawned_count = first;
 }
 

@@ -93,6 +93,8 @@ struct ecs_world {
     ecs__bulk_t **bulks; /* accepted bulk spawns */
     uint32_t bulk_count, bulk_capacity;
     uint32_t bulk_rows;         /* of those, and of ones that were refused */
+    ecs__block_t spare;         /* a block for the next bulk spawn, */
+    uint32_t spare_age;         /* and applies since one was used */
     ecs__archetype_t **growing; /* to which the batch being validated brings rows */
     uint32_t growing_count, growing_capacity;
     bool wrote;      /* the apply has written values directly */
@@ -402,7 +404,7 @@ static inline ecs__pos_t ecs__cmd_after(const ecs_world_t *world, const ecs__str
 }
 /* First command of a batch, or its end when it is empty. */
 ecs__pos_t ecs__cmd_first(const ecs__stream_t *stream, const ecs__batch_t *batch);
-void ecs__stream_clear(ecs__stream_t *stream);
+void ecs__stream_clear(ecs_world_t *world, ecs__stream_t *stream);
 /* Phases in which commands are recorded. */
 #define ECS__RECORD_PHASES (1u << ECS_PHASE_RUN | 1u << ECS_PHASE_WRITE | 1u << ECS_PHASE_REACT)
 /* Whether a command with a value may be recorded now. */
@@ -422,6 +424,10 @@ static inline ecs__bulk_t *ecs__cmd_bulk(const ecs__cmd_t *cmd) {
 /* Room for so many more events that are sent; gives those of an accepted batch out. */
 int ecs__sent_reserve(ecs_world_t *world, uint32_t count);
 void ecs__send(ecs_world_t *world, const ecs__stream_t *stream, const ecs__batch_t *batch);
+/* Frees the stream's blocks from the so-many'th on; the largest stays for the next bulk spawn, */
+void ecs__blocks_free(ecs_world_t *world, ecs__stream_t *stream, uint32_t first);
+/* until some applies have passed without one. */
+void ecs__spare_age(ecs_world_t *world);
 /* The bulk spawn becomes part of the apply; taken out again; carried out. */
 int ecs__bulk_validate(ecs_world_t *world, ecs__cmd_t *cmd, uint64_t owner);
 void ecs__bulk_undo(ecs_world_t *world, const ecs__bulk_t *bulk);

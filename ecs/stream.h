@@ -40,6 +40,12 @@ typedef struct {
     char name[ECS_NAME_BYTES];
 } ecs__spawn_t;
 
+/* Memory of a bulk spawn. */
+typedef struct {
+    char *at; /* 64-byte aligned */
+    size_t bytes;
+} ecs__block_t;
+
 /* A bulk spawn. The block holds the ids, then each column, every part 64-byte aligned. */
 typedef struct {
     char *block;
@@ -84,7 +90,7 @@ typedef struct {
     uint32_t batch_count, batch_capacity;
     ecs__spawned_t *spawned; /* in order of their commands */
     uint32_t spawned_count, spawned_capacity;
-    char **blocks; /* of bulk spawns */
+    ecs__block_t *blocks; /* of bulk spawns */
     uint32_t block_count, block_capacity;
     bool open;
     uint8_t flags;

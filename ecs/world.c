@@ -75,6 +75,7 @@ void ecs_world_destroy(ecs_world_t *world) {
     free(world->events);
     free(world->sent);
     ecs__stream_fini(world);
+    free(world->spare.at);
     ecs__archetype_fini(world);
     ecs__entity_fini(world);
     ecs__sparse_fini(world);
