@@ -50,6 +50,18 @@ local function number_of(text)
   return number
 end
 
+local function text_at(tokens, i) return tokens[i] and tokens[i].text or "" end
+
+--- Whether the i-th token is the receiver of a call: `cmd:set(`, but not `a.cmd:set(`, `function cmd:set(`
+--- or `::cmd::`. Single marks are tokens, so what follows a label or a concatenation is told by two.
+local function is_receiver(tokens, i)
+  if tokens[i].text ~= "cmd" or text_at(tokens, i + 1) ~= ":" then return false end
+  if not text_at(tokens, i + 2):find "^[%a_]" or not text_at(tokens, i + 3):find '^[({"\'%[]' then return false end
+  local before = text_at(tokens, i - 1)
+  local is_member = (before == "." or before == ":") and text_at(tokens, i - 2) ~= before
+  return not is_member and before ~= "function"
+end
+
 --- Puts the place around the receiver of each command.
 ---@param tokens table[] of the text
 ---@param before table<integer, string> of the i-th token
@@ -58,10 +70,7 @@ function M.insert(tokens, file, before, after)
   if not list then load() end
   local had = #list
   for i, token in ipairs(tokens) do
-    local colon, argument = tokens[i + 1], tokens[i + 3]
-    local called = colon and colon.text == ":" and argument and argument.text:match '^[({"\'%[]'
-    local member = tokens[i - 1] and tokens[i - 1].text:match "^[.:]$"
-    if token.text == "cmd" and called and not member then
+    if is_receiver(tokens, i) then
       before[i] = M.NAME .. "("
       after[i] = "," .. number_of(file .. ":" .. token.line) .. ")"
     end
