@@ -1,20 +1,21 @@
 --- `cmd`: records changes into the batch of whoever runs. They are applied, whole or not at all,
 --- once the task waits, or the system or observer ends.
+local ffi = require "ffi"
 local abi = require "stator.abi"
 local component = require "stator.component"
 local core = require "stator.core.world"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local persist = require "stator.persist"
-local places = require "stator.places"
 local task_core = require "stator.core.task"
 
-local C, world = abi.C, abi.world
+local C, world, copy = abi.C, abi.world, ffi.copy
 local id_of = entity.id_of
 local Component = component.Component
 
 ---@class stator.Commands
-local cmd = {}
+---@field _place integer where what it records is written, see stator.places; 0: unknown
+local Commands = {}
 
 local function need(c)
   if getmetatable(c) ~= Component then err.raise("expected a component, got " .. type(c)) end
@@ -23,19 +24,18 @@ end
 
 local function not_recorded() err.raise(abi.last_error()) end
 
---- For commands that are recorded by other means than ecs_record_at.
-local function note_place()
-  local place = places.take()
-  C.ecs_batch_place(world, place)
-  return place
-end
+--- Scripts may have a table of their own that passes methods on.
+local function place_of(self) return type(self) == "table" and rawget(self, "_place") or 0 end
 
-local function insert(id, c, values)
+--- For commands that are recorded by other means than ecs_record_at.
+local function note_place(self) C.ecs_batch_place(world, place_of(self)) end
+
+local function insert(place, id, c, values)
   if c.is_tag then
     if values and next(values) ~= nil then err.raise(c.name .. " is a tag and has no fields") end
-    if C.ecs_record_at(world, places.take(), C.ECS_OP_INSERT, id, c.id, 0) == nil then not_recorded() end
+    if C.ecs_record_at(world, place, C.ECS_OP_INSERT, id, c.id, 0) == nil then not_recorded() end
   else
-    c.insert(id, values or {})
+    c.insert(place, id, values or {})
   end
 end
 
@@ -43,9 +43,9 @@ end
 ---@param values table[] as { Pose { x_m = 1 }, Belt {} }
 ---@param options { name: string?, parent: number? }?
 ---@return number id
-function cmd.spawn(_, values, options)
-  local place = note_place()
+function Commands:spawn(values, options)
   local parent = options and options.parent and id_of(options.parent) or 0
+  note_place(self)
   local id = C.ecs_record_spawn(world, parent, options and options.name)
   if id == 0 then not_recorded() end
   for i, value in ipairs(values or {}) do
@@ -54,82 +54,87 @@ function cmd.spawn(_, values, options)
       err.raise(("spawn: value %d is no component: write { Pose { x_m = 1 } }"):format(i))
     end
     need(value.component)
-    places.at(nil, place)
-    insert(id, value.component, value.values)
+    insert(place_of(self), id, value.component, value.values)
   end
   return id
 end
 
 --- Removes an entity and its children. One that is gone already is no error.
-function cmd.despawn(_, e)
-  note_place()
-  if C.ecs_record_plain(world, C.ECS_OP_DESPAWN, id_of(e), 0) ~= 0 then not_recorded() end
+function Commands:despawn(e)
+  local id = id_of(e)
+  note_place(self)
+  if C.ecs_record_plain(world, C.ECS_OP_DESPAWN, id, 0) ~= 0 then not_recorded() end
 end
 
 --- Gives the entity a component: fields that are not named get their defaults.
 ---@param values table?
-function cmd.insert(_, e, c, values)
+function Commands:insert(e, c, values)
   if type(c) == "table" and c.component then c, values = c.component, c.values end
   need(c)
-  insert(id_of(e), c, values)
+  insert(place_of(self), id_of(e), c, values)
 end
 
 --- Sets the named fields. The batch is rejected when the entity lacks the component.
 ---@param values table
-function cmd.set(_, e, c, values)
+function Commands:set(e, c, values)
   local set = c.set
   if not set or type(values) ~= "table" then
     need(c)
     err.raise(c.is_tag and c.name .. " is a tag: use insert" or "set: expected a table of fields, got " .. type(values))
   end
-  set(type(e) == "number" and e or id_of(e), values)
+  set(place_of(self), type(e) == "number" and e or id_of(e), values)
 end
 
 --- Adds to numeric fields, at apply: two tasks that add 1 make 2.
-function cmd.add(_, e, c, values)
+function Commands:add(e, c, values)
   need(c)
   if c.is_tag then err.raise(c.name .. " is a tag and has no fields") end
-  c.add(id_of(e), values)
+  c.add(place_of(self), id_of(e), values)
 end
 
 --- Takes a component away; not having it is no error.
-function cmd.remove(_, e, c)
+function Commands:remove(e, c)
   need(c)
-  note_place()
-  if C.ecs_record_plain(world, C.ECS_OP_REMOVE, id_of(e), c.id) ~= 0 then not_recorded() end
+  local id = id_of(e)
+  note_place(self)
+  if C.ecs_record_plain(world, C.ECS_OP_REMOVE, id, c.id) ~= 0 then not_recorded() end
 end
 
 --- Makes the batch depend on the component being, at apply, as this task sees it now. Such a batch
 --- has to end in commit().
-function cmd.expect(_, e, c)
+function Commands:expect(e, c)
   need(c)
   local id = id_of(e)
   local now = C.ecs_view(world, id, c.id)
   if now == nil then entity.Entity.get(id, c) end
-  local slot = C.ecs_record_at(world, places.take(), C.ECS_OP_EXPECT, id, c.id, 0)
+  local slot = C.ecs_record_at(world, place_of(self), C.ECS_OP_EXPECT, id, c.id, 0)
   if slot == nil then not_recorded() end
-  require("ffi").copy(slot, now, c.size)
+  copy(slot, now, c.size)
 end
 
 --- What happens, for the commands recorded from now on in this batch, when their target is gone:
 --- "warn" (default) counts and tells, "strict" rejects the batch, "ignore" does neither.
 ---@param policy "warn"|"strict"|"ignore"
-function cmd.on_dead_target(_, policy) core.flags(policy) end
+function Commands.on_dead_target(_, policy) core.flags(policy) end
 
 --- Keeps a plain value beyond the life of the VM, under a name of the whole cell; see stator.persist.
-cmd.persist = persist.record
+Commands.persist = persist.record
 
 --- Waits until what was recorded has been applied. Raises `batch_rejected`.
 ---@return userdata operation
-function cmd.commit() return task_core.commit() end
+function Commands.commit() return task_core.commit() end
 
-setmetatable(cmd, {
+setmetatable(Commands, {
   __index = function(_, key)
     local names = {
       "spawn", "despawn", "insert", "set", "add", "remove", "expect", "persist", "commit", "on_dead_target",
     }
     err.raise(('cmd has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
   end,
+})
+
+local cmd = setmetatable({ _place = 0 }, {
+  __index = Commands,
   __newindex = function() error("cmd cannot be changed", 2) end,
 })
 task_core.share_cmd(cmd)

@@ -8,7 +8,6 @@ local ffi = require "ffi"
 local abi = require "stator.abi"
 local core = require "stator.core.world"
 local err = require "stator.err"
-local places = require "stator.places"
 local registry = require "stator.registry"
 
 local C = abi.C
@@ -557,23 +556,23 @@ local slot = at + %d
 ]]):format(bytes, call, bytes, op + component.id * 65536, head)
 end
 
---- A function (id, values) that records one command; generated, so that it becomes a trace of its
+--- A function (place, id, values) that records one command; generated, so that it becomes a trace of its
 --- own however many components there are. `op` is ECS_OP_INSERT, SET or ADD.
 local function recorder(component, op)
   local source = {
     "local component, fields, C, world, cast, pointer, checked, store_array, store_text, ",
-    "store_field, verify, not_recorded, type, take_place, recorder, command, full = ...\n",
-    "local left = 1\nreturn function(id, values)\nlocal n, mask = 0, 0\n",
+    "store_field, verify, not_recorded, type, recorder, command, full = ...\n",
+    "local left = 1\nreturn function(place, id, values)\nlocal n, mask = 0, 0\n",
   }
   for i, f in ipairs(component.fields) do source[#source + 1] = check_source(i, f) end
   source[#source + 1] = "left = left - 1 if left <= 0 then left = verify(component, values, n) end\n"
-  source[#source + 1] = "local place = take_place()\n" .. slot_source(component, op)
+  source[#source + 1] = slot_source(component, op)
   source[#source + 1] = "local p = cast(pointer, slot)\n"
   for i, f in ipairs(component.fields) do source[#source + 1] = store_source(i, f) end
   source[#source + 1] = "end"
   local chunk = assert(loadstring(table.concat(source), "=record " .. component.name))
   return chunk(component, component.fields, C, abi.world, ffi.cast, component.payload_pointer, M.checked,
-    store_array, store_text, store_field, verify, not_recorded, type, places.take, C.ecs_recorder(abi.world), COMMAND,
+    store_array, store_text, store_field, verify, not_recorded, type, C.ecs_recorder(abi.world), COMMAND,
     by_core)
 end
 
@@ -588,14 +587,14 @@ end
 local function adder(component)
   local add = recorder(component, C.ECS_OP_ADD)
   if not refuse_add(component) then return add end
-  return function(id, values)
+  return function(place, id, values)
     for _, f in ipairs(component.fields) do
       local t = TYPE[f.type]
       if values[f.name] ~= nil and NO_SUM[t] then
         err.raise(("%s.%s: %s cannot be added to"):format(component.name, f.name, t))
       end
     end
-    add(id, values)
+    add(place, id, values)
   end
 end
 

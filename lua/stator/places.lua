@@ -3,51 +3,41 @@
 ---
 ---     cmd:set(e, Motor, { ... })          __at(cmd,12):set(e, Motor, { ... })
 ---
---- 12 stands for a file and line. Commands whose receiver has another name have no place.
+--- 12 stands for a file and line, and the call answers the `cmd` of that place: one table for each, made
+--- when the text is loaded, so that nothing is noted between two commands. Commands whose receiver has
+--- another name have no place.
 local buffer = require "string.buffer"
+local command = require "stator.command"
 local keep = require "stator.core.keep"
 
 local KEPT, PLACES_MAX = "places", 65535
 
 local M = { NAME = "__at" }
 
-local list, numbers -- text of each number; number of each text
-local current = 0
+local list = {} -- text of each number
+local numbers = {} -- number of each text
+local receivers = {} -- of each number
 
---- What the text calls.
-function M.at(receiver, number)
-  current = number
-  return receiver
-end
-
---- The place of the command that is being recorded; 0: unknown. It is good once.
-function M.take()
-  local number = current
-  if number ~= 0 then current = 0 end -- a store that is always done keeps loops from being compiled
+local function add(text)
+  local number = #list + 1
+  list[number], numbers[text] = text, number
+  receivers[number] = setmetatable({ _place = number }, getmetatable(command))
   return number
 end
 
-local function load()
-  list, numbers = {}, {}
-  local kept = keep.get(KEPT) -- compiled scripts that a lost VM leaves behind have numbers in them
-  if kept then list = buffer.decode(kept) end
-  for number, text in ipairs(list) do numbers[text] = number end
+-- compiled scripts that a lost VM leaves behind have numbers in them
+for _, text in ipairs(buffer.decode(keep.get(KEPT) or buffer.encode {})) do add(text) end
+
+--- What the text calls. A table of a script's own that is called `cmd` is answered as it is.
+function M.at(receiver, number)
+  return receiver == command and receivers[number] or receiver
 end
 
 --- "main.lua:12" for a number, or nil.
-function M.text(number)
-  if not list then load() end
-  return list[number]
-end
+function M.text(number) return list[number] end
 
 local function number_of(text)
-  local number = numbers[text]
-  if not number then
-    if #list == PLACES_MAX then return 0 end
-    number = #list + 1
-    list[number], numbers[text] = text, number
-  end
-  return number
+  return numbers[text] or (#list < PLACES_MAX and add(text) or 0)
 end
 
 local function text_at(tokens, i) return tokens[i] and tokens[i].text or "" end
@@ -67,7 +57,6 @@ end
 ---@param before table<integer, string> of the i-th token
 ---@param after table<integer, string>
 function M.insert(tokens, file, before, after)
-  if not list then load() end
   local had = #list
   for i, token in ipairs(tokens) do
     if is_receiver(tokens, i) then

@@ -79,6 +79,65 @@ end)]] },
     assert.matches("^the batch was rejected whole: set on world of N: entity lacks the component %[", faults[1])
   end)
 
+  local N = { before = 'local N = stator.component("N", { "double v", "entity e" })' }
+
+  it("is its own when another is recorded among its values", function()
+    local _, faults = support.run_task([[
+      cmd:set(stator.world, N, {
+        v = 1,
+        e = cmd:spawn({ N {
+          e = cmd:spawn {} } }),
+      })]], N)
+    assert.matches("set on world of N: entity lacks the component %[.*%(main.lua:5%)", faults[1])
+  end)
+
+  it("of one that was not recorded goes to no other", function()
+    local said, faults = support.run_task([[
+      local c, mine = cmd, { set = function() return "mine" end }
+      local function refused()
+        c:set(stator.world, N, { v = 1 })
+        await(stator.next_tick())
+      end
+      local before = {
+        function() cmd:set(stator.world, N, error "x") end,
+        function() cmd:on_dead_target("ignore") end,
+        function() local done = cmd:commit() await(done) end,
+        function() cmd:insert(stator.world, N, nil) cmd:remove(stator.world, N) end,
+        function() local cmd = mine print(cmd:set(1)) end,
+        function() cmd:set(await(stator.next_tick())) end,
+      }
+      for i, fn in ipairs(before) do
+        pcall(fn)
+        local _, e = pcall(refused)
+        print(i, e.message)
+      end]], N)
+    assert.same({}, faults)
+    assert.equal(7, #said)
+    for i, line in ipairs(said) do
+      if i ~= 5 then assert.matches("^%d\tthe batch was rejected whole: set on world of N: entity lacks", line) end
+    end
+    assert.equal("mine", said[5])
+  end)
+
+  it("is kept apart from that of every other receiver", function()
+    local said = support.run_task([[
+      local own = setmetatable({}, { __index = cmd })
+      own:insert(stator.world, N, { v = 1 })
+      cmd.insert(cmd, stator.world, N, { v = 2 })
+      cmd.insert(nil, stator.world, N, { v = 3 })
+      await(cmd:commit())
+      print(stator.world:get(N).v, rawequal(cmd, stator.cmd), (select(2, pcall(function() cmd.set = print end))))
+      for i = 1, 300 do
+        cmd:set(stator.world, N, { v = i }) cmd:remove(stator.world, N) cmd:insert(stator.world, N)
+        cmd:add(stator.world, N, { v = 1 })
+        if i % 3 == 0 then cmd:set(stator.world, N, { v = i }) end
+        await(stator.next_tick())
+        local _, place = stator.world:provenance(N)
+        if place ~= "main.lua:" .. (i % 3 == 0 and 14 or 13) then print(i, place) end
+      end]], { before = N.before, seconds = 20 })
+    assert.same({ "3\ttrue\tmain.lua:10: cmd cannot be changed" }, said)
+  end)
+
   --- The longest of the texts that make(n) answers that compiles as it stands, for n from `most` down.
   local function at_the_limit(most, make)
     return support.cell "":eval([[
