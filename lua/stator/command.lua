@@ -7,6 +7,7 @@ local core = require "stator.core.world"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local persist = require "stator.persist"
+local registry = require "stator.registry"
 local task_core = require "stator.core.task"
 
 local C, world, copy = abi.C, abi.world, ffi.copy
@@ -17,9 +18,23 @@ local Component = component.Component
 ---@field _place integer where what it records is written, see stator.places; 0: unknown
 local Commands = {}
 
-local function need(c)
-  if getmetatable(c) ~= Component then err.raise("expected a component, got " .. type(c)) end
+local function need(what, c)
+  if getmetatable(c) ~= Component then
+    local names = {}
+    for i, known in ipairs(type(c) == "string" and registry.component_list or {}) do names[i] = known.name end
+    err.raise(("%s: expected a component, got %s%s"):format(what, err.shown(c), err.nearest(tostring(c), names)))
+  end
   if not c.id then err.raise(c.name .. " is not laid out yet: scripts' bodies only declare") end
+end
+
+local function need_fields(what, c, values)
+  need(what, c)
+  if c.is_tag then
+    err.raise(("%s: %s is a tag and has no fields%s"):format(what, c.name, what == "set" and ": use insert" or ""))
+  end
+  if type(values) ~= "table" then
+    err.raise(("%s: expected a table of fields of %s, got %s"):format(what, c.name, err.shown(values)))
+  end
 end
 
 local function not_recorded() err.raise(abi.last_error()) end
@@ -30,13 +45,34 @@ local function place_of(self) return type(self) == "table" and rawget(self, "_pl
 --- For commands that are recorded by other means than ecs_record_at.
 local function note_place(self) C.ecs_batch_place(world, place_of(self)) end
 
-local function insert(place, id, c, values)
-  if c.is_tag then
-    if values and next(values) ~= nil then err.raise(c.name .. " is a tag and has no fields") end
-    if C.ecs_record_at(world, place, C.ECS_OP_INSERT, id, c.id, 0) == nil then not_recorded() end
-  else
-    c.insert(place, id, values or {})
+local function insert(what, place, id, c, values)
+  need(what, c)
+  if values ~= nil and (type(values) ~= "table" or not c.is_tag or next(values) ~= nil) then
+    need_fields(what, c, values)
   end
+  if not c.is_tag then
+    c.insert(place, id, values or {})
+  elseif C.ecs_record_at(world, place, C.ECS_OP_INSERT, id, c.id, 0) == nil then
+    not_recorded()
+  end
+end
+
+--- `Report { hot = 3 }` as Component.__call makes it.
+local function is_value(value) return type(value) == "table" and rawget(value, "component") ~= nil end
+
+local NAME_MAX = C.ECS_NAME_BYTES - 1
+
+--- Checks the options of a spawn; answers the parent, 0 for none.
+local function spawn_options(options)
+  if type(options) ~= "table" then err.raise("spawn: expected a table of options, got " .. err.shown(options)) end
+  for key in pairs(options) do
+    if key ~= "name" and key ~= "parent" then registry.check_options("spawn", options, { "name", "parent" }) end
+  end
+  local name = options.name
+  if name ~= nil and (type(name) ~= "string" or name == "" or #name > NAME_MAX or name:find "[/%z]") then
+    err.raise(('spawn: expected a name of 1 to %d bytes without "/" and zero bytes, got %s'):format(NAME_MAX, err.shown(name)))
+  end
+  return options.parent ~= nil and id_of(options.parent) or 0
 end
 
 --- Spawns an entity with components; its id is good at once, its components after the apply.
@@ -44,17 +80,20 @@ end
 ---@param options { name: string?, parent: number? }?
 ---@return number id
 function Commands:spawn(values, options)
-  local parent = options and options.parent and id_of(options.parent) or 0
+  if values ~= nil and (type(values) ~= "table" or getmetatable(values) == Component or is_value(values)) then
+    err.raise(("spawn: expected a list of components, got %s: write { Pose { x_m = 1 } }"):format(
+      is_value(values) and "one" or err.shown(values)))
+  end
+  local parent = options ~= nil and spawn_options(options) or 0
   note_place(self)
   local id = C.ecs_record_spawn(world, parent, options and options.name)
   if id == 0 then not_recorded() end
   for i, value in ipairs(values or {}) do
     if getmetatable(value) == Component then value = { component = value } end
-    if type(value) ~= "table" or not value.component then
+    if not is_value(value) then
       err.raise(("spawn: value %d is no component: write { Pose { x_m = 1 } }"):format(i))
     end
-    need(value.component)
-    insert(place_of(self), id, value.component, value.values)
+    insert("spawn", place_of(self), id, value.component, value.values)
   end
   return id
 end
@@ -69,32 +108,27 @@ end
 --- Gives the entity a component: fields that are not named get their defaults.
 ---@param values table?
 function Commands:insert(e, c, values)
-  if type(c) == "table" and c.component then c, values = c.component, c.values end
-  need(c)
-  insert(place_of(self), id_of(e), c, values)
+  if is_value(c) then c, values = c.component, c.values end
+  insert("insert", place_of(self), id_of(e), c, values)
 end
 
 --- Sets the named fields. The batch is rejected when the entity lacks the component.
 ---@param values table
 function Commands:set(e, c, values)
-  local set = c.set
-  if not set or type(values) ~= "table" then
-    need(c)
-    err.raise(c.is_tag and c.name .. " is a tag: use insert" or "set: expected a table of fields, got " .. type(values))
-  end
+  local set = getmetatable(c) == Component and c.set
+  if not set or type(values) ~= "table" then need_fields("set", c, values) end
   set(place_of(self), type(e) == "number" and e or id_of(e), values)
 end
 
 --- Adds to numeric fields, at apply: two tasks that add 1 make 2.
 function Commands:add(e, c, values)
-  need(c)
-  if c.is_tag then err.raise(c.name .. " is a tag and has no fields") end
+  need_fields("add", c, values)
   c.add(place_of(self), id_of(e), values)
 end
 
 --- Takes a component away; not having it is no error.
 function Commands:remove(e, c)
-  need(c)
+  need("remove", c)
   local id = id_of(e)
   note_place(self)
   if C.ecs_record_plain(world, C.ECS_OP_REMOVE, id, c.id) ~= 0 then not_recorded() end
@@ -103,7 +137,7 @@ end
 --- Makes the batch depend on the component being, at apply, as this task sees it now. Such a batch
 --- has to end in commit().
 function Commands:expect(e, c)
-  need(c)
+  need("expect", c)
   local id = id_of(e)
   local now = C.ecs_view(world, id, c.id)
   if now == nil then entity.Entity.get(id, c) end
@@ -115,7 +149,13 @@ end
 --- What happens, for the commands recorded from now on in this batch, when their target is gone:
 --- "warn" (default) counts and tells, "strict" rejects the batch, "ignore" does neither.
 ---@param policy "warn"|"strict"|"ignore"
-function Commands.on_dead_target(_, policy) core.flags(policy) end
+function Commands.on_dead_target(_, policy)
+  if policy ~= "warn" and policy ~= "strict" and policy ~= "ignore" then
+    err.raise(('on_dead_target: expected "warn", "strict" or "ignore", got %s%s'):format(err.shown(policy),
+      err.nearest(tostring(policy), { "warn", "strict", "ignore" })))
+  end
+  core.flags(policy)
+end
 
 --- Keeps a plain value beyond the life of the VM, under a name of the whole cell; see stator.persist.
 Commands.persist = persist.record

@@ -461,7 +461,9 @@ end
 
 local OP = require("stator.abi").OP
 
+--- What a command was to do. The target of a spawn is new: what can be gone is its parent.
 local function describe(op, id, component_id)
+  if OP[op] == "spawn" then return ("spawn of entity %.0f"):format(id) end
   local c = component.by_id[component_id]
   local text = OP[op] .. " on " .. (entity.path(id) or ("entity %.0f"):format(id))
   return op >= 2 and c and text .. " of " .. c.name or text
@@ -474,9 +476,12 @@ local function by_whom(kind, owner, place)
   return (" by %s%s"):format((owner_name(kind, owner)), at and " at " .. at or "")
 end
 
+local GONE = "entity does not exist" -- the core's text
+
 local function rejected(kind, owner, reason, op, id, component_id, place, ...)
   local name, entity_id = owner_name(kind, owner)
   local at = places.text(place)
+  if OP[op] == "spawn" and reason == GONE then reason = "its parent does not exist" end
   local e = err.new("batch_rejected", ("%sthe batch was rejected whole: %s: %s%s"):format(
     at and at .. ": " or "", describe(op, id, component_id), reason, by_whom(...)))
   local t = kind == 1 and task.by_handle[owner]
@@ -487,8 +492,8 @@ end
 local function skipped(kind, owner, count, op, id, component_id, place)
   local name = owner_name(kind, owner)
   local at = places.text(place)
-  log.event("warn", name, ("%d command%s without effect: %s, which does not exist any more%s"):format(count,
-    count == 1 and "" or "s", describe(op, id, component_id), at and (" (%s)"):format(at) or ""))
+  log.event("warn", name, ("%d command%s without effect: %s, %s does not exist any more%s"):format(count,
+    count == 1 and "" or "s", describe(op, id, component_id), OP[op] == "spawn" and "whose parent" or "which", at and (" (%s)"):format(at) or ""))
 end
 
 --- Gives the runtime its hooks.
