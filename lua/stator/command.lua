@@ -115,7 +115,7 @@ end
 --- Sets the named fields. The batch is rejected when the entity lacks the component.
 ---@param values table
 function Commands:set(e, c, values)
-  local set = getmetatable(c) == Component and c.set
+  local set = type(c) == "table" and rawget(c, "set")
   if not set or type(values) ~= "table" then need_fields("set", c, values) end
   set(place_of(self), type(e) == "number" and e or id_of(e), values)
 end
