@@ -47,8 +47,8 @@ local function note_place(self) C.ecs_batch_place(world, place_of(self)) end
 
 local function insert(what, place, id, c, values)
   need(what, c)
-  if values ~= nil and (type(values) ~= "table" or not c.is_tag or next(values) ~= nil) then
-    need_fields(what, c, values)
+  if values ~= nil and (type(values) ~= "table" or c.is_tag and next(values) ~= nil) then
+    need_fields(what, c, values) -- raises
   end
   if not c.is_tag then
     c.insert(place, id, values or {})
@@ -70,7 +70,8 @@ local function spawn_options(options)
   end
   local name = options.name
   if name ~= nil and (type(name) ~= "string" or name == "" or #name > NAME_MAX or name:find "[/%z]") then
-    err.raise(('spawn: expected a name of 1 to %d bytes without "/" and zero bytes, got %s'):format(NAME_MAX, err.shown(name)))
+    err.raise(('spawn: expected a name of 1 to %d bytes without "/" and zero bytes, got %s'):format(NAME_MAX,
+      err.shown(name)))
   end
   return options.parent ~= nil and id_of(options.parent) or 0
 end

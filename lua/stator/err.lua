@@ -108,9 +108,9 @@ function M.shown(value)
     return #value <= SHOWN_MAX and '"' .. text .. '"' or ('"%s..." (%d bytes)'):format(text, #value)
   elseif kind == "number" or kind == "boolean" or kind == "nil" then
     return tostring(value)
-  elseif kind == "table" and rawget(getmetatable(value) or {}, "__tostring") then
-    return tostring(value)
   end
+  local meta = kind == "table" and getmetatable(value)
+  if type(meta) == "table" and rawget(meta, "__tostring") then return tostring(value) end
   return kind == "cdata" and "a view" or "a " .. kind
 end
 

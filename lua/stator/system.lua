@@ -493,7 +493,8 @@ local function skipped(kind, owner, count, op, id, component_id, place)
   local name = owner_name(kind, owner)
   local at = places.text(place)
   log.event("warn", name, ("%d command%s without effect: %s, %s does not exist any more%s"):format(count,
-    count == 1 and "" or "s", describe(op, id, component_id), OP[op] == "spawn" and "whose parent" or "which", at and (" (%s)"):format(at) or ""))
+    count == 1 and "" or "s", describe(op, id, component_id), OP[op] == "spawn" and "whose parent" or "which",
+    at and (" (%s)"):format(at) or ""))
 end
 
 --- Gives the runtime its hooks.

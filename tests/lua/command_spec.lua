@@ -37,6 +37,7 @@ describe("a command", function()
       { "cmd:set(e, nil, {})", "set: expected a component, got nil" },
       { "cmd:set(e, 'Reff', {})", 'set: expected a component, got "Reff", did you mean "Ref"?' },
       { "cmd:set(e, {}, {})", "set: expected a component, got a table" },
+      { "cmd:set(e, stator, {})", "set: expected a component, got a table" },
       { "cmd:set(e, e, {})", "set: expected a component, got entity e" },
       { "cmd:set(e, N, nil)", "set: expected a table of fields of N, got nil" },
       { "cmd:set(e, Tag, {})", "set: Tag is a tag and has no fields: use insert" },
