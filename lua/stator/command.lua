@@ -16,6 +16,7 @@ local Component = component.Component
 
 ---@class stator.Commands
 ---@field _place integer where what it records is written, see stator.places; 0: unknown
+---@field _places stator.Commands[]? of cmd itself: those for each place
 local Commands = {}
 
 local function need(what, c)
@@ -174,7 +175,7 @@ setmetatable(Commands, {
   end,
 })
 
-local cmd = setmetatable({ _place = 0 }, {
+local cmd = setmetatable({ _place = 0, _places = {} }, {
   __index = Commands,
   __newindex = function() error("cmd cannot be changed", 2) end,
 })

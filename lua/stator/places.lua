@@ -16,7 +16,7 @@ local M = { NAME = "__at" }
 
 local list = {} -- text of each number
 local numbers = {} -- number of each text
-local receivers = {} -- of each number
+local receivers = command._places -- of each number
 
 local function add(text)
   local number = #list + 1
@@ -28,9 +28,11 @@ end
 -- compiled scripts that a lost VM leaves behind have numbers in them
 for _, text in ipairs(buffer.decode(keep.get(KEPT) or buffer.encode {})) do add(text) end
 
---- What the text calls. A table of a script's own that is called `cmd` is answered as it is.
+--- What the text calls. A table of a script's own that is called `cmd` is answered as it is. The receivers
+--- come with the real one, not in an upvalue: these are loaded again after a store to any other, at times.
 function M.at(receiver, number)
-  return receiver == command and receivers[number] or receiver
+  local places = type(receiver) == "table" and rawget(receiver, "_places")
+  return places and places[number] or receiver
 end
 
 --- "main.lua:12" for a number, or nil.
