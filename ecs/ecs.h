@@ -244,7 +244,9 @@ typedef struct {
     uint32_t skipped;    /* commands without effect because their target was gone */
     ecs_id_t skipped_id; /* the first of those */
     uint32_t skipped_op, skipped_component;
-    uint32_t place, skipped_place; /* where the commands were recorded: see ecs_batch_place */
+    uint32_t place, skipped_place;   /* where the commands were recorded: see ecs_batch_place */
+    ecs_id_t parent, skipped_parent; /* of those commands, when they are spawns; 0: none */
+    const char *name;                /* a refused spawn's, "" for none; good until the next apply */
     ecs_stamp_t by; /* ECS_E_EXPECT: who changed the component last; `changed` 0: unknown */
 } ecs_batch_result_t;
 

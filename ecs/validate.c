@@ -150,8 +150,17 @@ static int mark_dead(const pass_t *pass, ecs_id_t id, ecs__pos_t pos) {
 
 /* ---- refusals ------------------------------------------------------------------------------- */
 
+/* Where a spawn's entity is to be, and how it is called. */
+static const ecs__spawn_t *placed(const ecs__cmd_t *cmd) {
+    static const ecs__spawn_t nowhere;
+    bool is_placed = cmd->op == ECS_OP_SPAWN && cmd->component != 0;
+    return is_placed ? (const ecs__spawn_t *)(const void *)(cmd + 1) : &nowhere;
+}
+
 static int refuse(const pass_t *pass, const ecs__cmd_t *cmd, int error) {
     ecs_batch_result_t *result = pass->result;
+    result->parent = placed(cmd)->parent;
+    result->name = placed(cmd)->name;
     result->error = error;
     result->op = cmd->op;
     result->id = cmd->id;
@@ -170,6 +179,7 @@ static int dead_target(const pass_t *pass, const ecs__cmd_t *cmd) {
         pass->result->skipped_op = cmd->op;
         pass->result->skipped_component = cmd->component;
         pass->result->skipped_place = ecs__cmd_place(cmd);
+        pass->result->skipped_parent = placed(cmd)->parent;
     }
     return ECS_OK;
 }
@@ -247,7 +257,7 @@ static int validate_spawn(pass_t *pass, ecs__touched_t *entry, const ecs__cmd_t 
                           ecs__pos_t pos) {
     ecs_world_t *world = pass->world;
     if (cmd->component != 0) {
-        const ecs__spawn_t *place = (const ecs__spawn_t *)(const void *)(cmd + 1);
+        const ecs__spawn_t *place = placed(cmd);
         uint32_t parent = 0;
         if (place->parent != 0) {
             ecs__touched_t *above = NULL;
@@ -518,7 +528,7 @@ static ecs__pos_t validate_all(pass_t *pass, const ecs__batch_t *batch) {
 void ecs__validate(ecs_world_t *world, ecs__stream_t *stream, uint32_t index) {
     const ecs__batch_t *batch = &stream->batches[index];
     ecs_batch_result_t *result = &world->results[world->result_count++];
-    *result = (ecs_batch_result_t){.owner = batch->owner};
+    *result = (ecs_batch_result_t){.owner = batch->owner, .name = ""};
     pass_t pass = {.world = world,
                    .stream = stream,
                    .result = result,

@@ -241,11 +241,13 @@ static void tell_rejected(rt_t *rt, const ecs_batch_result_t *result) {
     lua_pushnumber(L, result->id);
     lua_pushinteger(L, (lua_Integer)result->component);
     lua_pushinteger(L, (lua_Integer)result->place);
-    int arguments = 7;
+    lua_pushnumber(L, result->parent);
+    lua_pushstring(L, result->name);
+    int arguments = 9;
     if (result->by.changed != 0) {
         push_owner(L, result->by.owner);
         lua_pushinteger(L, (lua_Integer)result->by.place);
-        arguments = 10;
+        arguments = 12;
     }
     if (rt_hook(rt, HOOK_REJECTED, arguments, 1) != VM_OK) { return; }
     task_t *task = result->owner >> 60 == OWNER_TASK ? task_find(rt, owner) : NULL;
@@ -265,7 +267,8 @@ static void tell_skipped(rt_t *rt, const ecs_batch_result_t *result) {
     lua_pushnumber(L, result->skipped_id);
     lua_pushinteger(L, (lua_Integer)result->skipped_component);
     lua_pushinteger(L, (lua_Integer)result->skipped_place);
-    (void)rt_hook(rt, HOOK_SKIPPED, 7, 0);
+    lua_pushnumber(L, result->skipped_parent);
+    (void)rt_hook(rt, HOOK_SKIPPED, 8, 0);
 }
 
 /* Returns whether anything was applied. */

@@ -1,135 +1,182 @@
 --- `cmd`: records changes into the batch of whoever runs. They are applied, whole or not at all,
 --- once the task waits, or the system or observer ends.
+local ffi = require "ffi"
 local abi = require "stator.abi"
 local component = require "stator.component"
 local core = require "stator.core.world"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local persist = require "stator.persist"
-local places = require "stator.places"
+local registry = require "stator.registry"
 local task_core = require "stator.core.task"
 
-local C, world = abi.C, abi.world
+local C, world, copy = abi.C, abi.world, ffi.copy
 local id_of = entity.id_of
 local Component = component.Component
 
 ---@class stator.Commands
-local cmd = {}
+---@field _place integer where what it records is written, see stator.places; 0: unknown
+---@field _places stator.Commands[]? of cmd itself: those for each place
+local Commands = {}
 
-local function need(c)
-  if getmetatable(c) ~= Component then err.raise("expected a component, got " .. type(c)) end
+local function need(what, c)
+  if getmetatable(c) ~= Component then
+    local names = {}
+    for i, known in ipairs(type(c) == "string" and registry.component_list or {}) do names[i] = known.name end
+    err.raise(("%s: expected a component, got %s%s"):format(what, err.shown(c), err.nearest(tostring(c), names)))
+  end
   if not c.id then err.raise(c.name .. " is not laid out yet: scripts' bodies only declare") end
+end
+
+local function need_fields(what, c, values)
+  need(what, c)
+  if c.is_tag then
+    err.raise(("%s: %s is a tag and has no fields%s"):format(what, c.name, what == "set" and ": use insert" or ""))
+  end
+  if type(values) ~= "table" then
+    err.raise(("%s: expected a table of fields of %s, got %s"):format(what, c.name, err.shown(values)))
+  end
 end
 
 local function not_recorded() err.raise(abi.last_error()) end
 
+--- Scripts may have a table of their own that passes methods on.
+local function place_of(self) return type(self) == "table" and rawget(self, "_place") or 0 end
+
 --- For commands that are recorded by other means than ecs_record_at.
-local function note_place()
-  local place = places.take()
-  C.ecs_batch_place(world, place)
-  return place
+local function note_place(self) C.ecs_batch_place(world, place_of(self)) end
+
+local function insert(what, place, id, c, values)
+  need(what, c)
+  if values ~= nil and (type(values) ~= "table" or c.is_tag and next(values) ~= nil) then
+    need_fields(what, c, values) -- raises
+  end
+  if not c.is_tag then
+    c.insert(place, id, values or {})
+  elseif C.ecs_record_at(world, place, C.ECS_OP_INSERT, id, c.id, 0) == nil then
+    not_recorded()
+  end
 end
 
-local function insert(id, c, values)
-  if c.is_tag then
-    if values and next(values) ~= nil then err.raise(c.name .. " is a tag and has no fields") end
-    if C.ecs_record_at(world, places.take(), C.ECS_OP_INSERT, id, c.id, 0) == nil then not_recorded() end
-  else
-    c.insert(id, values or {})
+--- `Report { hot = 3 }` as Component.__call makes it.
+local function is_value(value) return type(value) == "table" and rawget(value, "component") ~= nil end
+
+local NAME_MAX = C.ECS_NAME_BYTES - 1
+
+--- Checks the options of a spawn; answers the parent, 0 for none.
+local function spawn_options(options)
+  if type(options) ~= "table" then err.raise("spawn: expected a table of options, got " .. err.shown(options)) end
+  for key in pairs(options) do
+    if key ~= "name" and key ~= "parent" then registry.check_options("spawn", options, { "name", "parent" }) end
   end
+  local name = options.name
+  if name ~= nil and (type(name) ~= "string" or name == "" or #name > NAME_MAX or name:find "[/%z]") then
+    err.raise(('spawn: expected a name of 1 to %d bytes without "/" and zero bytes, got %s'):format(NAME_MAX,
+      err.shown(name)))
+  end
+  return options.parent ~= nil and id_of(options.parent) or 0
 end
 
 --- Spawns an entity with components; its id is good at once, its components after the apply.
 ---@param values table[] as { Pose { x_m = 1 }, Belt {} }
 ---@param options { name: string?, parent: number? }?
 ---@return number id
-function cmd.spawn(_, values, options)
-  local place = note_place()
-  local parent = options and options.parent and id_of(options.parent) or 0
+function Commands:spawn(values, options)
+  if values ~= nil and (type(values) ~= "table" or getmetatable(values) == Component or is_value(values)) then
+    err.raise(("spawn: expected a list of components, got %s: write { Pose { x_m = 1 } }"):format(
+      is_value(values) and "one" or err.shown(values)))
+  end
+  local parent = options ~= nil and spawn_options(options) or 0
+  note_place(self)
   local id = C.ecs_record_spawn(world, parent, options and options.name)
   if id == 0 then not_recorded() end
   for i, value in ipairs(values or {}) do
     if getmetatable(value) == Component then value = { component = value } end
-    if type(value) ~= "table" or not value.component then
+    if not is_value(value) then
       err.raise(("spawn: value %d is no component: write { Pose { x_m = 1 } }"):format(i))
     end
-    need(value.component)
-    places.at(nil, place)
-    insert(id, value.component, value.values)
+    insert("spawn", place_of(self), id, value.component, value.values)
   end
   return id
 end
 
 --- Removes an entity and its children. One that is gone already is no error.
-function cmd.despawn(_, e)
-  note_place()
-  if C.ecs_record_plain(world, C.ECS_OP_DESPAWN, id_of(e), 0) ~= 0 then not_recorded() end
+function Commands:despawn(e)
+  local id = id_of(e)
+  note_place(self)
+  if C.ecs_record_plain(world, C.ECS_OP_DESPAWN, id, 0) ~= 0 then not_recorded() end
 end
 
 --- Gives the entity a component: fields that are not named get their defaults.
 ---@param values table?
-function cmd.insert(_, e, c, values)
-  if type(c) == "table" and c.component then c, values = c.component, c.values end
-  need(c)
-  insert(id_of(e), c, values)
+function Commands:insert(e, c, values)
+  if is_value(c) then c, values = c.component, c.values end
+  insert("insert", place_of(self), id_of(e), c, values)
 end
 
 --- Sets the named fields. The batch is rejected when the entity lacks the component.
 ---@param values table
-function cmd.set(_, e, c, values)
-  local set = c.set
-  if not set or type(values) ~= "table" then
-    need(c)
-    err.raise(c.is_tag and c.name .. " is a tag: use insert" or "set: expected a table of fields, got " .. type(values))
-  end
-  set(type(e) == "number" and e or id_of(e), values)
+function Commands:set(e, c, values)
+  local set = type(c) == "table" and rawget(c, "set")
+  if not set or type(values) ~= "table" then need_fields("set", c, values) end
+  set(place_of(self), type(e) == "number" and e or id_of(e), values)
 end
 
 --- Adds to numeric fields, at apply: two tasks that add 1 make 2.
-function cmd.add(_, e, c, values)
-  need(c)
-  if c.is_tag then err.raise(c.name .. " is a tag and has no fields") end
-  c.add(id_of(e), values)
+function Commands:add(e, c, values)
+  need_fields("add", c, values)
+  c.add(place_of(self), id_of(e), values)
 end
 
 --- Takes a component away; not having it is no error.
-function cmd.remove(_, e, c)
-  need(c)
-  note_place()
-  if C.ecs_record_plain(world, C.ECS_OP_REMOVE, id_of(e), c.id) ~= 0 then not_recorded() end
+function Commands:remove(e, c)
+  need("remove", c)
+  local id = id_of(e)
+  note_place(self)
+  if C.ecs_record_plain(world, C.ECS_OP_REMOVE, id, c.id) ~= 0 then not_recorded() end
 end
 
 --- Makes the batch depend on the component being, at apply, as this task sees it now. Such a batch
 --- has to end in commit().
-function cmd.expect(_, e, c)
-  need(c)
+function Commands:expect(e, c)
+  need("expect", c)
   local id = id_of(e)
   local now = C.ecs_view(world, id, c.id)
   if now == nil then entity.Entity.get(id, c) end
-  local slot = C.ecs_record_at(world, places.take(), C.ECS_OP_EXPECT, id, c.id, 0)
+  local slot = C.ecs_record_at(world, place_of(self), C.ECS_OP_EXPECT, id, c.id, 0)
   if slot == nil then not_recorded() end
-  require("ffi").copy(slot, now, c.size)
+  copy(slot, now, c.size)
 end
 
 --- What happens, for the commands recorded from now on in this batch, when their target is gone:
 --- "warn" (default) counts and tells, "strict" rejects the batch, "ignore" does neither.
 ---@param policy "warn"|"strict"|"ignore"
-function cmd.on_dead_target(_, policy) core.flags(policy) end
+function Commands.on_dead_target(_, policy)
+  if policy ~= "warn" and policy ~= "strict" and policy ~= "ignore" then
+    err.raise(('on_dead_target: expected "warn", "strict" or "ignore", got %s%s'):format(err.shown(policy),
+      err.nearest(tostring(policy), { "warn", "strict", "ignore" })))
+  end
+  core.flags(policy)
+end
 
 --- Keeps a plain value beyond the life of the VM, under a name of the whole cell; see stator.persist.
-cmd.persist = persist.record
+Commands.persist = persist.record
 
 --- Waits until what was recorded has been applied. Raises `batch_rejected`.
 ---@return userdata operation
-function cmd.commit() return task_core.commit() end
+function Commands.commit() return task_core.commit() end
 
-setmetatable(cmd, {
+setmetatable(Commands, {
   __index = function(_, key)
     local names = {
       "spawn", "despawn", "insert", "set", "add", "remove", "expect", "persist", "commit", "on_dead_target",
     }
     err.raise(('cmd has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
   end,
+})
+
+local cmd = setmetatable({ _place = 0, _places = {} }, {
+  __index = Commands,
   __newindex = function() error("cmd cannot be changed", 2) end,
 })
 task_core.share_cmd(cmd)

@@ -7,8 +7,8 @@
 local ffi = require "ffi"
 local abi = require "stator.abi"
 local core = require "stator.core.world"
+local entity = require "stator.entity"
 local err = require "stator.err"
-local places = require "stator.places"
 local registry = require "stator.registry"
 
 local C = abi.C
@@ -34,6 +34,13 @@ end
 
 local M = { Component = Component }
 
+--- Raises, two levels up, when `name` is no text; the core reads it up to a zero byte.
+local function check_name(what, name)
+  if type(name) ~= "string" or name:find "%z" then
+    error(("%s: expected a name, got %s"):format(what, err.shown(name)), 3)
+  end
+end
+
 --- Raises, two levels up, when `fields` is no list of field declarations.
 local function check_declarations(what, name, fields)
   if type(fields) ~= "table" then
@@ -43,7 +50,7 @@ local function check_declarations(what, name, fields)
     error(('%s "%s": %d fields; at most %d'):format(what, name, #fields, FIELDS_MAX), 3)
   end
   for i, field in ipairs(fields) do
-    if type(field) ~= "string" then
+    if type(field) ~= "string" or field:find "%z" then
       error(('%s "%s": field %d is no text such as "double speed_rpm"'):format(what, name, i), 3)
     end
   end
@@ -55,9 +62,7 @@ end
 ---@param options { sparse: boolean }? sparse: what comes and goes often
 ---@return stator.Component
 function M.component(name, fields, options)
-  if type(name) ~= "string" then
-    error("component: expected a name, got " .. type(name), 2)
-  end
+  check_name("component", name)
   if fields then check_declarations("component", name, fields) end
   if options then
     if not fields then error(('component "%s": options belong where its fields are declared'):format(name), 2) end
@@ -81,7 +86,7 @@ end
 ---@param name string
 ---@param fields string[] such as { "double x [m]", "double y [m]" }
 function M.struct(name, fields)
-  if type(name) ~= "string" then error("struct: expected a name, got " .. type(name), 2) end
+  check_name("struct", name)
   local _, _, place = registry.declare('struct "' .. name .. '"', 3)
   check_declarations("struct", name, fields)
   table.insert(registry.struct_list, { name = name, fields = fields, place = place })
@@ -145,10 +150,17 @@ local function bad_index(what, i, n)
   error(("%s: index %s is outside 1 to %d"):format(what, tostring(i), n), 3)
 end
 
+--- What a writer stores in a field that holds an entity.
+local function need_entity(what, value)
+  local id = entity.stored(value)
+  if not id then err.raise(("%s: expected an entity, got %s"):format(what, err.shown(value))) end
+  return id
+end
+
 --- The struct that stands for T[n]. Cached: a metatype is set once.
 local array_types = {}
 local function array_type(c_type, n, writable, is_entity, what)
-  local key = c_type .. n .. (writable and "w" or "r") .. (is_entity and "e" or "")
+  local key = what .. " " .. c_type .. n .. (writable and "w" or "r") .. (is_entity and "e" or "")
   if array_types[key] then return array_types[key] end
   local t = ffi.typeof(("struct { %s%s v[%d]; }"):format(writable and "" or "const ", c_type, n))
   local mt = { __len = function() return n end }
@@ -161,7 +173,7 @@ local function array_type(c_type, n, writable, is_entity, what)
   function mt.__newindex(a, i, value)
     if not writable then error("attempt to write to constant location", 2) end
     if not (type(i) == "number" and i >= 1 and i <= n) then bad_index(what, i, n) end
-    a.v[i - 1] = is_entity and (value or 0) or value
+    a.v[i - 1] = is_entity and need_entity(what, value or 0) or value
   end
   ffi.metatype(t, mt)
   array_types[key] = t
@@ -182,30 +194,38 @@ local function struct_array_type(element, n, what)
   return t
 end
 
---- Text and entity fields are read through functions, so they have hidden names in the struct.
-local function hidden(field) return TYPE[field.type] == "char" or TYPE[field.type] == "entity" end
+--- A byte that no field's name has, and a letter to FFI.
+local HIDDEN = "\255"
+
+--- Whether FFI takes the name for a member's: not when it is a word of C.
+local is_member_name = setmetatable({}, { __index = function(known, name)
+  local ok, t = pcall(ffi.typeof, ("struct { double %s; }"):format(name))
+  known[name] = ok and ffi.offsetof(t, name) ~= nil
+  return known[name]
+end })
+
+--- A field's name in the FFI types. Text and entities are read through functions, so their members are
+--- hidden from scripts, like those whose name C has taken.
+local function member_of(f)
+  local hidden = TYPE[f.type] == "char" or (TYPE[f.type] == "entity" and not f.is_array)
+  return (hidden or not is_member_name[f.name]) and HIDDEN .. f.name or f.name
+end
 
 local function struct_of(fields, mode)
   local parts, types = {}, {}
   local const = mode == "read" and "const " or ""
   for _, f in ipairs(fields) do
     local c_type = C_TYPE[TYPE[f.type]] or TYPE[f.type]
+    local wrapped = f.is_array and mode ~= "payload"
     if f.layout then
       local element = f.layout[mode .. "_type"]
-      local wrapped = f.is_array and mode ~= "payload"
       types[#types + 1] = wrapped and struct_array_type(element, f.count, f.name) or element
-      local length = f.is_array and not wrapped and ("[%d]"):format(f.count) or ""
-      parts[#parts + 1] = ("%s$ %s%s;"):format(const, f.name, length)
-    elseif f.is_array and mode ~= "payload" then
+    elseif wrapped then
       types[#types + 1] = array_type(c_type, f.count, mode == "write", TYPE[f.type] == "entity", f.name)
-      parts[#parts + 1] = ("%s$ %s;"):format(const, f.name)
-    elseif f.is_array or TYPE[f.type] == "char" then
-      local name = mode ~= "payload" and "raw_" .. f.name or f.name
-      parts[#parts + 1] = ("%s%s %s[%d];"):format(const, c_type, name, f.count)
-    else
-      local name = mode ~= "payload" and hidden(f) and "raw_" .. f.name or f.name
-      parts[#parts + 1] = ("%s%s %s;"):format(const, c_type, name)
     end
+    local plain = (f.is_array and not wrapped) or TYPE[f.type] == "char"
+    parts[#parts + 1] = ("%s%s %s%s;"):format(const, (f.layout or wrapped) and "$" or c_type, f.member,
+      plain and ("[%d]"):format(f.count) or "")
   end
   return ffi.typeof("struct { " .. table.concat(parts, " ") .. " }", unpack(types))
 end
@@ -219,7 +239,7 @@ end
 local function getters_of(fields)
   local get = {}
   for _, f in ipairs(fields) do
-    local raw = "raw_" .. f.name
+    local raw = f.member
     if TYPE[f.type] == "char" then
       local n = f.count
       get[f.name] = function(ref) return read_text(ref[raw], n) end
@@ -229,6 +249,8 @@ local function getters_of(fields)
         if id == 0 then return nil end
         return id
       end
+    elseif raw ~= f.name then
+      get[f.name] = function(ref) return ref[raw] end
     end
   end
   return get
@@ -241,7 +263,7 @@ local function write_text(component, field, ref, value)
   if #value > field.count then
     error(('%s.%s: "%s" is longer than %d bytes'):format(component, field.name, value:sub(1, 40), field.count), 3)
   end
-  local p = ref["raw_" .. field.name]
+  local p = ref[field.member]
   ffi.fill(p, field.count)
   ffi.copy(p, value, #value)
 end
@@ -264,8 +286,10 @@ local function metatype(component, t, writable)
       if not writable then error("attempt to write to constant location", 2) end
       if TYPE[field.type] == "char" then
         write_text(name, field, ref, value)
+      elseif TYPE[field.type] == "entity" then
+        ref[field.member] = need_entity(name .. "." .. key, value or 0)
       else
-        ref["raw_" .. key] = value or 0
+        ref[field.member] = value
       end
     end,
   })
@@ -360,16 +384,6 @@ local RANGE = {
   int32_t = { -2147483648, 2147483647 }, uint32_t = { 0, 4294967295 },
 }
 
-local SHOWN_MAX = 40
-
-local function describe(value)
-  if type(value) == "string" then
-    if #value <= SHOWN_MAX then return '"' .. value .. '"' end
-    return ('"%s..." (%d bytes)'):format(value:sub(1, SHOWN_MAX), #value)
-  end
-  return tostring(value)
-end
-
 local function wants(f)
   local t = TYPE[f.type]
   if t == "char" then return ("text of at most %d bytes"):format(f.count) end
@@ -384,7 +398,7 @@ local unknown_field
 local function struct_value(layout, value)
   local is_view = type(value) == "cdata"
   if not is_view and type(value) ~= "table" then
-    err.raise(("%s: expected a table of fields, got %s"):format(layout.name, describe(value)))
+    err.raise(("%s: expected a table of fields, got %s"):format(layout.name, err.shown(value)))
   end
   local out, n = {}, 0
   for i, f in ipairs(layout.fields) do
@@ -412,16 +426,15 @@ local function scalar(component, f, value)
   elseif t == "char" then
     ok = type(value) == "string" and #value <= f.count
   elseif t == "entity" then
-    local id = type(value) == "table" and value.id and value:id() or value
-    ok = type(id) == "number"
-    value = id
+    local id = entity.stored(value)
+    if id then return id end
   elseif RANGE[t] then
     ok = type(value) == "number" and value >= RANGE[t][1] and value <= RANGE[t][2] and value % 1 == 0
   else
     ok = type(value) == "number"
   end
   if ok then return value end
-  err.raise(("%s.%s: expected %s, got %s"):format(component.name, f.name, wants(f), describe(value)))
+  err.raise(("%s.%s: expected %s, got %s"):format(component.name, f.name, wants(f), err.shown(value)))
 end
 
 local function array(component, f, value)
@@ -454,15 +467,15 @@ local store_struct
 
 local function store_field(p, f, value)
   if f.layout and f.is_array then
-    for k = 1, f.count do store_struct(p[f.name][k - 1], f.layout, value[k]) end
+    for k = 1, f.count do store_struct(p[f.member][k - 1], f.layout, value[k]) end
   elseif f.layout then
-    store_struct(p[f.name], f.layout, value)
+    store_struct(p[f.member], f.layout, value)
   elseif f.is_array then
-    store_array(p[f.name], value)
+    store_array(p[f.member], value)
   elseif TYPE[f.type] == "char" then
-    store_text(p[f.name], f.count, value)
+    store_text(p[f.member], f.count, value)
   else
-    p[f.name] = value
+    p[f.member] = value
   end
 end
 
@@ -525,11 +538,11 @@ local function store_source(i, f)
   if f.layout then
     store = ("store_field(p, fields[%d], v%d)"):format(i, i)
   elseif f.is_array then
-    store = ("store_array(p[%q], v%d)"):format(f.name, i)
+    store = ("store_array(p[%q], v%d)"):format(f.member, i)
   elseif TYPE[f.type] == "char" then
-    store = ("store_text(p[%q], %d, v%d)"):format(f.name, f.count, i)
+    store = ("store_text(p[%q], %d, v%d)"):format(f.member, f.count, i)
   else
-    store = ("p[%q] = v%d"):format(f.name, i)
+    store = ("p[%q] = v%d"):format(f.member, i)
   end
   return ("if v%d ~= nil then %s end\n"):format(i, store)
 end
@@ -557,23 +570,23 @@ local slot = at + %d
 ]]):format(bytes, call, bytes, op + component.id * 65536, head)
 end
 
---- A function (id, values) that records one command; generated, so that it becomes a trace of its
+--- A function (place, id, values) that records one command; generated, so that it becomes a trace of its
 --- own however many components there are. `op` is ECS_OP_INSERT, SET or ADD.
 local function recorder(component, op)
   local source = {
     "local component, fields, C, world, cast, pointer, checked, store_array, store_text, ",
-    "store_field, verify, not_recorded, type, take_place, recorder, command, full = ...\n",
-    "local left = 1\nreturn function(id, values)\nlocal n, mask = 0, 0\n",
+    "store_field, verify, not_recorded, type, recorder, command, full = ...\n",
+    "local left = 1\nreturn function(place, id, values)\nlocal n, mask = 0, 0\n",
   }
   for i, f in ipairs(component.fields) do source[#source + 1] = check_source(i, f) end
   source[#source + 1] = "left = left - 1 if left <= 0 then left = verify(component, values, n) end\n"
-  source[#source + 1] = "local place = take_place()\n" .. slot_source(component, op)
+  source[#source + 1] = slot_source(component, op)
   source[#source + 1] = "local p = cast(pointer, slot)\n"
   for i, f in ipairs(component.fields) do source[#source + 1] = store_source(i, f) end
   source[#source + 1] = "end"
   local chunk = assert(loadstring(table.concat(source), "=record " .. component.name))
   return chunk(component, component.fields, C, abi.world, ffi.cast, component.payload_pointer, M.checked,
-    store_array, store_text, store_field, verify, not_recorded, type, places.take, C.ecs_recorder(abi.world), COMMAND,
+    store_array, store_text, store_field, verify, not_recorded, type, C.ecs_recorder(abi.world), COMMAND,
     by_core)
 end
 
@@ -588,18 +601,27 @@ end
 local function adder(component)
   local add = recorder(component, C.ECS_OP_ADD)
   if not refuse_add(component) then return add end
-  return function(id, values)
+  return function(place, id, values)
     for _, f in ipairs(component.fields) do
       local t = TYPE[f.type]
       if values[f.name] ~= nil and NO_SUM[t] then
         err.raise(("%s.%s: %s cannot be added to"):format(component.name, f.name, t))
       end
     end
-    add(id, values)
+    add(place, id, values)
   end
 end
 
 -- ---- freeze ---------------------------------------------------------------------------------
+
+--- A problem with a field that could not be written as `x.end`, or nil.
+local function lua_word(fields)
+  for _, f in ipairs(fields) do
+    if not loadstring("return x." .. f.name) then
+      return ('field "%s": this is a word of Lua, x.%s cannot be written: give it another name'):format(f.name, f.name)
+    end
+  end
+end
 
 local function register(component, problems)
   local first = component.places[1]
@@ -616,6 +638,9 @@ local function register(component, problems)
       message = ("declared with other fields at %s"):format(first.place)
     elseif id and declared.sparse ~= first.sparse then
       id, message = nil, ("declared %s at %s"):format(first.sparse and "as sparse" or "as not sparse", first.place)
+    elseif id then
+      message = lua_word(core.fields(id))
+      id = not message and id
     end
     if not id then
       problems[#problems + 1] = ('%s: component "%s": %s'):format(declared.place, component.name, message)
@@ -631,7 +656,7 @@ local layout_of
 local function describe_fields(c, fields, enums)
   c.fields, c.by_name, c.field_names, c.enums = fields, {}, {}, enums
   for i, f in ipairs(fields) do
-    f.index = i - 1
+    f.index, f.member = i - 1, member_of(f)
     c.by_name[f.name] = f
     c.field_names[i] = f.name
     if TYPE[f.type] == "struct" then f.layout = layout_of(f.struct, enums) end
@@ -680,9 +705,10 @@ local function register_structs(problems)
     local again = {}
     for _, s in ipairs(left) do
       local id, message, code = core.struct(s.name, s.fields)
+      if id then message = lua_word((core.struct_fields(id))) end
       if code == "ECS_E_UNKNOWN" then
         again[#again + 1], s.message = s, message
-      elseif not id then
+      elseif message then
         problems[#problems + 1] = ('%s: struct "%s": %s'):format(s.place, s.name, message)
       end
     end

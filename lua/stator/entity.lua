@@ -30,7 +30,7 @@ end
 
 local function need_component(component)
   if getmetatable(component) ~= require("stator.component").Component then
-    err.raise("expected a component, got " .. type(component))
+    err.raise("expected a component, got " .. err.shown(component))
   end
   if not component.id then err.raise(component.name .. " is not laid out yet: scripts' bodies only declare") end
 end
@@ -160,7 +160,17 @@ end
 function M.id_of(value)
   if type(value) == "number" then return value end
   if getmetatable(value) == Handle then return Handle.id(value) end
-  err.raise("expected an entity, got " .. type(value))
+  err.raise(("expected an entity, got %s%s"):format(err.shown(value),
+    type(value) == "string" and ": write stator.entity(name)" or ""))
+end
+
+local ID_MIN, ID_END = 2 ^ 32, 2 ^ 52 -- a generation from 1 on, and an index of 32 bits
+
+--- What a field that holds an entity stores for a value: an id, 0 for none; nil when it is neither.
+function M.stored(value)
+  if getmetatable(value) == Handle then return Handle.id(value) end
+  if type(value) ~= "number" then return nil end
+  if value == 0 or (value >= ID_MIN and value < ID_END and value % 1 == 0) then return value end
 end
 
 return M

@@ -96,6 +96,24 @@ function M.raise(message, code)
   end
 end
 
+local SHOWN_MAX = 40
+
+local function escaped(c) return ("\\%03d"):format(c:byte()) end
+
+--- A value as messages show it: text in quotes, cut, without bytes that do not print.
+function M.shown(value)
+  local kind = type(value)
+  if kind == "string" then
+    local text = value:sub(1, SHOWN_MAX):gsub("%c", escaped)
+    return #value <= SHOWN_MAX and '"' .. text .. '"' or ('"%s..." (%d bytes)'):format(text, #value)
+  elseif kind == "number" or kind == "boolean" or kind == "nil" then
+    return tostring(value)
+  end
+  local meta = kind == "table" and getmetatable(value)
+  if type(meta) == "table" and rawget(meta, "__tostring") then return tostring(value) end
+  return kind == "cdata" and "a view" or "a " .. kind
+end
+
 --- The name among `names` that is nearest to `name`, as ', did you mean "x"?', or "".
 ---@param names string[]
 function M.nearest(name, names)

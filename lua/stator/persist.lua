@@ -12,8 +12,8 @@ local PLAIN = { number = true, string = true, boolean = true }
 local M = {}
 
 local function check_name(what, name)
-  if type(name) ~= "string" or name == "" or #name > 200 then
-    err.raise(what .. ": expected a name of 1 to 200 bytes, got " .. tostring(name))
+  if type(name) ~= "string" or name == "" or #name > 200 or name:find "%z" then
+    err.raise(what .. ": expected a name of 1 to 200 bytes without zero bytes, got " .. err.shown(name))
   end
 end
 

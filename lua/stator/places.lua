@@ -3,51 +3,55 @@
 ---
 ---     cmd:set(e, Motor, { ... })          __at(cmd,12):set(e, Motor, { ... })
 ---
---- 12 stands for a file and line. Commands whose receiver has another name have no place.
+--- 12 stands for a file and line, and the call answers the `cmd` of that place: one table for each, made
+--- when the text is loaded, so that nothing is noted between two commands. Commands whose receiver has
+--- another name have no place.
 local buffer = require "string.buffer"
+local command = require "stator.command"
 local keep = require "stator.core.keep"
 
 local KEPT, PLACES_MAX = "places", 65535
 
 local M = { NAME = "__at" }
 
-local list, numbers -- text of each number; number of each text
-local current = 0
+local list = {} -- text of each number
+local numbers = {} -- number of each text
+local receivers = command._places -- of each number
 
---- What the text calls.
-function M.at(receiver, number)
-  current = number
-  return receiver
-end
-
---- The place of the command that is being recorded; 0: unknown. It is good once.
-function M.take()
-  local number = current
-  if number ~= 0 then current = 0 end -- a store that is always done keeps loops from being compiled
+local function add(text)
+  local number = #list + 1
+  list[number], numbers[text] = text, number
+  receivers[number] = setmetatable({ _place = number }, getmetatable(command))
   return number
 end
 
-local function load()
-  list, numbers = {}, {}
-  local kept = keep.get(KEPT) -- compiled scripts that a lost VM leaves behind have numbers in them
-  if kept then list = buffer.decode(kept) end
-  for number, text in ipairs(list) do numbers[text] = number end
+-- compiled scripts that a lost VM leaves behind have numbers in them
+for _, text in ipairs(buffer.decode(keep.get(KEPT) or buffer.encode {})) do add(text) end
+
+--- What the text calls. A table of a script's own that is called `cmd` is answered as it is. The receivers
+--- come with the real one, not in an upvalue: these are loaded again after a store to any other, at times.
+function M.at(receiver, number)
+  local places = type(receiver) == "table" and rawget(receiver, "_places")
+  return places and places[number] or receiver
 end
 
 --- "main.lua:12" for a number, or nil.
-function M.text(number)
-  if not list then load() end
-  return list[number]
-end
+function M.text(number) return list[number] end
 
 local function number_of(text)
-  local number = numbers[text]
-  if not number then
-    if #list == PLACES_MAX then return 0 end
-    number = #list + 1
-    list[number], numbers[text] = text, number
-  end
-  return number
+  return numbers[text] or (#list < PLACES_MAX and add(text) or 0)
+end
+
+local function text_at(tokens, i) return tokens[i] and tokens[i].text or "" end
+
+--- Whether the i-th token is the receiver of a call: `cmd:set(`, but not `a.cmd:set(`, `function cmd:set(`
+--- or `::cmd::`. Single marks are tokens, so what follows a label or a concatenation is told by two.
+local function is_receiver(tokens, i)
+  if tokens[i].text ~= "cmd" or text_at(tokens, i + 1) ~= ":" then return false end
+  if not text_at(tokens, i + 2):find "^[%a_]" or not text_at(tokens, i + 3):find '^[({"\'%[]' then return false end
+  local before = text_at(tokens, i - 1)
+  local is_member = (before == "." or before == ":") and text_at(tokens, i - 2) ~= before
+  return not is_member and before ~= "function"
 end
 
 --- Puts the place around the receiver of each command.
@@ -55,13 +59,9 @@ end
 ---@param before table<integer, string> of the i-th token
 ---@param after table<integer, string>
 function M.insert(tokens, file, before, after)
-  if not list then load() end
   local had = #list
   for i, token in ipairs(tokens) do
-    local colon, argument = tokens[i + 1], tokens[i + 3]
-    local called = colon and colon.text == ":" and argument and argument.text:match '^[({"\'%[]'
-    local member = tokens[i - 1] and tokens[i - 1].text:match "^[.:]$"
-    if token.text == "cmd" and called and not member then
+    if is_receiver(tokens, i) then
       before[i] = M.NAME .. "("
       after[i] = "," .. number_of(file .. ":" .. token.line) .. ")"
     end

@@ -140,12 +140,28 @@ local function script_string()
   return s
 end
 
---- Compiles a script's text so that its loops can be stopped. What cannot be read as it should is compiled
---- as it stands; such loops cost the VM.
+local function warn(name, without, message)
+  log.event("warn", registry.script and registry.script.name or "host",
+    ("%s: compiled without %s: %s"):format(name:gsub("^[@=]", ""), without, message))
+end
+
+--- Compiles a script's text with what is put into it: turns of loops, places of commands. A text at a limit
+--- of the compiler may have no room for that, so what is put in becomes less, and the log says so.
 function M.load_text(text, name)
   local plain, message = loadstring(text, name)
   if not plain then return nil, message end
-  return loadstring(instrument.text(text, name:match "^@(.*)"), name) or plain
+  local file = name:match "^@(.*)"
+  local chunk
+  chunk, message = loadstring(instrument.text(text, file), name)
+  if chunk then return chunk end
+  chunk = file and loadstring(instrument.text(text), name)
+  if chunk then
+    warn(name, "places: errors of its commands name no line", message)
+    return chunk
+  end
+  warn(name, "stops: a loop of it that does not end costs the VM of all scripts, and errors of its commands name "
+    .. "no line", message)
+  return plain
 end
 
 local function load_text(env, text, name)

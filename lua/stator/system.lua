@@ -461,9 +461,16 @@ end
 
 local OP = require("stator.abi").OP
 
-local function describe(op, id, component_id)
+local function shown(id) return entity.path(id) or ("entity %.0f"):format(id) end
+
+--- What a command was to do. The target of a spawn is new: its parent can be gone, its name be taken.
+local function describe(op, id, component_id, parent, name)
+  if OP[op] == "spawn" then
+    local what = name and name ~= "" and ('"%s"'):format(name) or ("entity %.0f"):format(id)
+    return ("spawn of %s%s"):format(what, parent ~= 0 and " below " .. shown(parent) or "")
+  end
   local c = component.by_id[component_id]
-  local text = OP[op] .. " on " .. (entity.path(id) or ("entity %.0f"):format(id))
+  local text = OP[op] .. " on " .. shown(id)
   return op >= 2 and op <= 6 and c and text .. " of " .. c.name or text
 end
 
@@ -474,21 +481,26 @@ local function by_whom(kind, owner, place)
   return (" by %s%s"):format((owner_name(kind, owner)), at and " at " .. at or "")
 end
 
-local function rejected(kind, owner, reason, op, id, component_id, place, ...)
+local GONE = "entity does not exist" -- the core's text
+
+local function rejected(kind, owner, reason, op, id, component_id, place, parent, name_wanted, ...)
   local name, entity_id = owner_name(kind, owner)
   local at = places.text(place)
+  if OP[op] == "spawn" and reason == GONE then reason = "its parent does not exist" end
   local e = err.new("batch_rejected", ("%sthe batch was rejected whole: %s: %s%s"):format(
-    at and at .. ": " or "", describe(op, id, component_id), reason, by_whom(...)))
+    at and at .. ": " or "", describe(op, id, component_id, parent, name_wanted), reason,
+    by_whom(...)))
   local t = kind == 1 and task.by_handle[owner]
   if not t then fault.raise(name, e, entity_id) end
   return e
 end
 
-local function skipped(kind, owner, count, op, id, component_id, place)
+local function skipped(kind, owner, count, op, id, component_id, place, parent)
   local name = owner_name(kind, owner)
   local at = places.text(place)
   log.event("warn", name, ("%d command%s without effect: %s, which does not exist any more%s"):format(count,
-    count == 1 and "" or "s", describe(op, id, component_id), at and (" (%s)"):format(at) or ""))
+    count == 1 and "" or "s", describe(op, id, component_id, parent),
+    at and (" (%s)"):format(at) or ""))
 end
 
 --- Gives the runtime its hooks.

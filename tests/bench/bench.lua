@@ -555,14 +555,31 @@ end
 
 local VALUES = { json = true, row = true, bevy = true, nobevy = true }
 
---- --json FILE, --core: only the core's table, --row NAME: only that row of it. From ./dev:
---- --bevy PROGRAM or --nobevy REASON.
+local USAGE = [[
+usage: ./dev bench [--core] [--row NAME] [--json FILE]
+
+--core            only the table of the core alone
+--row NAME        only that row of it, such as spawn_commands; names: tests/bench/core.lua
+--json FILE       writes what was measured as a list
+--bevy PROGRAM    the peer bevy_ecs; from ./dev, which builds it
+--nobevy REASON   why there is no such peer; from ./dev
+--help, -h        this text
+]]
+
+--- By name; nil after the usage was asked for. What is no option ends the program.
 local function options(words)
   local found, i = {}, 1
   while i <= #words do
     local name = words[i]:match "^%-%-(%l+)$"
+    if name == "help" or words[i] == "-h" then
+      io.stdout:write(USAGE)
+      return nil
+    end
     local takes_value = name and VALUES[name] and words[i + 1] ~= nil
-    if not takes_value and name ~= "core" then error("usage: [--core] [--row NAME] [--json FILE], not " .. words[i], 0) end
+    if not takes_value and name ~= "core" then
+      io.stderr:write(VALUES[name] and "no value after " or "unknown option ", words[i], "\n", USAGE)
+      os.exit(2)
+    end
     found[name] = not takes_value or words[i + 1]
     i = i + (takes_value and 2 or 1)
   end
@@ -587,6 +604,7 @@ local function json_text(rows_list)
 end
 
 local chosen = options(arguments)
+if not chosen then return end
 local folder = debug.getinfo(1, "S").source:match "^@(.*/)"
 collectgarbage "stop"
 local core_table = assert(loadfile(folder .. "core.lua"))()

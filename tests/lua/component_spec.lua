@@ -170,12 +170,70 @@ describe("a component", function()
           if ffi.sizeof(t) ~= c.size then return c.name .. " size " .. ffi.sizeof(t) end
         end
         for _, f in ipairs(c.fields or {}) do
-          local offset = ffi.offsetof(c.payload_type, f.name)
-          local read = ffi.offsetof(c.read_type, f.name) or ffi.offsetof(c.read_type, "raw_" .. f.name)
-          if offset ~= f.offset or read ~= f.offset then return c.name .. "." .. f.name end
+          for _, t in ipairs { c.read_type, c.write_type, c.payload_type } do
+            if ffi.offsetof(t, f.member) ~= f.offset then return c.name .. "." .. f.name end
+          end
         end
       end
       return "ok"]]))
+  end)
+
+  it("has fields of any name that Lua can write, also words of C", function()
+    local words = {}
+    for word in ([[int double struct union enum const volatile signed unsigned short long float char void bool _Bool
+      int8_t uint64_t size_t typedef static extern inline sizeof asm __attribute__ complex _Complex wchar_t register
+      auto restrict switch case default continue intptr_t va_list __int64 _Alignas raw_x x]]):gmatch "%S+" do words[#words + 1] = word end
+    for _, kind in ipairs { "double %s = 2", "uint8_t %s = 2", "int32_t %s = 2" } do
+      local fields, sum = {}, 0
+      for i, word in ipairs(words) do
+        fields[i] = ("%q"):format(kind:format(word))
+        sum = sum + 2 + i
+      end
+      local before = ([[ local C = stator.component("C", { %s })
+        local order = stator.component("Order", { "char x[4]", "double raw_x" }) ]]):format(table.concat(fields, ", "))
+      local said, faults = support.run_task(([[
+        local words, values = { "%s" }, {}
+        for i, word in ipairs(words) do values[word] = i end
+        local w = stator.world
+        cmd:insert(w, C) cmd:insert(w, order, { x = "ab", raw_x = 1.5 }) await(cmd:commit())
+        cmd:add(w, C, values) await(cmd:commit())
+        local n, copy = 0, w:copy(C)
+        for _, word in ipairs(words) do assert(w:get(C)[word] == copy[word]) n = n + copy[word] end
+        print(n, w:get(C).int, w:get(C).double, w:get(order).x, w:get(order).raw_x)
+        cmd:set(w, C, { int = 9 }) await(cmd:commit())
+        print(w:get(C).int, w:get(C).struct, select(2, pcall(function() w:get(C).int = 1 end)))]]):format(table.concat(words, '", "')),
+        { before = before, seconds = 1 })
+      assert.same({}, faults)
+      assert.equal(("%d\t3\t4\tab\t1.5"):format(sum), said[1])
+      assert.matches("^9\t5\tmain.lua:%d+: attempt to write to constant location", said[2])
+    end
+  end)
+
+  it("has fields of other types whose names are words of C", function()
+    local cell = support.cell [[
+local stator = require "stator"
+stator.struct("S", { "double struct = 1", "char union[3] = \"abc\"" })
+local C = stator.component("C", { "float int[2]", "char char[4] = \"x\"", "entity const", "S static", "S void[2]", "bool long", "entity short[2]" })
+stator.task("t", {}, function(cmd)
+  local w = stator.world
+  cmd:insert(w, C, { int = { 1, 2 }, const = w, void = { { struct = 5 }, {} }, long = true, short = { w, 0 } })
+  stator.await(cmd:commit())
+  local v = w:get(C)
+  print(v.int[2], v.char, v.const == w:id(), v.static.struct, v.static.union, v.void[1].struct, v.void[2].struct, v.long, v.short[1] == w:id())
+end)
+stator.system("w", { write = { C } }, function(_, q)
+  for _, row in q:each() do
+    if row.int[1] == 1 then
+      row.int[1], row.long, row.static.struct, row.static.union, row.const = 7, false, 8, "z", nil
+      print(row.int[1], row.long, row.static.struct, row.static.union, row.const)
+    end
+  end
+end)]]
+    cell:advance(1)
+    assert.same({}, support.faults(cell))
+    local said = support.said(cell)
+    table.sort(said)
+    assert.same({ "2\tx\ttrue\t1\tabc\t5\t1\ttrue\ttrue", "7\tfalse\t8\tz\tnil" }, said)
   end)
 
   it("shares one ABI text between gcc and FFI", function()

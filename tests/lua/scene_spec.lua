@@ -44,6 +44,26 @@ describe("a broken scene", function()
       'local stator = require "stator"\nstator.component("A", {}, { spars = true })')
   end)
 
+  it("whose fields have names that Lua cannot write", function()
+    local scene = '{ "scripts": ["main.lua"] }'
+    for _, word in ipairs { "end", "and", "nil", "until" } do
+      local why = ('field "%s": this is a word of Lua, x.%s cannot be written: give it another name'):format(word, word)
+      told(scene, { 'main.lua:2: struct "S": ' .. why, 'main.lua:3: component "C": ' .. why }, ([[
+local stator = require "stator"
+stator.struct("S", { "double x", "float %s" })
+stator.component("C", { "double v", "double %s" })]]):format(word, word))
+    end
+  end)
+
+  it("whose declarations have a zero byte", function()
+    local scene = '{ "scripts": ["main.lua"] }'
+    told(scene, { 'main.lua:2: component "C": field 2 is no text such as "double speed_rpm"' },
+      'local stator = require "stator"\nstator.component("C", { "double x", "double y\\0z" })')
+    told(scene, { 'main.lua:2: component: expected a name, got "C\\000D"' },
+      'local stator = require "stator"\nstator.component("C\\0D", { "double x" })')
+    told(scene, { 'main.lua:2: struct: expected a name, got 5' }, 'local stator = require "stator"\nstator.struct(5, {})')
+  end)
+
   it("whose scripts bind several components at once has their fields checked by their own names", function()
     told('{ "scripts": ["main.lua"] }', { 'main.lua:3: B has no field "x", did you mean "y"?' },
       'local stator = require "stator"\n' ..
