@@ -85,6 +85,9 @@ static void register_components(session_t *s, ecs_world_t *world) {
                    component->size_bytes) != 0) {
             session_fail(s, "%s has another default", component->name);
         }
+        if (model_is_sparse(c)) {
+            session_same(s, component->name, ecs_component_sparse(world, c), ECS_OK);
+        }
     }
 }
 
@@ -188,14 +191,15 @@ typedef struct {
     session_t *session;
     const session_query_t *query;
     uint32_t world, rows;
-    uint32_t set, at; /* archetype and row in it that come next */
+    uint32_t shape, at; /* archetype and row in it that come next */
     bool started;
-    bool seen[MODEL_SETS];
+    bool seen[MODEL_SHAPES];
 } walk_t;
 
-static const char *set_text(uint32_t set) {
+static const char *shape_text(uint32_t shape) {
     static char text[2][128];
     static uint32_t turn;
+    uint32_t set = model_shape_set(shape);
     char *out = text[turn++ % 2];
     int length = snprintf(out, sizeof text[0], "{");
     for (uint32_t c = 0; c < MODEL_COMPONENTS; c++) {
@@ -223,40 +227,54 @@ static uint32_t columns_of(const ecs_query_desc_t *d, uint32_t *out) {
 }
 
 void session_forget_order(session_t *s) {
-    for (uint32_t set = 0; set < MODEL_SETS; set++) {
-        if (s->model->rows[set].count > 0) { continue; }
-        memset(s->before[set], 0, sizeof s->before[set]);
-        for (uint32_t other = 0; other < MODEL_SETS; other++) {
-            s->before[other][set] = false;
+    for (uint32_t shape = 0; shape < MODEL_SHAPES; shape++) {
+        if (s->model->rows[shape].count > 0) { continue; }
+        memset(s->before[shape], 0, sizeof s->before[shape]);
+        for (uint32_t other = 0; other < MODEL_SHAPES; other++) {
+            s->before[other][shape] = false;
         }
     }
 }
 
-/* A chunk whose rows have this set begins. */
-static void walk_set(walk_t *walk, uint32_t set) {
+/* Goes on to the next row whose sparse components match; false at the end. */
+static bool skip_rows(walk_t *walk) {
+    const model_t *m = walk->session->model;
+    const model_rows_t *rows = &m->rows[walk->shape];
+    while (walk->at < rows->count &&
+           !model_matches(&walk->query->desc, m->entity[rows->row[walk->at]].set)) {
+        walk->at++;
+    }
+    return walk->at < rows->count;
+}
+
+/* A run of rows begins in an archetype. */
+static void walk_shape(walk_t *walk, uint32_t shape) {
     session_t *s = walk->session;
-    if (walk->started && walk->set == set && walk->at < s->model->rows[set].count) { return; }
+    bool more = walk->started && skip_rows(walk);
+    if (more && walk->shape == shape) { return; }
     if (walk->started) {
-        session_same(s, "rows of an archetype", walk->at, s->model->rows[walk->set].count);
-        s->before[walk->set][set] = true;
-        if (s->before[set][walk->set]) {
-            session_fail(s, "archetypes %s and %s changed places", set_text(set),
-                         set_text(walk->set));
+        session_same(s, "rows of an archetype are left", more, false);
+        s->before[walk->shape][shape] = true;
+        if (s->before[shape][walk->shape]) {
+            session_fail(s, "archetypes %s and %s changed places", shape_text(shape),
+                         shape_text(walk->shape));
         }
     }
-    if (walk->seen[set] || !model_matches(&walk->query->desc, set)) {
-        session_fail(s, "archetype %s must not come", set_text(set));
+    if (walk->seen[shape] || !model_matches_shape(&walk->query->desc, shape)) {
+        session_fail(s, "archetype %s must not come", shape_text(shape));
     }
-    walk->seen[set] = walk->started = true;
-    walk->set = set;
+    walk->seen[shape] = walk->started = true;
+    walk->shape = shape;
     walk->at = 0;
+    (void)skip_rows(walk);
 }
 
 static void walk_box(walk_t *walk, const ecs_cursor_t *cursor, uint32_t k, uint32_t component) {
     session_t *s = walk->session;
     const ecs_box_t *box = &cursor->box[k];
     const model_component_t *known = &MODEL_COMPONENT[component];
-    bool there = (walk->set >> component & 1u) != 0, write = k < walk->query->desc.write_count;
+    bool there = (model_shape_set(walk->shape) >> component & 1u) != 0;
+    bool write = k < walk->query->desc.write_count;
     session_same(s, "epoch of a box", box->epoch, s->epoch);
     session_same(s, "rows of a box", box->count, there ? cursor->count : 0);
     session_same(s, "a box has values", box->p != NULL, there);
@@ -279,11 +297,13 @@ static void walk_chunk(walk_t *walk, const ecs_cursor_t *cursor) {
         !model_alive(m, cursor->ids[0])) {
         session_fail(s, "chunk of %d rows", cursor->count);
     }
-    walk_set(walk, model_find(m, cursor->ids[0])->set);
-    for (int32_t i = 0; i < cursor->count; i++, walk->at++) {
-        const model_rows_t *rows = &m->rows[walk->set];
+    walk_shape(walk, model_shape(model_find(m, cursor->ids[0])->set));
+    for (int32_t i = 0; i < cursor->count; i++, walk->at++) { /* none of them is left out */
+        const model_rows_t *rows = &m->rows[walk->shape];
         if (walk->at >= rows->count) { session_fail(s, "too many rows"); }
-        session_same(s, "id of a row", cursor->ids[i], m->entity[rows->row[walk->at]].id);
+        const model_entity_t *e = &m->entity[rows->row[walk->at]];
+        session_same(s, "id of a row", cursor->ids[i], e->id);
+        session_same(s, "a row of a run", model_matches(&walk->query->desc, e->set), true);
     }
     for (uint32_t k = 0; k < columns; k++) {
         walk_box(walk, cursor, k, column[k]);
@@ -294,8 +314,9 @@ static void walk_chunk(walk_t *walk, const ecs_cursor_t *cursor) {
 static void walk_query(session_t *s, uint32_t w, const session_query_t *query) {
     walk_t walk = {.session = s, .query = query, .world = w};
     uint32_t rows = 0;
-    for (uint32_t set = 0; set < MODEL_SETS; set++) {
-        if (model_matches(&query->desc, set)) { rows += s->model->rows[set].count; }
+    for (uint32_t i = 0; i < s->model->slot_count; i++) {
+        const model_entity_t *e = &s->model->entity[i];
+        rows += e->state == MODEL_ALIVE && model_matches(&query->desc, e->set);
     }
     session_same(s, "ecs_query_count", ecs_query_count(query->handle[w]), rows);
     bool allowed = query->desc.write_count == 0 || ecs_phase(s->world[w]) == ECS_PHASE_WRITE;

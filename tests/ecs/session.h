@@ -47,7 +47,7 @@ typedef struct {
     uint32_t query_count;
     session_mark_t mark[SESSION_MARKS];
     uint32_t mark_count;
-    bool before[MODEL_SETS][MODEL_SETS]; /* order in which queries give archetypes */
+    bool before[MODEL_SHAPES][MODEL_SHAPES]; /* order in which queries give archetypes */
     uint64_t hash[SESSION_WORLDS], signature;
     char log[SESSION_LOG][SESSION_LINE];
     uint32_t log_count;
