@@ -188,6 +188,10 @@ ecs_id_t model_reserve(model_t *model);
 void model_forget(model_t *model, uint32_t at);
 bool model_seal(model_t *model);
 void model_apply(model_t *model);
+/* The end of an apply: what its accepted batches have changed takes effect. */
+void model_settle(model_t *model);
+/* The id is free, and comes back one generation on. */
+void model_release(model_t *model, model_entity_t *entity);
 /* A writer has written the component of an entity that has it. */
 void model_wrote(model_t *model, ecs_id_t id, uint32_t component);
 /* Whether there was such a write, as far as they are remembered; *alone: it was the only one of the
