@@ -44,7 +44,7 @@ ecs_id_t model_reserve(model_t *m) {
     return m->entity[slot].id;
 }
 
-static void release(model_t *m, model_entity_t *e) {
+void model_release(model_t *m, model_entity_t *e) {
     *e = (model_entity_t){.id = e->id + SLOT_STEP, .state = MODEL_FREE};
     m->free_slot[m->free_count++] = slot_of(m, e);
 }
@@ -75,7 +75,7 @@ static bool spawns(const model_command_t *c) {
 
 void model_forget(model_t *m, uint32_t at) {
     for (uint32_t i = at; i < m->command_count; i++) {
-        if (spawns(&m->command[i])) { release(m, model_find(m, m->command[i].id)); }
+        if (spawns(&m->command[i])) { model_release(m, model_find(m, m->command[i].id)); }
     }
     m->command_count = at;
 }
@@ -143,7 +143,7 @@ void model_wrote(model_t *m, ecs_id_t id, uint32_t component) {
     model_entity_t *e = model_find(m, id);
     ecs_stamp_t stamp = {.changed = m->tick, .owner = m->writer};
     note_write(m, e, component, &stamp);
-    m->changed[e->set][component] = m->tick;
+    m->changed[model_shape(e->set)][component] = m->tick;
 }
 
 bool model_knows_write(const model_t *m, uint32_t component, const ecs_stamp_t *stamp,
@@ -336,7 +336,10 @@ static int perform(model_t *m, const model_command_t *c, ecs_batch_result_t *res
     if (c->op == ECS_OP_SPAWN) { return spawn(m, e, c, result); }
     if (c->op == ECS_OP_DESPAWN) { despawn(m, e, result->owner); }
     if (c->op == ECS_OP_INSERT) { e->set |= bit; }
-    if (c->op == ECS_OP_REMOVE) { e->set &= ~bit; }
+    if (c->op == ECS_OP_REMOVE) {
+        e->set &= ~bit;
+        e->lost |= bit & MODEL_SPARSE;
+    }
     if (c->op == ECS_OP_DESPAWN) { return ECS_OK; }
     ecs_stamp_t stamp = {.changed = m->tick, .owner = result->owner, .place = c->place};
     if (!plain) { e->chained[c->component] = stamp; }
@@ -352,7 +355,7 @@ static void forget(model_t *m, model_entity_t *e) {
         if (m->touched[i] == slot_of(m, e)) { m->touched[i] = MODEL_NONE; }
     }
     m->is_touched[slot_of(m, e)] = m->is_coming[slot_of(m, e)] = false;
-    release(m, e);
+    model_release(m, e);
 }
 
 /* B3: nothing of the batch is left, nor do its spawns come to life: bulk spawns are the last whose
@@ -392,80 +395,6 @@ static void run_batch(model_t *m, const model_batch_t *batch) {
     if (result->error != ECS_OK) { take_back(m, batch, coming, writes); }
 }
 
-/* ---- apply: what comes of it ---------------------------------------------------------------- */
-
-static void raise_event(model_t *m, const model_entity_t *e, uint32_t kind, uint32_t component) {
-    bool all = kind == ECS_EVENT_DESPAWNED;
-    if (!m->observed[kind][all ? 0 : component]) { return; }
-    m->event[m->event_count++] = (ecs_event_t){
-        .id = e->id, .component = all ? 0xffffffffu : component, .kind = kind, .owner = e->owner};
-}
-
-static void raise_events(model_t *m, const model_entity_t *e, bool was, uint32_t had) {
-    bool is = e->state == MODEL_ALIVE;
-    uint32_t before = was ? had : 0, now = is ? e->set : 0;
-    for (uint32_t c = 0; c < MODEL_COMPONENTS; c++) {
-        if ((before & ~now) >> c & 1u) { raise_event(m, e, ECS_EVENT_REMOVED, c); }
-    }
-    if (was && !is) { raise_event(m, e, ECS_EVENT_DESPAWNED, 0); }
-    for (uint32_t c = 0; c < MODEL_COMPONENTS; c++) {
-        if ((now & ~before) >> c & 1u) { raise_event(m, e, ECS_EVENT_ADDED, c); }
-    }
-    for (uint32_t i = 0; i < e->written_count; i++) {
-        uint32_t c = e->written[i];
-        if ((now & before) >> c & 1u) { raise_event(m, e, ECS_EVENT_CHANGED, c); }
-    }
-}
-
-static void take_row(model_rows_t *rows, uint32_t slot) {
-    for (uint32_t i = 0; i < rows->count; i++) {
-        if (rows->row[i] == slot) { rows->row[i] = rows->row[rows->count - 1]; }
-    }
-    rows->count--;
-}
-
-static void settle(model_t *m, uint32_t slot) {
-    model_entity_t *e = &m->entity[slot];
-    bool was = m->was_alive[slot], is = e->state == MODEL_ALIVE;
-    raise_events(m, e, was, m->was_set[slot]);
-    if (is && !(was && m->was_set[slot] == e->set)) {
-        model_rows_t *rows = &m->rows[e->set];
-        rows->row[rows->count++] = slot;
-        e->arrived = m->arrived[e->set] = m->tick;
-    }
-    if (was && !(is && m->was_set[slot] == e->set)) { take_row(&m->rows[m->was_set[slot]], slot); }
-    m->alive = m->alive - was + is;
-    e->written_count = 0;
-    if (!is) { release(m, e); }
-}
-
-/* Bulk spawns take their rows before other entities move. */
-static void settle_coming(model_t *m) {
-    for (uint32_t i = 0; i < m->coming_count; i++) {
-        const model_coming_t *coming = &m->coming[i];
-        model_rows_t *rows = &m->rows[coming->set];
-        model_entity_t born = {.id = m->entity[coming->slot].id, .owner = coming->owner};
-        for (uint32_t c = 0; c < MODEL_COMPONENTS; c++) {
-            if (coming->set >> c & 1u) { raise_event(m, &born, ECS_EVENT_ADDED, c); }
-        }
-        rows->row[rows->count++] = coming->slot;
-        m->arrived[coming->set] = m->tick;
-        m->alive++;
-    }
-}
-
-/* Which sets have news: those in which entities were, and those in which they are. */
-static void note_changes(model_t *m) {
-    for (uint32_t i = 0; i < m->slot_count; i++) {
-        const model_entity_t *e = &m->entity[i];
-        for (uint32_t c = 0; c < MODEL_COMPONENTS; c++) {
-            if (e->newest[c].changed != m->tick) { continue; }
-            m->changed[e->set][c] = m->tick;
-            if (m->was_alive[i]) { m->changed[m->was_set[i]][c] = m->tick; }
-        }
-    }
-}
-
 void model_apply(model_t *m) {
     m->tick++;
     m->touched_count = m->result_count = m->event_count = m->coming_count = 0;
@@ -479,10 +408,6 @@ void model_apply(model_t *m) {
     for (uint32_t i = 0; i < m->batch_count; i++) {
         run_batch(m, &m->batch[i]);
     }
-    note_changes(m);
-    settle_coming(m);
-    for (uint32_t i = 0; i < m->touched_count; i++) {
-        if (m->touched[i] != MODEL_NONE) { settle(m, m->touched[i]); }
-    }
+    model_settle(m);
     m->batch_count = m->command_count = 0;
 }

@@ -5,7 +5,8 @@
  *                                     a refused batch puts back the entities it has changed
  *
  * The order that can be seen is part of it: ids come back first in, first out; entities take their
- * new places in the order of first touch; the last row of a set of components fills a gap.
+ * new places in the order of first touch; the last row of a shape fills a gap. A shape is a set of
+ * components without the sparse ones, of which each has rows of its own.
  *
  * Whose the newest write of a chunk was, and which chunks have news, depends on chunks, of which
  * the model has none: it knows what each entity's stamps must say at least, and which writes there
@@ -19,8 +20,8 @@
 
 enum {
     MODEL_WORLDS = 2,
-    MODEL_COMPONENTS = 8,
-    MODEL_SETS = 1 << MODEL_COMPONENTS,
+    MODEL_COMPONENTS = 10,
+    MODEL_SHAPES = 1 << 8, /* the number of those that are not sparse */
     MODEL_FIELDS = 5,
     MODEL_SLOTS = 8192,
     MODEL_COMMANDS = 4096,
@@ -28,7 +29,7 @@ enum {
     MODEL_EVENTS = MODEL_COMMANDS * 16,
     MODEL_WRITES = 8192,      /* that are remembered */
     MODEL_LARGEST = 1008,     /* bytes of the largest component */
-    MODEL_VALUE_BYTES = 1104, /* of all components */
+    MODEL_VALUE_BYTES = 1120, /* of all components */
 };
 
 enum { MODEL_NONE = 0x7fffffff };
@@ -62,7 +63,9 @@ typedef struct {
     uint32_t written[MODEL_COMPONENTS], written_count; /* in this apply, in order */
     ecs_stamp_t newest[MODEL_COMPONENTS];              /* write of each component */
     ecs_stamp_t chained[MODEL_COMPONENTS]; /* write or removal that has a place in an apply */
-    uint64_t arrived;                      /* tick at which it came to its set */
+    uint64_t arrived;                      /* tick at which it came to its shape */
+    uint64_t got[MODEL_COMPONENTS];        /* tick at which it got a sparse component */
+    uint32_t lost; /* sparse components that this apply has taken, and maybe given again */
     char value[MODEL_VALUE_BYTES];
 } model_entity_t;
 
@@ -123,7 +126,7 @@ typedef struct {
     model_entity_t entity[MODEL_SLOTS];
     uint32_t slot_count, alive;
     uint32_t free_slot[MODEL_SLOTS], free_count; /* first in, first out */
-    model_rows_t rows[MODEL_SETS];
+    model_rows_t rows[MODEL_SHAPES], sparse_rows[MODEL_COMPONENTS];
     uint64_t births, tick;
 
     model_command_t command[MODEL_COMMANDS];
@@ -158,7 +161,8 @@ typedef struct {
 
     model_write_t write[MODEL_WRITES]; /* a ring */
     uint64_t write_count, write_lost;  /* ever; of which the first are no more there */
-    uint64_t changed[MODEL_SETS][MODEL_COMPONENTS], arrived[MODEL_SETS]; /* tick of the last one */
+    /* tick of the last one */
+    uint64_t changed[MODEL_SHAPES][MODEL_COMPONENTS], arrived[MODEL_SHAPES];
 } model_t;
 
 void model_reset(model_t *model);
@@ -170,6 +174,8 @@ char *model_value(model_t *model, ecs_id_t id, uint32_t component);
 /* The value of a field as a condition sees it. */
 double model_number(const model_field_t *field, const char *component);
 bool model_matches(const ecs_query_desc_t *desc, uint32_t set);
+/* The same for a shape; what the query says of sparse components is left out. */
+bool model_matches_shape(const ecs_query_desc_t *desc, uint32_t shape);
 ecs_id_t model_lookup(model_t *model, const char *path);
 /* A number that differs when what ecs_hash tells apart differs. */
 uint64_t model_signature(const model_t *model);
@@ -182,6 +188,10 @@ ecs_id_t model_reserve(model_t *model);
 void model_forget(model_t *model, uint32_t at);
 bool model_seal(model_t *model);
 void model_apply(model_t *model);
+/* The end of an apply: what its accepted batches have changed takes effect. */
+void model_settle(model_t *model);
+/* The id is free, and comes back one generation on. */
+void model_release(model_t *model, model_entity_t *entity);
 /* A writer has written the component of an entity that has it. */
 void model_wrote(model_t *model, ecs_id_t id, uint32_t component);
 /* Whether there was such a write, as far as they are remembered; *alone: it was the only one of the

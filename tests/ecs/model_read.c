@@ -9,6 +9,7 @@
 static const model_num_t NUM = {.a = 1.5, .n = -3};
 static const model_small_t SMALL = {.i = -5, .s = -300, .on = true};
 static const model_text_t TEXT = {"hey", {2, 2, 2}, 0};
+static const model_alarm_t ALARM = {.level = 5};
 static const model_ref_t REF = {.mode = 1};
 static const model_big_t BIG = {.end = 9};
 static const model_one_t ONE = {.y = 4};
@@ -40,6 +41,14 @@ const model_component_t MODEL_COMPONENT[MODEL_COMPONENTS] = {
                     {FIELD(model_text_t, label, ECS_TYPE_CHAR, 12, "char label[12] = \"hey\""),
                      FIELD(model_text_t, f, ECS_TYPE_F32, 3, "float f[3] = 2"),
                      FIELD(model_text_t, w, ECS_TYPE_U32, 1, "uint32_t w")}},
+    [MODEL_ALARM] = {"Alarm",
+                     &ALARM,
+                     sizeof ALARM,
+                     80 + sizeof BIG + sizeof ONE,
+                     2,
+                     {FIELD(model_alarm_t, level, ECS_TYPE_F64, 1, "double level = 5"),
+                      FIELD(model_alarm_t, kind, ECS_TYPE_U8, 1, "uint8_t kind")}},
+    [MODEL_MARK] = {.name = "Mark"},
     [MODEL_REF] = {"Ref",
                    &REF,
                    sizeof REF,
@@ -102,11 +111,18 @@ static uint32_t bits(const uint32_t *components, uint32_t count) {
     return set;
 }
 
-bool model_matches(const ecs_query_desc_t *d, uint32_t set) {
+static bool matches(const ecs_query_desc_t *d, uint32_t set, uint32_t looked_at) {
     uint32_t need = bits(d->write, d->write_count) | bits(d->read, d->read_count) |
                     bits(d->with, d->with_count) | bits(d->changed, d->changed_count) |
                     bits(d->added, d->added_count);
-    return (set & need) == need && (set & bits(d->without, d->without_count)) == 0;
+    uint32_t bad = bits(d->without, d->without_count);
+    return (set & need & looked_at) == (need & looked_at) && (set & bad & looked_at) == 0;
+}
+
+bool model_matches(const ecs_query_desc_t *d, uint32_t set) { return matches(d, set, ~0u); }
+
+bool model_matches_shape(const ecs_query_desc_t *d, uint32_t shape) {
+    return matches(d, model_shape_set(shape), ~MODEL_SPARSE);
 }
 
 static ecs_id_t child_named(const model_t *m, ecs_id_t parent, const char *name, size_t length) {
@@ -139,6 +155,11 @@ static uint64_t mix(uint64_t hash, const void *data, size_t bytes) {
     return hash ^ hash >> 29;
 }
 
+static uint64_t mix_rows(uint64_t hash, const model_rows_t *rows) {
+    hash = mix(hash, &rows->count, sizeof rows->count);
+    return mix(hash, rows->row, rows->count * sizeof rows->row[0]);
+}
+
 uint64_t model_signature(const model_t *m) {
     uint64_t hash = 14695981039346656037ull;
     for (uint32_t i = 0; i < m->slot_count; i++) {
@@ -154,9 +175,11 @@ uint64_t model_signature(const model_t *m) {
             hash = mix(hash, e->value + component->value_at, component->size_bytes);
         }
     }
-    for (uint32_t set = 0; set < MODEL_SETS; set++) {
-        hash = mix(hash, &m->rows[set].count, sizeof(uint32_t));
-        hash = mix(hash, m->rows[set].row, m->rows[set].count * sizeof(uint32_t));
+    for (uint32_t shape = 0; shape < MODEL_SHAPES; shape++) {
+        hash = mix_rows(hash, &m->rows[shape]);
+    }
+    for (uint32_t c = 0; c < MODEL_COMPONENTS; c++) {
+        hash = mix_rows(hash, &m->sparse_rows[c]);
     }
     return hash;
 }

@@ -8,12 +8,25 @@ enum {
     MODEL_NUM,
     MODEL_SMALL,
     MODEL_TEXT,
+    MODEL_ALARM, /* sparse */
     MODEL_REF,
     MODEL_TAG_A,
     MODEL_TAG_B,
     MODEL_BIG,
-    MODEL_ONE
+    MODEL_ONE,
+    MODEL_MARK /* sparse */
 };
+
+#define MODEL_SPARSE (1u << MODEL_ALARM | 1u << MODEL_MARK)
+
+static inline bool model_is_sparse(uint32_t component) {
+    return (MODEL_SPARSE >> component & 1u) != 0;
+}
+static inline uint32_t model_shape(uint32_t set) { return (set & 7u) | (set >> 1 & 0xf8u); }
+/* The set without sparse components that is the shape. */
+static inline uint32_t model_shape_set(uint32_t shape) {
+    return (shape & 7u) | (shape & 0xf8u) << 1;
+}
 
 typedef struct {
     double a, b;
@@ -33,6 +46,11 @@ typedef struct {
     float f[3];
     uint32_t w;
 } model_text_t;
+
+typedef struct {
+    double level;
+    uint8_t kind; /* before a gap */
+} model_alarm_t;
 
 typedef struct {
     ecs_id_t other;

@@ -51,7 +51,10 @@ static void fill_column(session_t *s, const model_command_t *first, uint32_t cou
 static void spawn_many(session_t *s, uint32_t count) {
     uint32_t components[MODEL_COMPONENTS], terms = session_below(s, 5), set = 0;
     for (uint32_t i = 0; i < terms; i++) { /* in any order */
-        components[i] = operation_pick_component(s, 0, false);
+        do {
+            components[i] = operation_pick_component(s, 0, false);
+        } while (model_is_sparse(components[i]) && session_below(s, 32) > 0);
+        if (model_is_sparse(components[i])) { components[i] = MODEL_NUM; } /* all may be sparse */
         if (set >> components[i] & 1u) {
             terms = i;
         } else {
@@ -85,6 +88,7 @@ static uint32_t draw_count(session_t *s) {
 
 static void refused_bulks(session_t *s) {
     uint32_t twice[] = {MODEL_NUM, MODEL_TEXT, MODEL_NUM}, unknown[] = {MODEL_NUM, 99};
+    uint32_t sparse[] = {MODEL_NUM, session_below(s, 2) == 0 ? MODEL_ALARM : MODEL_MARK};
     uint32_t many[ECS_MAX_TERMS + 1] = {0};
     void *columns[ECS_MAX_TERMS + 1];
     for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
@@ -93,6 +97,8 @@ static void refused_bulks(session_t *s) {
                      ecs_record_spawn_many(world, 2, twice, 3, columns) == NULL, true);
         session_same(s, "an unknown component",
                      ecs_record_spawn_many(world, 2, unknown, 2, columns) == NULL, true);
+        session_same(s, "a sparse component",
+                     ecs_record_spawn_many(world, 2, sparse, 2, columns) == NULL, true);
         session_same(s, "17 components",
                      ecs_record_spawn_many(world, 2, many, ECS_MAX_TERMS + 1, columns) == NULL,
                      true);

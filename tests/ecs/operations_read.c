@@ -8,11 +8,11 @@
 
 static ecs_query_desc_t random_query(session_t *s) {
     ecs_query_desc_t d = {0};
-    uint32_t from = session_below(s, MODEL_COMPONENTS), sparse = 8 + session_below(s, 12);
+    uint32_t from = session_below(s, MODEL_COMPONENTS), most = 8 + session_below(s, 12);
     for (uint32_t i = 0; i < MODEL_COMPONENTS; i++) {
         uint32_t c = (from + i) % MODEL_COMPONENTS;
-        bool tag = MODEL_COMPONENT[c].size_bytes == 0;
-        switch (session_below(s, sparse) + (tag ? 3 : 0)) {
+        bool column = MODEL_COMPONENT[c].size_bytes > 0 && !model_is_sparse(c);
+        switch (session_below(s, model_is_sparse(c) ? 6 : most) + (column ? 0 : 3)) {
         case 0: d.write[d.write_count++] = c; break;
         case 1: d.read[d.read_count++] = c; break;
         case 2: d.maybe[d.maybe_count++] = c; break;
@@ -29,7 +29,7 @@ static ecs_query_desc_t random_news(session_t *s) {
     ecs_query_desc_t d = {0};
     for (uint32_t left = 1 + session_below(s, 2); left > 0; left--) {
         uint32_t c = s->component[session_below(s, MODEL_COMPONENTS)];
-        if (MODEL_COMPONENT[c].size_bytes == 0) { c = MODEL_NUM; }
+        if (MODEL_COMPONENT[c].size_bytes == 0 || model_is_sparse(c)) { c = MODEL_NUM; }
         if (session_below(s, 2) == 0) {
             d.changed[d.changed_count++] = c;
         } else {
@@ -37,12 +37,20 @@ static ecs_query_desc_t random_news(session_t *s) {
         }
         if (session_below(s, 2) == 0) { d.read[d.read_count++] = c; }
     }
+    switch (session_below(s, 5)) {
+    case 0: d.with[d.with_count++] = MODEL_ALARM; break;
+    case 1: d.without[d.without_count++] = MODEL_ALARM; break;
+    case 2: d.without[d.without_count++] = MODEL_MARK; break;
+    default: break;
+    }
     return d;
 }
 
 void operation_query(session_t *s) {
     ecs_query_desc_t wrong = {.with = {99}, .with_count = 1}, tag = {.read = {MODEL_TAG_A}};
     ecs_query_desc_t many = {.read_count = ECS_MAX_TERMS, .maybe_count = 1};
+    ecs_query_desc_t sparse = {.maybe = {MODEL_ALARM}, .maybe_count = 1};
+    ecs_query_desc_t news = {.changed = {MODEL_ALARM}, .changed_count = 1};
     tag.read_count = 1;
     bool again = s->query_count == SESSION_QUERIES;
     uint32_t at = again ? session_below(s, SESSION_QUERIES) : s->query_count;
@@ -61,6 +69,10 @@ void operation_query(session_t *s) {
         session_same(s, "an unknown component", ecs_query_create(s->world[w], &wrong, &made),
                      ECS_E_UNKNOWN);
         session_same(s, "values of a tag", ecs_query_create(s->world[w], &tag, &made),
+                     ECS_E_INVALID);
+        session_same(s, "a column of a sparse component",
+                     ecs_query_create(s->world[w], &sparse, &made), ECS_E_INVALID);
+        session_same(s, "news of a sparse component", ecs_query_create(s->world[w], &news, &made),
                      ECS_E_INVALID);
         session_same(s, "17 terms", ecs_query_create(s->world[w], &many, &made), ECS_E_LIMIT);
     }

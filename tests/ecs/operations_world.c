@@ -8,8 +8,8 @@
 
 void operation_trim(session_t *s) {
     uint32_t shapes = 1; /* the one without components stays */
-    for (uint32_t set = 1; set < MODEL_SETS; set++) {
-        shapes += s->model->rows[set].count > 0;
+    for (uint32_t shape = 1; shape < MODEL_SHAPES; shape++) {
+        shapes += s->model->rows[shape].count > 0;
     }
     session_log(s, "trim to %u shapes", shapes);
     session_phase(s, ECS_PHASE_IDLE);

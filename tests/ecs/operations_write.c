@@ -44,20 +44,26 @@ void operation_write_query(session_t *s) {
     }
 }
 
-/* The last row of an archetype is watched, changes, and fills a gap. */
+/* The last row of an archetype, or of a sparse component, is watched, changes, and fills a gap. */
 void operation_gap(session_t *s) {
     const model_rows_t *rows = &s->model->rows[0];
-    for (uint32_t set = 1; set < MODEL_SETS; set++) {
-        if (s->model->rows[set].count > rows->count) { rows = &s->model->rows[set]; }
+    for (uint32_t shape = 1; shape < MODEL_SHAPES; shape++) {
+        if (s->model->rows[shape].count > rows->count) { rows = &s->model->rows[shape]; }
     }
+    bool sparse = session_below(s, 2) == 0; /* or the last row of a sparse component */
+    if (sparse) { rows = &s->model->sparse_rows[MODEL_ALARM]; }
     if (rows->count < 2) { return; }
     ecs_id_t last = s->model->entity[rows->row[rows->count - 1]].id;
     ecs_id_t gap = s->model->entity[rows->row[session_below(s, rows->count - 1)]].id;
-    uint32_t component = operation_pick_component(s, last, true);
+    uint32_t component = sparse ? MODEL_ALARM : operation_pick_component(s, last, true);
     operation_watch(
         s, (ecs_watch_desc_t){.kind = ECS_WATCH_CHANGED, .id = last, .component = component});
     operation_record_value(s, ECS_OP_INSERT, last, component);
-    operation_record_plain(s, ECS_OP_DESPAWN, gap, 0);
+    if (sparse && session_below(s, 2) == 0) {
+        operation_record_plain(s, ECS_OP_REMOVE, gap, component);
+    } else {
+        operation_record_plain(s, ECS_OP_DESPAWN, gap, 0);
+    }
 }
 
 /* A watch, a write or a removal, and nothing else that could be a reason to test the watch. */

@@ -47,7 +47,7 @@ typedef struct {
     uint32_t query_count;
     session_mark_t mark[SESSION_MARKS];
     uint32_t mark_count;
-    bool before[MODEL_SETS][MODEL_SETS]; /* order in which queries give archetypes */
+    bool before[MODEL_SHAPES][MODEL_SHAPES]; /* order in which queries give archetypes */
     uint64_t hash[SESSION_WORLDS], signature;
     char log[SESSION_LOG][SESSION_LINE];
     uint32_t log_count;
@@ -74,6 +74,8 @@ void session_phase(session_t *session, ecs_phase_t phase);
 /* Gives random fields of a value random contents. */
 void session_scramble(session_t *session, uint32_t component, uint64_t mask, char *value);
 
+/* Walks a query without `changed` and `added`, and counts its rows. */
+void session_walk_query(session_t *session, uint32_t world, const session_query_t *query);
 /* Whether it has `changed` or `added`, and gives chunks with news only. */
 bool session_has_news(const session_query_t *query);
 /* Walks such a query, a second time to see that nothing is new by then; or only to its first chunk,

@@ -19,13 +19,13 @@ static bool must_come(const ecs_query_desc_t *d, const model_entity_t *e, uint64
     return must && e->state == MODEL_ALIVE && model_matches(d, e->set);
 }
 
-/* Whether some row of the set was written, or came, since. */
-static bool may_come(const model_t *m, const ecs_query_desc_t *d, uint32_t set, uint64_t since) {
-    bool may = m->arrived[set] > since;
+/* Whether some row of the shape was written, or came, since. */
+static bool may_come(const model_t *m, const ecs_query_desc_t *d, uint32_t shape, uint64_t since) {
+    bool may = m->arrived[shape] > since;
     for (uint32_t i = 0; i < d->changed_count; i++) {
-        may = may || m->changed[set][d->changed[i]] > since;
+        may = may || m->changed[shape][d->changed[i]] > since;
     }
-    return may && model_matches(d, set);
+    return may && model_matches_shape(d, shape);
 }
 
 typedef struct {
@@ -54,18 +54,20 @@ static void check_chunk(news_t *news, const ecs_cursor_t *cursor) {
     session_t *s = news->session;
     model_t *m = s->model;
     if (!model_alive(m, cursor->ids[0])) { session_fail(s, "%.0f is dead", cursor->ids[0]); }
-    uint32_t set = model_find(m, cursor->ids[0])->set, first = 0;
-    const model_rows_t *rows = &m->rows[set];
+    uint32_t shape = model_shape(model_find(m, cursor->ids[0])->set), first = 0;
+    const model_rows_t *rows = &m->rows[shape];
     while (first < rows->count && m->entity[rows->row[first]].id != cursor->ids[0]) {
         first++;
     }
-    if (!may_come(m, &news->query->desc, set, news->query->since[news->world])) {
+    if (!may_come(m, &news->query->desc, shape, news->query->since[news->world])) {
         session_fail(s, "nothing is new in the archetype of %.0f", cursor->ids[0]);
     }
     for (int32_t i = 0; i < cursor->count; i++) {
         uint32_t at = first + (uint32_t)i;
         if (at >= rows->count) { session_fail(s, "too many rows"); }
-        session_same(s, "id of a row", cursor->ids[i], m->entity[rows->row[at]].id);
+        const model_entity_t *e = &m->entity[rows->row[at]];
+        session_same(s, "id of a row", cursor->ids[i], e->id);
+        session_same(s, "a row of a run", model_matches(&news->query->desc, e->set), true);
         if (news->seen[rows->row[at]]) { session_fail(s, "%.0f comes twice", cursor->ids[i]); }
         news->seen[rows->row[at]] = true;
         check_values(news, cursor, i);
@@ -158,9 +160,10 @@ static void compare_one(session_t *s, uint32_t w, const model_entity_t *e, uint3
                         : ECS_OK);
     if (!there || tag) { return; }
     check_stamp(s, w, component, &got, &e->newest[component]);
-    if (got.added < e->arrived || got.added > s->model->tick) {
+    uint64_t arrived = model_is_sparse(component) ? e->got[component] : e->arrived;
+    if (got.added < arrived || got.added > s->model->tick) {
         session_fail(s, "%.0f came at %llu, and its chunk says %llu", e->id,
-                     (unsigned long long)e->arrived, (unsigned long long)got.added);
+                     (unsigned long long)arrived, (unsigned long long)got.added);
     }
 }
 

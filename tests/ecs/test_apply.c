@@ -121,6 +121,9 @@ static void going_back_to_a_mark_ends_those_after_it(void) {
     ecs_mark_t after = ecs_batch_mark(f.world);
     CHECK_EQ(ecs_batch_rollback(f.world, before), ECS_OK);
     CHECK_EQ(ecs_batch_rollback(f.world, after), ECS_E_INVALID);
+    ecs_mark_t ahead = ecs_batch_mark(f.world);
+    ahead.at += 100;
+    CHECK_EQ(ecs_batch_rollback(f.world, ahead), ECS_E_INVALID); /* nothing was ever there */
     apply(&f);
     CHECK_EQ(ecs_shared(f.world)->alive, 0);
     fixture_close(&f);
