@@ -343,7 +343,6 @@ static int target(pass_t *pass, const ecs__cmd_t *cmd, ecs__touched_t **out, boo
 
 /* An event, to nobody in particular or to an entity that will be there. */
 static int validate_send(pass_t *pass, ecs__cmd_t *cmd) {
-    cmd->next = 0;
     if (cmd->id != 0) {
         const ecs__record_t *record = ecs__record_find(pass->world, cmd->id);
         if (record == NULL) { return dead_target(pass, cmd); }

@@ -154,6 +154,27 @@ static void a_mark_is_good_while_nothing_before_it_was_taken_back(void) {
     fixture_close(&f);
 }
 
+/* The second rollback goes before the first: it ends marks that the first had left. */
+static void a_rollback_stands_for_those_that_went_less_far(void) {
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_mark_t start = ecs_batch_mark(f.world);
+    (void)spawn_pos(&f, 1);
+    ecs_mark_t middle = ecs_batch_mark(f.world);
+    (void)spawn_pos(&f, 2);
+    ecs_mark_t end = ecs_batch_mark(f.world);
+    (void)spawn_pos(&f, 3);
+    CHECK_EQ(ecs_batch_rollback(f.world, end), ECS_OK);
+    CHECK_EQ(ecs_batch_rollback(f.world, start), ECS_OK);
+    (void)ecs_record_spawn(f.world, 0, NULL); /* no command ends where the marks lie */
+    (void)spawn_pos(&f, 4);
+    (void)spawn_pos(&f, 5);
+    CHECK_EQ(ecs_batch_rollback(f.world, middle), ECS_E_INVALID);
+    apply(&f);
+    CHECK_EQ(ecs_shared(f.world)->alive, 3);
+    fixture_close(&f);
+}
+
 static void bad_phases_places_and_flags_are_refused(void) {
     fixture_t f = fixture_open(0);
     CHECK_EQ(ecs_phase_set(f.world, (ecs_phase_t)99), ECS_E_INVALID);
@@ -286,6 +307,7 @@ int main(void) {
     RUN(what_a_writer_does_after_a_walk_is_news);
     RUN(expectations_and_conditions_leave_gaps_out);
     RUN(bad_phases_places_and_flags_are_refused);
+    RUN(a_rollback_stands_for_those_that_went_less_far);
     RUN(a_mark_is_good_while_nothing_before_it_was_taken_back);
     RUN(a_command_on_id_0_is_one_on_a_dead_target);
     RUN(a_rejected_batch_may_hold_despawns_of_forged_ids);

@@ -212,6 +212,28 @@ static void a_bulk_spawn_that_fails_takes_no_id(void) {
     fixture_close(&f);
 }
 
+static void a_bulk_spawn_takes_free_ids_and_those_there_are(void) {
+    ecs_options_t options = {.max_entities = 8};
+    ecs_world_t *world = NULL;
+    CHECK_EQ(ecs_world_create(&world, &options), ECS_OK);
+    fixture_t f = {.world = world};
+    record_begin(&f, 1);
+    ecs_id_t first = ecs_record_spawn(world, 0, NULL);
+    ecs_id_t second = ecs_record_spawn(world, 0, NULL);
+    apply(&f);
+    record_begin(&f, 1);
+    CHECK(ecs_record_spawn_many(world, 7, NULL, 0, NULL) == NULL);
+    CHECK_TEXT(ecs_last_error(world), "the world has room for 8 entities (max_entities)");
+    CHECK_EQ(ecs_record_plain(world, ECS_OP_DESPAWN, first, 0), ECS_OK);
+    CHECK_EQ(ecs_record_plain(world, ECS_OP_DESPAWN, second, 0), ECS_OK);
+    apply(&f);
+    record_begin(&f, 1);
+    CHECK(ecs_record_spawn_many(world, 8, NULL, 0, NULL) != NULL);
+    apply(&f);
+    CHECK_EQ(ecs_shared(world)->alive, 8);
+    fixture_close(&f);
+}
+
 static void what_is_rolled_back_keeps_no_block(void) {
     fixture_t f = fixture_open(0);
     record_begin(&f, 1);
@@ -244,6 +266,14 @@ static void only_what_is_observed_counts_as_an_event(void) {
     CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, id, 0), ECS_OK);
     apply(&f);
     CHECK_EQ(f.world->event_bound, 2);
+    CHECK_EQ(ecs_observe(f.world, ECS_EVENT_REMOVED, f.vel), ECS_OK);
+    record_begin(&f, 1);
+    ecs_id_t other = spawn_many(&f, 1)[0];
+    apply(&f);
+    record_begin(&f, 1);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, other, 0), ECS_OK);
+    apply(&f);
+    CHECK_EQ(f.world->event_bound, 4); /* its end, and whatever it had */
     fixture_close(&f);
 }
 
@@ -269,6 +299,7 @@ int main(void) {
     RUN(only_what_is_observed_counts_as_an_event);
     RUN(what_is_rolled_back_keeps_no_block);
     RUN(a_bulk_spawn_that_fails_takes_no_id);
+    RUN(a_bulk_spawn_takes_free_ids_and_those_there_are);
     RUN(many_are_spawned_with_columns_of_values);
     RUN(other_commands_see_them_as_if_they_were_there);
     RUN(a_refused_batch_takes_them_with_it);

@@ -79,6 +79,19 @@ static void a_plan_goes_into_structs_by_name(void) {
     fixture_close(&f);
 }
 
+/* A range that goes does not bind what is stored: the type must. */
+static void a_plan_leaves_ranges_that_go_out(void) {
+    fixture_t f = types_open(0);
+    const char *const narrow = "int8_t v", *const real = "double v";
+    uint32_t id = one(&f, "int32_t v (0..10)");
+    char text[200];
+    plan_text(&f, id, &narrow, 1, text, sizeof text);
+    CHECK_TEXT(text, "v converted: int32_t to int8_t, where it fits\n");
+    plan_text(&f, id, &real, 1, text, sizeof text);
+    CHECK_TEXT(text, "v converted: int32_t to double\n");
+    fixture_close(&f);
+}
+
 static void a_plan_needs_a_good_declaration(void) {
     fixture_t f = types_open(0);
     const char *const bad[] = {"double x (1..0)"}, *const good[] = {"double x"};
@@ -325,6 +338,7 @@ static void wider_and_back_gives_equal_values(void) {
 int main(void) {
     RUN(a_plan_says_what_becomes_of_each_field);
     RUN(a_plan_goes_into_structs_by_name);
+    RUN(a_plan_leaves_ranges_that_go_out);
     RUN(a_plan_needs_a_good_declaration);
     RUN(a_wider_range_is_held_against_what_is_stored);
     RUN(values_that_fit_are_converted);

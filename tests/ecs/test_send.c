@@ -79,13 +79,33 @@ static void a_refused_batch_sends_nothing(void) {
     send(&s, id, 2);
     CHECK_EQ(ecs_batch_rollback(s.f.world, mark), ECS_OK);
     send(&s, id, 3);
-    ((pos_t *)ecs_record(s.f.world, ECS_OP_SET, id, s.f.pos, 1))->x = 9; /* direct, too */
+    ((pos_t *)ecs_record(s.f.world, ECS_OP_SET, id, s.f.pos, 1))->x = 9;
     apply(&s.f);
     CHECK_EQ(ecs_apply_results(s.f.world, &count)[0].error, ECS_E_ABSENT);
     const ecs_sent_t *sent = ecs_sent(s.f.world, &count);
     CHECK_EQ(count, 1);
     CHECK_EQ(amount_of(sent), 3);
     CHECK_EQ(x_of(&s.f, id, s.f.pos), 9);
+    fixture_close(&s.f);
+}
+
+/* The id of a struct is no component's, though it may be the same number. */
+static void an_event_writes_no_value(void) {
+    sender_t s = sender_open();
+    ecs_stamp_t stamp = {0};
+    CHECK_EQ(s.order, s.f.pos);
+    record_begin(&s.f, 1);
+    ecs_id_t id = spawn_pos(&s.f, 1);
+    apply(&s.f);
+    record_begin(&s.f, 2);
+    CHECK_EQ(ecs_batch_place(s.f.world, 5), ECS_OK);
+    ((pos_t *)ecs_record(s.f.world, ECS_OP_SET, id, s.f.pos, 1))->x = 9;
+    CHECK_EQ(ecs_batch_place(s.f.world, 6), ECS_OK);
+    send(&s, id, 3);
+    apply(&s.f);
+    CHECK_EQ(x_of(&s.f, id, s.f.pos), 9);
+    CHECK_EQ(ecs_provenance(s.f.world, id, s.f.pos, &stamp), ECS_OK);
+    CHECK_EQ(stamp.place, 5);
     fixture_close(&s.f);
 }
 
@@ -141,6 +161,7 @@ static void it_needs_a_struct_and_a_batch(void) {
 int main(void) {
     RUN(events_come_in_the_order_of_recording);
     RUN(a_refused_batch_sends_nothing);
+    RUN(an_event_writes_no_value);
     RUN(an_event_to_one_that_is_gone_counts_as_other_commands);
     RUN(it_needs_a_struct_and_a_batch);
     return test_report();

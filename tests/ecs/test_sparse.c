@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "ecs_schema.h"
+#include "internal.h"
 #include "world.h"
 
 typedef struct {
@@ -189,6 +190,72 @@ static void events_and_watches_fire(void) {
     fixture_close(&s.f);
 }
 
+static void they_are_in_order_and_known_to_queries(void) {
+    fixture_t f = fixture_open(16);
+    uint32_t list[8] = {0};
+    ecs_query_t *query = NULL;
+    ecs_query_desc_t with = {.with = {f.vel}, .with_count = 1};
+    ecs_query_desc_t without = {.without = {f.mixed}, .without_count = 1};
+    CHECK_EQ(ecs_component_sparse(f.world, f.tag), ECS_OK);
+    CHECK_EQ(ecs_component_sparse(f.world, f.pos), ECS_OK);
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 1);
+    insert_pos(&f, id, f.vel, 1);
+    (void)ecs_record(f.world, ECS_OP_INSERT, id, f.tag, 0);
+    apply(&f);
+    CHECK_EQ(ecs_entity_components(f.world, id, list, 8), 3);
+    CHECK(list[0] == f.pos && list[1] == f.vel && list[2] == f.tag);
+    record_begin(&f, 1);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, id, 0), ECS_OK);
+    apply(&f);
+    CHECK_EQ(ecs_query_create(f.world, &with, &query), ECS_OK);
+    CHECK_EQ(ecs_query_create(f.world, &without, &query), ECS_OK);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_SETUP), ECS_OK);
+    CHECK_EQ(ecs_component_sparse(f.world, f.vel), ECS_E_CONFLICT);
+    CHECK_EQ(ecs_component_sparse(f.world, f.mixed), ECS_E_CONFLICT);
+    fixture_close(&f);
+}
+
+static void a_despawn_makes_room_for_its_events(void) {
+    sparse_t s = sparse_open();
+    uint32_t count = 0;
+    CHECK_EQ(ecs_observe(s.f.world, ECS_EVENT_REMOVED, s.alarm), ECS_OK);
+    record_begin(&s.f, 1);
+    ecs_id_t id = spawn_pos(&s.f, 1);
+    insert_alarm(&s, id, 3);
+    apply(&s.f);
+    record_begin(&s.f, 1);
+    CHECK_EQ(ecs_record_plain(s.f.world, ECS_OP_DESPAWN, id, 0), ECS_OK);
+    apply(&s.f);
+    CHECK_EQ(s.f.world->event_bound, 4); /* the despawn; Pos; Alarm and Mark */
+    (void)ecs_events(s.f.world, &count);
+    CHECK_EQ(count, 1);
+    fixture_close(&s.f);
+}
+
+static void a_trim_gives_their_chunks_back(void) {
+    enum { MANY = 100 };
+    sparse_t s = sparse_open();
+    ecs_id_t ids[MANY];
+    record_begin(&s.f, 1);
+    for (int i = 0; i < MANY; i++) {
+        ids[i] = spawn_pos(&s.f, i);
+        insert_alarm(&s, ids[i], i);
+    }
+    apply(&s.f);
+    record_begin(&s.f, 1);
+    for (int i = 0; i < MANY; i++) {
+        CHECK_EQ(ecs_record_plain(s.f.world, ECS_OP_REMOVE, ids[i], s.alarm), ECS_OK);
+    }
+    apply(&s.f);
+    const ecs__sparse_t *store = s.f.world->components[s.alarm].sparse;
+    CHECK(store->table->chunk_count > 0);
+    CHECK_EQ(ecs_phase_set(s.f.world, ECS_PHASE_IDLE), ECS_OK);
+    CHECK_EQ(ecs_trim(s.f.world), ECS_OK);
+    CHECK_EQ(store->table->chunk_count, 0);
+    fixture_close(&s.f);
+}
+
 /* ---- snapshots, migration ------------------------------------------------------------------- */
 
 typedef struct {
@@ -255,7 +322,52 @@ static void snapshots_and_migrations_have_them(void) {
     fixture_close(&s.f);
 }
 
+static ecs_world_t *world_of_two(size_t reserve_bytes, uint32_t *first, uint32_t *second) {
+    ecs_options_t options = {.reserve_bytes = reserve_bytes};
+    const char *const small[] = {"double x[8]"}, *const large[] = {"double x[200]"};
+    ecs_world_t *world = NULL;
+    CHECK_EQ(ecs_world_create(&world, &options), ECS_OK);
+    CHECK_EQ(ecs_component_register(world, "Small", small, 1, first), ECS_OK);
+    CHECK_EQ(ecs_component_register(world, "Large", large, 1, second), ECS_OK);
+    CHECK_EQ(ecs_component_sparse(world, *first), ECS_OK);
+    CHECK_EQ(ecs_component_sparse(world, *second), ECS_OK);
+    return world;
+}
+
+/* There is room for the rows of one component, and not for those of the next. */
+static void a_restore_that_fails_leaves_none(void) {
+    enum { MANY = 2000 };
+    uint32_t small = 0, large = 0;
+    text_t snapshot = {0};
+    fixture_t f = {.world = world_of_two((size_t)1 << 26, &small, &large)};
+    record_begin(&f, 1);
+    for (int i = 0; i < MANY; i++) {
+        ecs_id_t id = ecs_record_spawn(f.world, 0, NULL);
+        CHECK(ecs_record(f.world, ECS_OP_INSERT, id, small, 0) != NULL);
+        CHECK(ecs_record(f.world, ECS_OP_INSERT, id, large, 0) != NULL);
+    }
+    apply(&f);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_IDLE), ECS_OK);
+    CHECK_EQ(ecs_snapshot_write(f.world, append, &snapshot), ECS_OK);
+    fixture_close(&f);
+    f.world = world_of_two((size_t)1 << 20, &small, &large);
+    CHECK_EQ(ecs_snapshot_restore(f.world, snapshot.bytes, snapshot.length), ECS_E_MEMORY);
+    CHECK_EQ(ecs_check(f.world), ECS_OK);
+    record_begin(&f, 1);
+    ecs_id_t id = ecs_record_spawn(f.world, 0, NULL), other = ecs_record_spawn(f.world, 0, NULL);
+    CHECK(ecs_record(f.world, ECS_OP_INSERT, other, small, 0) != NULL);
+    apply(&f);
+    CHECK(!ecs_has(f.world, id, small) && !ecs_has(f.world, id, large));
+    CHECK(ecs_has(f.world, other, small));
+    free(snapshot.bytes);
+    fixture_close(&f);
+}
+
 int main(void) {
+    RUN(they_are_in_order_and_known_to_queries);
+    RUN(a_despawn_makes_room_for_its_events);
+    RUN(a_trim_gives_their_chunks_back);
+    RUN(a_restore_that_fails_leaves_none);
     RUN(an_entity_that_gets_one_does_not_move);
     RUN(batches_see_it_as_any_other);
     RUN(queries_yield_runs_of_rows);
