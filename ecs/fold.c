@@ -217,7 +217,7 @@ static void write_payloads(ecs_world_t *world, const ecs__stream_t *stream,
 
 /* ---- values that need no entry -------------------------------------------------------------- */
 
-enum { LANE = 16 }; /* commands between finding a row and writing to it: a cache miss each */
+enum { LANE = 16 }; /* commands between one cache miss and the next of a write */
 
 typedef struct {
     const ecs__cmd_t *cmd;
@@ -246,20 +246,34 @@ static void write_one(const ecs_world_t *world, const write_t *write, uint64_t o
     write->stamp->place = ecs__cmd_place(write->cmd);
 }
 
+/* Commands whose record, then whose row is on its way from memory. */
+typedef struct {
+    const ecs__cmd_t *asked[LANE];
+    write_t found[LANE];
+    uint32_t next;
+} pipe_t;
+
+/* One command in, or NULL; the one that came 2 * LANE before it is written. */
+static void advance(const ecs_world_t *world, pipe_t *pipe, const ecs__cmd_t *cmd, uint64_t owner) {
+    uint32_t at = pipe->next++ % LANE;
+    const ecs__cmd_t *asked = pipe->asked[at];
+    write_one(world, &pipe->found[at], owner);
+    pipe->found[at] = asked == NULL ? (write_t){0} : find_row(world, asked);
+    pipe->asked[at] = cmd;
+    if (cmd != NULL) { ecs__prefetch_record(world, cmd->id); }
+}
+
 void ecs__direct_write(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch_at) {
     const ecs__batch_t *batch = &stream->batches[batch_at];
-    write_t lane[LANE] = {0};
-    uint32_t next = 0;
+    pipe_t pipe = {0};
     for (ecs__pos_t pos = ecs__cmd_first(stream, batch); pos != batch->end;
          pos = ecs__cmd_after(world, stream, pos, batch->end)) {
-        ecs__cmd_t *cmd = ecs__cmd_at(stream, pos);
+        const ecs__cmd_t *cmd = ecs__cmd_at(stream, pos);
         if (cmd->next != ECS__DIRECT || cmd->op == ECS_OP_SEND) { continue; }
-        write_t *slot = &lane[next++ % LANE];
-        write_one(world, slot, batch->owner);
-        *slot = find_row(world, cmd);
+        advance(world, &pipe, cmd, batch->owner);
     }
-    for (uint32_t i = 0; i < LANE; i++, next++) {
-        write_one(world, &lane[next % LANE], batch->owner);
+    for (uint32_t i = 0; i < 2 * LANE; i++) {
+        advance(world, &pipe, NULL, batch->owner);
     }
     world->wrote = true;
 }

@@ -342,22 +342,23 @@ static inline uint32_t ecs__sparse_row(const ecs__sparse_t *store, uint32_t inde
     if (page >= store->page_count || store->pages[page] == NULL) { return ECS__NONE; }
     return store->pages[page][index % ECS__PAGE_ROWS] - 1;
 }
+/* Where it is, of an entity that lives; any component. */
 static inline ecs__place_t ecs__place_at(const ecs_world_t *world, uint32_t index,
                                          const ecs__record_t *record, uint32_t component) {
-    const ecs__sparse_t *store = world->components[component].sparse;
-    if (store == NULL) {
-        const ecs__archetype_t *archetype = world->archetypes[record->archetype];
-        return (ecs__place_t){archetype, ecs__slot(archetype, component), record->row};
+    const ecs__archetype_t *archetype = world->archetypes[record->archetype];
+    const ecs__slot_t *slot = ecs__slot(archetype, component);
+    if (slot != NULL || component >= world->component_count) {
+        return (ecs__place_t){archetype, slot, record->row};
     }
-    uint32_t row = ecs__sparse_row(store, index);
-    return (ecs__place_t){store->table, row == ECS__NONE ? NULL : store->table->slots, row};
+    const ecs__sparse_t *store = world->components[component].sparse;
+    uint32_t row = store == NULL ? ECS__NONE : ecs__sparse_row(store, index);
+    if (row == ECS__NONE) { return (ecs__place_t){0}; }
+    return (ecs__place_t){store->table, store->table->slots, row};
 }
 /* Where an entity's value of a component is; any id, any component. */
 static inline ecs__place_t ecs__place(const ecs_world_t *world, ecs_id_t id, uint32_t component) {
     const ecs__record_t *record = ecs__record_find(world, id);
-    if (record == NULL || !ecs__record_alive(record) || component >= world->component_count) {
-        return (ecs__place_t){0};
-    }
+    if (record == NULL || !ecs__record_alive(record)) { return (ecs__place_t){0}; }
     return ecs__place_at(world, ecs__index(id), record, component);
 }
 /* Whether a query has the component in any of its terms. */

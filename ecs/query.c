@@ -470,13 +470,27 @@ static void walk_end(ecs_cursor_t *cursor) {
     ecs_cursor_rewind(cursor);
 }
 
-bool ecs_cursor_next(ecs_cursor_t *cursor) {
-    ecs_query_t *query = cursor->query;
-    bool filter = has_filter(query);
-    if (query->desc.write_count > 0 && ecs__guard(query->world, 1u << ECS_PHASE_WRITE) != ECS_OK) {
-        return false;
+/* The next chunk with rows, all of it. */
+static bool next_whole(ecs_cursor_t *cursor) {
+    const ecs_query_t *query = cursor->query;
+    while (cursor->archetype_at < query->archetype_count) {
+        const ecs__archetype_t *archetype = query->archetypes[cursor->archetype_at];
+        while (cursor->chunk_at < archetype->chunk_count) {
+            ecs__chunk_t *chunk = archetype->chunks[cursor->chunk_at++];
+            if (chunk->count == 0) { continue; }
+            fill_cursor(cursor, &(run_t){chunk, 0, chunk->count});
+            return true;
+        }
+        cursor->archetype_at++;
+        cursor->chunk_at = 0;
     }
-    if (!cursor->walks) { walk_begin(cursor); }
+    return false;
+}
+
+/* The same for queries that leave chunks or rows out. */
+static bool next_filtered(ecs_cursor_t *cursor) {
+    const ecs_query_t *query = cursor->query;
+    bool filter = has_filter(query);
     while (cursor->archetype_at < query->archetype_count) {
         const ecs__archetype_t *archetype = query->archetypes[cursor->archetype_at];
         if (cursor->chunk_at == archetype->chunk_count) {
@@ -494,6 +508,17 @@ bool ecs_cursor_next(ecs_cursor_t *cursor) {
         cursor->chunk_at++;
         cursor->row_at = 0;
     }
+    return false;
+}
+
+bool ecs_cursor_next(ecs_cursor_t *cursor) {
+    const ecs_query_t *query = cursor->query;
+    if (query->desc.write_count > 0 && ecs__guard(query->world, 1u << ECS_PHASE_WRITE) != ECS_OK) {
+        return false;
+    }
+    if (!cursor->walks) { walk_begin(cursor); }
+    bool whole = !has_filter(query) && !has_sparse(query);
+    if (whole ? next_whole(cursor) : next_filtered(cursor)) { return true; }
     walk_end(cursor);
     return false;
 }

@@ -204,8 +204,9 @@ static const ecs__cmd_t *last_writer(const pass_t *pass, const ecs__touched_t *e
 /* Whether the entity has the component after the chain so far. */
 static bool is_present(const pass_t *pass, const ecs__touched_t *entry, uint32_t component) {
     const ecs_world_t *world = pass->world;
+    if (ecs__slot(world->archetypes[entry->after], component) != NULL) { return true; }
     const ecs__sparse_t *store = world->components[component].sparse;
-    if (store == NULL) { return ecs__slot(world->archetypes[entry->after], component) != NULL; }
+    if (store == NULL) { return false; }
     ecs__pos_t at = 0;
     const ecs__cmd_t *last = last_writer(pass, entry, component, &at);
     if (last != NULL) { return last->op != ECS_OP_REMOVE; }
