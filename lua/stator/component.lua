@@ -11,7 +11,7 @@ local entity = require "stator.entity"
 local err = require "stator.err"
 local registry = require "stator.registry"
 
-local C = abi.C
+local C, type = abi.C, type -- no look-up of a global in what rows call
 local TYPE = abi.TYPE
 local MEMBERS_MAX, FIELDS_MAX = 64, 48
 

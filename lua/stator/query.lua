@@ -11,6 +11,7 @@
 --- Both are read-only views, good until the next await. The iterators are shared functions with a
 --- cursor as state: no closure is made per loop.
 local ffi = require "ffi"
+local table_new = require "table.new"
 local abi = require "stator.abi"
 local component = require "stator.component"
 local core = require "stator.core.world"
@@ -36,7 +37,8 @@ local function new_cursor(q, pooled)
   local c = C.ecs_cursor_open(q.pointer)
   if c == nil then err.raise("out of memory", "memory") end
   if not pooled then c = ffi.gc(c, C.ecs_cursor_close) end
-  local cursor = { c = c, q = q, row = 0, last = -1, epoch = 0, left = false }
+  local cursor = table_new(#q.columns, 8) -- boxes in its list part: found without hashing
+  cursor.c, cursor.q, cursor.row, cursor.last, cursor.epoch, cursor.left = c, q, 0, -1, 0, false
   for k, column in ipairs(q.columns) do
     local box = k <= q.write_count and column.writer_box or column.box
     cursor[k] = cast(box, c.box + (k - 1))[0]
