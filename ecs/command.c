@@ -38,7 +38,7 @@ void ecs__recorder_set(ecs_world_t *world) {
         stream->open && stream->chunk_count > 0 && (ECS__RECORD_PHASES >> world->phase & 1u) != 0;
     world->recorder.stop =
         writable ? stream->chunks[stream->at_chunk] + ECS__CMD_CHUNK_BYTES : NULL;
-    world->recorder.flags = (uint32_t)stream->flags << 8;
+    world->recorder.flags = stream->flags << 8;
 }
 
 /* The chunk is the one to write to, from so many bytes on. */

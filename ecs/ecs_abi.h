@@ -118,8 +118,8 @@ typedef struct ecs_shared {
  * itself, as an ecs_command_t and the component after it, when they fit before `stop`. */
 typedef struct ecs_recorder {
     char *at;
-    char *stop;     /* NULL while nothing may be recorded */
-    uint32_t flags; /* of the batch, in their place in ecs_command_t.kind */
+    char *stop;    /* NULL while nothing may be recorded */
+    int32_t flags; /* of the batch, in their place in ecs_command_t.kind */
     uint32_t unused;
 } ecs_recorder_t;
 

@@ -558,16 +558,17 @@ local function slot_source(component, op)
   local bytes = head + component.payload_bytes
   return ([[
 local at = recorder.at
-if recorder.stop - at < %d then
+local after = at + %d
+if after > recorder.stop then
   at = full(%s)
 else
-  recorder.at = at + %d
+  recorder.at = after
   local head = cast(command, at)
-  head.kind, head.id = %d + recorder.flags, id
+  head.kind, head.id = bor(recorder.flags, %d), id
   head.fields[0], head.fields[1] = mask, place * 65536
 end
 local slot = at + %d
-]]):format(bytes, call, bytes, op + component.id * 65536, head)
+]]):format(bytes, call, op + component.id * 65536, head)
 end
 
 --- A function (place, id, values) that records one command; generated, so that it becomes a trace of its
@@ -575,7 +576,7 @@ end
 local function recorder(component, op)
   local source = {
     "local component, fields, C, world, cast, pointer, checked, store_array, store_text, ",
-    "store_field, verify, not_recorded, type, recorder, command, full = ...\n",
+    "store_field, verify, not_recorded, type, recorder, command, full, bor = ...\n",
     "local left = 1\nreturn function(place, id, values)\nlocal n, mask = 0, 0\n",
   }
   for i, f in ipairs(component.fields) do source[#source + 1] = check_source(i, f) end
@@ -587,7 +588,7 @@ local function recorder(component, op)
   local chunk = assert(loadstring(table.concat(source), "=record " .. component.name))
   return chunk(component, component.fields, C, abi.world, ffi.cast, component.payload_pointer, M.checked,
     store_array, store_text, store_field, verify, not_recorded, type, C.ecs_recorder(abi.world), COMMAND,
-    by_core)
+    by_core, bit.bor)
 end
 
 local NO_SUM = { bool = true, char = true, entity = true, enum = true, struct = true }
