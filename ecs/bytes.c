@@ -41,6 +41,7 @@ int ecs__leaves_init(ecs_world_t *world, ecs__component_t *layout) {
         used += layout->leaves[i].bytes;
     }
     layout->padded = used != layout->size_bytes;
+    layout->all_fields = layout->padded ? UINT64_MAX : (1ull << layout->field_count) - 1;
     return ECS_OK;
 }
 

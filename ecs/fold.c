@@ -225,18 +225,6 @@ typedef struct {
     ecs_stamp_t *stamp;
 } write_t;
 
-/* Where a direct command writes; `to` is NULL for a tag. */
-static write_t find_row(const ecs_world_t *world, const ecs__cmd_t *cmd) {
-    uint32_t index = ecs__index(cmd->id), at = 0;
-    ecs__place_t place = ecs__place_at(world, index, ecs__record_at(world, index), cmd->component);
-    if (place.slot->column == ECS__NONE) { return (write_t){0}; }
-    ecs__chunk_t *chunk = ecs__chunk_of(place.table, place.row, &at);
-    write_t found = {cmd, world->memory.maps.core + ecs__cell(chunk, place.slot, at),
-                     &chunk->stamp[place.slot->column]};
-    __builtin_prefetch(found.to, 1);
-    return found;
-}
-
 static void write_one(const ecs_world_t *world, const write_t *write, uint64_t owner) {
     if (write->to == NULL) { return; }
     ecs__payload_write(world, write->cmd, write->to);
@@ -251,21 +239,49 @@ typedef struct {
     const ecs__cmd_t *asked[LANE];
     write_t found[LANE];
     uint32_t next;
+    uint32_t archetype, component; /* of the command before, */
+    ecs__place_t place;            /* and where its value is: the next one's is most often near */
 } pipe_t;
+
+static void find_place(const ecs_world_t *world, pipe_t *pipe, const ecs__cmd_t *cmd) {
+    uint32_t index = ecs__index(cmd->id);
+    const ecs__record_t *record = ecs__record_at(world, index);
+    if (record->archetype == pipe->archetype && cmd->component == pipe->component) {
+        pipe->place.row = record->row;
+        return;
+    }
+    pipe->place = ecs__place_at(world, index, record, cmd->component);
+    bool sparse = pipe->place.table != world->archetypes[record->archetype];
+    pipe->archetype = sparse ? ECS__NONE : record->archetype;
+    pipe->component = cmd->component;
+}
+
+/* Where a direct command writes; `to` is NULL for a tag. */
+static write_t find_row(const ecs_world_t *world, pipe_t *pipe, const ecs__cmd_t *cmd) {
+    uint32_t at = 0;
+    find_place(world, pipe, cmd);
+    const ecs__slot_t *slot = pipe->place.slot;
+    if (slot->column == ECS__NONE) { return (write_t){0}; }
+    ecs__chunk_t *chunk = ecs__chunk_of(pipe->place.table, pipe->place.row, &at);
+    write_t found = {cmd, world->memory.maps.core + ecs__cell(chunk, slot, at),
+                     &chunk->stamp[slot->column]};
+    __builtin_prefetch(found.to, 1);
+    return found;
+}
 
 /* One command in, or NULL; the one that came 2 * LANE before it is written. */
 static void advance(const ecs_world_t *world, pipe_t *pipe, const ecs__cmd_t *cmd, uint64_t owner) {
     uint32_t at = pipe->next++ % LANE;
     const ecs__cmd_t *asked = pipe->asked[at];
     write_one(world, &pipe->found[at], owner);
-    pipe->found[at] = asked == NULL ? (write_t){0} : find_row(world, asked);
+    pipe->found[at] = asked == NULL ? (write_t){0} : find_row(world, pipe, asked);
     pipe->asked[at] = cmd;
     if (cmd != NULL) { ecs__prefetch_record(world, cmd->id); }
 }
 
 void ecs__direct_write(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch_at) {
     const ecs__batch_t *batch = &stream->batches[batch_at];
-    pipe_t pipe = {0};
+    pipe_t pipe = {.archetype = ECS__NONE};
     for (ecs__pos_t pos = ecs__cmd_first(stream, batch); pos != batch->end;
          pos = ecs__cmd_after(world, stream, pos, batch->end)) {
         const ecs__cmd_t *cmd = ecs__cmd_at(stream, pos);

@@ -447,8 +447,10 @@ void ecs__stream_fini(ecs_world_t *world);
 /* Writes what a SET or ADD says over the value at `to`; and an INSERT. */
 void ecs__payload_merge(const ecs_world_t *world, const ecs__cmd_t *cmd, char *to);
 static inline void ecs__payload_write(const ecs_world_t *world, const ecs__cmd_t *cmd, char *to) {
-    if (cmd->op == ECS_OP_INSERT) {
-        ecs__copy(to, (const char *)(cmd + 1), world->components[cmd->component].size_bytes);
+    const ecs__component_t *component = &world->components[cmd->component];
+    bool all = cmd->op == ECS_OP_SET && (cmd->fields & ECS__FIELD_MASK) == component->all_fields;
+    if (cmd->op == ECS_OP_INSERT || all) {
+        ecs__copy(to, (const char *)(cmd + 1), component->size_bytes);
     } else {
         ecs__payload_merge(world, cmd, to);
     }
@@ -470,7 +472,11 @@ void ecs__fold(ecs_world_t *world, const ecs__stream_t *stream, const ecs__touch
 uint64_t ecs__owner_at(const ecs__stream_t *stream, uint32_t batch, ecs__pos_t pos);
 /* Ask for cache lines: of an entity's record; of the row that its payloads most likely go to. */
 void ecs__prefetch_row(const ecs_world_t *world, ecs_id_t id);
-void ecs__prefetch_record(const ecs_world_t *world, ecs_id_t id);
+static inline void ecs__prefetch_record(const ecs_world_t *world, ecs_id_t id) {
+    if (!(id > 0 && id < 4503599627370496.0)) { return; } /* and NaN: no id */
+    uint32_t index = ecs__index(id);
+    if (index < world->slot_count) { __builtin_prefetch(ecs__record_at(world, index), 1); }
+}
 
 /* Bytes of a component at an entity, in the core's map; NULL if absent. */
 const char *ecs__cell_read(const ecs_world_t *world, ecs_id_t id, uint32_t component);

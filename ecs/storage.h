@@ -130,6 +130,7 @@ typedef struct {
     uint32_t depth; /* of structs: 1 when no field is one */
     ecs__leaf_t *leaves;
     uint32_t leaf_count, leaf_capacity;
+    uint64_t all_fields;        /* mask of a SET that is the whole value; no mask when padded */
     bool padded;                /* bytes of a value belong to no leaf */
     uint8_t observed;           /* bit per ECS_EVENT_* kind */
     struct ecs__sparse *sparse; /* NULL: its values lie in archetypes */

@@ -20,8 +20,9 @@ typedef struct {
     ecs__pos_t start;    /* its first command */
     ecs_id_t last_id;    /* target of the command before, */
     uint32_t last_entry; /* and its place in touched: commands on one entity come in a row */
-    bool direct;         /* some commands are written at once when it is accepted */
-    uint32_t sent;       /* events */
+    bool direct; /* some commands are written at once when it is accepted; the last of those */
+    uint32_t archetype, component; /* was to an entity of this archetype, and wrote that */
+    uint32_t sent;                 /* events */
 } pass_t;
 
 /* ---- entries -------------------------------------------------------------------------------- */
@@ -310,15 +311,21 @@ static int validate_shape(const pass_t *pass, ecs__touched_t *entry, const ecs__
 /* Whether the command only writes a value that is there, of an entity that no other command moves
  * so far and nobody observes: it is written as soon as the batch is accepted, before the entity's
  * other commands. */
-static bool is_direct(const pass_t *pass, const ecs__cmd_t *cmd, const ecs__record_t *record) {
+static bool is_direct(pass_t *pass, const ecs__cmd_t *cmd, const ecs__record_t *record) {
     const ecs_world_t *world = pass->world;
     if (!ecs__cmd_writes(cmd) || record->scratch != 0 || !ecs__record_alive(record)) {
         return false;
     }
+    if (record->archetype == pass->archetype && cmd->component == pass->component) { return true; }
     if (pass->stream->batches[pass->batch].expects != 0) { return false; } /* sees earlier writes */
     uint32_t observed = world->components[cmd->component].observed;
-    return (observed >> ECS_EVENT_CHANGED & 1u) == 0 &&
-           ecs__place_at(world, ecs__index(cmd->id), record, cmd->component).slot != NULL;
+    if ((observed >> ECS_EVENT_CHANGED & 1u) != 0) { return false; }
+    if (ecs__slot(world->archetypes[record->archetype], cmd->component) != NULL) {
+        pass->archetype = record->archetype;
+        pass->component = cmd->component;
+        return true;
+    }
+    return ecs__place_at(world, ecs__index(cmd->id), record, cmd->component).slot != NULL;
 }
 
 /* The entry of a command's target, NULL for an id that is none, or that the command is direct. */
@@ -477,12 +484,6 @@ static void undo(const pass_t *pass, const ecs__batch_t *batch, ecs__pos_t stop)
 
 /* ---- batches -------------------------------------------------------------------------------- */
 
-void ecs__prefetch_record(const ecs_world_t *world, ecs_id_t id) {
-    if (!(id > 0 && id < 4503599627370496.0)) { return; } /* and NaN: no id */
-    uint32_t index = ecs__index(id);
-    if (index < world->slot_count) { __builtin_prefetch(ecs__record_at(world, index), 1); }
-}
-
 /* Makes what pass 2 needs. */
 static int make_room(ecs_world_t *world) {
     for (uint32_t i = 0; i < world->growing_count; i++) {
@@ -534,6 +535,7 @@ void ecs__validate(ecs_world_t *world, ecs__stream_t *stream, uint32_t index) {
                    .result = result,
                    .batch = index,
                    .start = ecs__cmd_first(stream, batch),
+                   .archetype = ECS__NONE,
                    .last_id = NAN};
     uint64_t event_bound = world->event_bound;
     world->growing_count = 0;
