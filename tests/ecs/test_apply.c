@@ -211,6 +211,24 @@ static void expectations_and_conditions_leave_gaps_out(void) {
     fixture_close(&f);
 }
 
+static void what_lies_in_a_gap_of_a_payload_is_not_written(void) {
+    fixture_t f = fixture_open(0);
+    record_begin(&f, 1);
+    ecs_id_t id = ecs_record_spawn(f.world, 0, NULL);
+    CHECK(ecs_record(f.world, ECS_OP_INSERT, id, f.mixed, 0) != NULL);
+    apply(&f);
+    record_begin(&f, 1);
+    unsigned char *value = ecs_record(f.world, ECS_OP_SET, id, f.mixed, 15); /* all its fields */
+    memset(value, 0, ecs_component_size_bytes(f.world, f.mixed));
+    value[0] = 1;
+    value[1] = 77; /* between a bool and an int16 */
+    apply(&f);
+    const unsigned char *now = ecs_view(f.world, id, f.mixed);
+    CHECK_EQ(now[0], 1);
+    CHECK_EQ(now[1], 0);
+    fixture_close(&f);
+}
+
 /* A watch and a walk that begin in the middle of a writer see what it writes later. */
 static void what_a_writer_does_after_a_walk_is_news(void) {
     fixture_t f = fixture_open(16);
@@ -306,6 +324,7 @@ static void a_condition_on_an_unknown_component_is_an_error(void) {
 int main(void) {
     RUN(what_a_writer_does_after_a_walk_is_news);
     RUN(expectations_and_conditions_leave_gaps_out);
+    RUN(what_lies_in_a_gap_of_a_payload_is_not_written);
     RUN(bad_phases_places_and_flags_are_refused);
     RUN(a_rollback_stands_for_those_that_went_less_far);
     RUN(a_mark_is_good_while_nothing_before_it_was_taken_back);
