@@ -497,7 +497,7 @@ function unknown_field(component, values)
     err.nearest(names[1], component.field_names)))
 end
 
-local CHECKED_CALLS, CHECK_EVERY = 200, 100
+local CHECKED_CALLS, CHECK_EVERY = 200, 1000
 local COMMAND = ffi.typeof "ecs_command_t *"
 
 --- Whether a table has more keys than the n known ones that were found. Counting them costs many
