@@ -206,6 +206,8 @@ static ecs_query_t *query_make(ecs_world_t *world, const ecs_query_desc_t *desc)
     query->sparse_with_count = take_sparse(world, desc->with, desc->with_count, query->sparse_with);
     query->sparse_without_count =
         take_sparse(world, desc->without, desc->without_count, query->sparse_without);
+    query->whole = query->place_terms == query->column_count &&
+                   query->sparse_with_count + query->sparse_without_count == 0;
     for (uint32_t i = 0; i < world->ordered_count; i++) {
         if (!ecs__query_reserve(query)) {
             query_free(query);
@@ -331,11 +333,10 @@ static double count_chunk(const ecs_query_t *query, uint32_t archetype_at,
 
 double ecs_query_count(const ecs_query_t *query) {
     double rows = 0;
-    bool look = has_filter(query) || has_sparse(query);
     for (uint32_t i = 0; i < query->archetype_count; i++) {
         const ecs__archetype_t *archetype = query->archetypes[i];
-        if (!look) { rows += archetype->row_count; }
-        for (uint32_t c = 0; look && c < archetype->chunk_count; c++) {
+        if (query->whole) { rows += archetype->row_count; }
+        for (uint32_t c = 0; !query->whole && c < archetype->chunk_count; c++) {
             rows += count_chunk(query, i, archetype->chunks[c]);
         }
     }
@@ -379,48 +380,49 @@ typedef struct {
     uint32_t first, count;
 } run_t;
 
-/* The box of one column, whose place in the archetype is `column`. */
-static void fill_box(const ecs_query_t *query, uint32_t k, ecs_box_t *box, const run_t *run,
-                     uint32_t column) {
-    const ecs_world_t *world = query->world;
-    const ecs__maps_t *maps = &world->memory.maps;
-    ecs__chunk_t *chunk = run->chunk;
-    bool write = k < query->desc.write_count;
-    box->epoch = world->shared.epoch;
-    if (column == ECS__NONE) {
-        box->p = NULL;
-        box->count = 0;
-        return;
-    }
-    box->count = (int32_t)run->count;
-    box->p = (write ? maps->window.map : maps->view.map) + chunk->block_offset +
-             chunk->column_offset[column];
-    if (run->first > 0) {
-        size_t size_bytes = world->components[query->columns[k]].size_bytes;
-        box->p = (const char *)box->p + run->first * size_bytes;
-    }
-    box->stamp = write ? &chunk->stamp[column] : NULL;
-    if (write) {
-        box->before = *box->stamp;
-        box->stamp->changed = world->shared.tick;
-        box->stamp->owner = world->writer;
-        box->stamp->place = 0;
-        ecs__touch(world, query->columns[k]);
-    }
+/* The run's first value in a column, in one of the maps. */
+static inline const char *value_at(const ecs_query_t *query, uint32_t k, const run_t *run,
+                                   uint32_t column, const char *map) {
+    const char *column_at = map + run->chunk->block_offset + run->chunk->column_offset[column];
+    if (run->first == 0) { return column_at; }
+    return column_at + run->first * query->world->components[query->columns[k]].size_bytes;
 }
 
-/* Hands out a run of rows. */
-static void fill_cursor(ecs_cursor_t *cursor, const run_t *run) {
+/* Marks what a writer is about to write; the box can withdraw it. */
+static void mark_written(ecs_world_t *world, uint32_t component, ecs_box_t *box,
+                         ecs_stamp_t *stamp) {
+    box->stamp = stamp;
+    box->before = *stamp;
+    stamp->changed = world->shared.tick;
+    stamp->owner = world->writer;
+    stamp->place = 0;
+    ecs__touch(world, component);
+}
+
+/* Hands out a run of rows. Boxes that are only read have no stamp from the start. */
+static inline void fill_cursor(ecs_cursor_t *cursor, const run_t *run) {
     const ecs_query_t *query = cursor->query;
     ecs__maps_t *maps = &query->world->memory.maps;
     const uint32_t *places = &query->places[(size_t)cursor->archetype_at * query->place_terms];
+    const uint32_t columns = query->column_count, writes = query->desc.write_count;
+    const uint32_t epoch = query->world->shared.epoch;
+    const int32_t count = (int32_t)run->count;
+    const char *view = maps->view.map;
     maps->view_out = true;
-    if (query->desc.write_count > 0) { ecs__window_open(maps); }
-    cursor->count = (int32_t)run->count;
-    cursor->ids =
-        (const double *)(const void *)(maps->view.map + run->chunk->block_offset) + run->first;
-    for (uint32_t k = 0; k < query->column_count; k++) {
-        fill_box(query, k, &cursor->box[k], run, places[k]);
+    if (writes > 0) { ecs__window_open(maps); }
+    cursor->count = count;
+    cursor->ids = (const double *)(const void *)(view + run->chunk->block_offset) + run->first;
+    for (uint32_t k = 0; k < columns; k++) {
+        uint32_t column = places[k];
+        ecs_box_t *box = &cursor->box[k];
+        bool absent = column == ECS__NONE;
+        box->epoch = epoch;
+        box->count = absent ? 0 : count;
+        box->p =
+            absent ? NULL : value_at(query, k, run, column, k < writes ? maps->window.map : view);
+        if (k < writes) {
+            mark_written(query->world, query->columns[k], box, &run->chunk->stamp[column]);
+        }
     }
 }
 
@@ -517,8 +519,7 @@ bool ecs_cursor_next(ecs_cursor_t *cursor) {
         return false;
     }
     if (!cursor->walks) { walk_begin(cursor); }
-    bool whole = !has_filter(query) && !has_sparse(query);
-    if (whole ? next_whole(cursor) : next_filtered(cursor)) { return true; }
+    if (query->whole ? next_whole(cursor) : next_filtered(cursor)) { return true; }
     walk_end(cursor);
     return false;
 }

@@ -223,6 +223,7 @@ struct ecs_query {
     uint32_t column_count;
     uint32_t sparse_with[ECS_MAX_TERMS], sparse_without[ECS_MAX_TERMS];
     uint32_t sparse_with_count, sparse_without_count;
+    bool whole;     /* yields whole chunks, all of them: no filter, nothing sparse */
     uint64_t since; /* tick at which the last whole walk began, for `changed` and `added` */
     const ecs__archetype_t **archetypes;
     uint32_t archetype_count, archetype_capacity;
