@@ -25,6 +25,12 @@ static int call_spawn(ecs_world_t *world) {
 static int call_insert(ecs_world_t *world) {
     return refused(world, ecs_record(world, ECS_OP_INSERT, 4294967296.0, 0, 0) == NULL);
 }
+static int call_send(ecs_world_t *world) {
+    return refused(world, ecs_record_send(world, MODEL_SIGNAL, 0) == NULL);
+}
+static int call_send_unknown(ecs_world_t *world) {
+    return refused(world, ecs_record_send(world, MODEL_STRUCTS, 0) == NULL);
+}
 static int call_write(ecs_world_t *world) {
     return refused(world, ecs_write(world, 4294967296.0, 0) == NULL);
 }
@@ -58,6 +64,8 @@ static const struct {
     {"ecs_record_plain", RECORD, call_despawn},
     {"ecs_record_spawn", RECORD, call_spawn},
     {"ecs_record", RECORD, call_insert},
+    {"ecs_record_send", RECORD, call_send},
+    {"ecs_record_send of no struct", RECORD, call_send_unknown},
     {"ecs_write", WRITE, call_write},
     {"ecs_write_begin", WRITE, call_write_begin},
     {"ecs_component_register", 1 << ECS_PHASE_SETUP, call_register},
@@ -80,6 +88,8 @@ void operation_misuse(session_t *s) {
         if (records) { /* and no batch is open */
             session_same(s, "ecs_record_plain", call_despawn(world), ECS_E_PHASE);
             session_same(s, "ecs_record_spawn", ecs_record_spawn(world, 0, NULL), 0);
+            session_same(s, "ecs_record_send", ecs_record_send(world, MODEL_SIGNAL, 0) == NULL,
+                         true);
         }
     }
     session_phase(s, ECS_PHASE_RUN);

@@ -318,8 +318,18 @@ static int spawn_many(model_t *m, const model_command_t *c, const ecs_batch_resu
     return ECS_OK;
 }
 
+/* An event concerns nobody: who gets it keeps the place in the order of the apply. */
+static int send(model_t *m, const model_command_t *c, ecs_batch_result_t *result) {
+    if (c->id != 0 && !model_alive(m, c->id)) { return dead_target(c, result); }
+    model_sent_t *sent = &m->sent[m->sent_count++];
+    *sent = (model_sent_t){c->id, c->component, c->place, result->owner, ""};
+    memcpy(sent->value, c->value, MODEL_STRUCT[c->component].size_bytes);
+    return ECS_OK;
+}
+
 static int perform(model_t *m, const model_command_t *c, ecs_batch_result_t *result) {
     if (c->op == ECS_OP_SPAWN_MANY) { return spawn_many(m, c, result); }
+    if (c->op == ECS_OP_SEND) { return send(m, c, result); }
     model_entity_t *e = model_find(m, c->id);
     uint32_t bit = 1u << c->component;
     bool plain = e != NULL && is_plain(m, e, c);
@@ -380,7 +390,7 @@ static void take_back(model_t *m, const model_batch_t *batch, uint32_t coming, u
 static void run_batch(model_t *m, const model_batch_t *batch) {
     ecs_batch_result_t *result = &m->result[m->result_count++];
     *result = (ecs_batch_result_t){.owner = batch->owner};
-    uint32_t coming = m->coming_count;
+    uint32_t coming = m->coming_count, sent = m->sent_count;
     uint64_t writes = m->write_count;
     m->by[m->result_count - 1] = MODEL_BY_NOBODY;
     m->saved_count = 0;
@@ -392,12 +402,15 @@ static void run_batch(model_t *m, const model_batch_t *batch) {
     while (at < batch->end && perform(m, &m->command[at], result) == ECS_OK) {
         at++;
     }
-    if (result->error != ECS_OK) { take_back(m, batch, coming, writes); }
+    if (result->error == ECS_OK) { return; }
+    take_back(m, batch, coming, writes);
+    m->sent_count = sent;
 }
 
 void model_apply(model_t *m) {
     m->tick++;
     m->touched_count = m->result_count = m->event_count = m->coming_count = 0;
+    m->sent_count = 0;
     memset(m->is_touched, 0, sizeof m->is_touched);
     memset(m->is_coming, 0, sizeof m->is_coming);
     for (uint32_t i = 0; i < m->slot_count; i++) {

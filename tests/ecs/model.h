@@ -21,6 +21,7 @@
 enum {
     MODEL_WORLDS = 2,
     MODEL_COMPONENTS = 10,
+    MODEL_STRUCTS = 2,     /* of events that are sent */
     MODEL_SHAPES = 1 << 8, /* the number of those that are not sparse */
     MODEL_FIELDS = 5,
     MODEL_SLOTS = 8192,
@@ -30,6 +31,7 @@ enum {
     MODEL_WRITES = 8192,      /* that are remembered */
     MODEL_LARGEST = 1008,     /* bytes of the largest component */
     MODEL_VALUE_BYTES = 1120, /* of all components */
+    MODEL_STRUCT_BYTES = 24,  /* of the largest */
 };
 
 enum { MODEL_NONE = 0x7fffffff };
@@ -48,6 +50,7 @@ typedef struct {
     model_field_t field[MODEL_FIELDS];
 } model_component_t;
 extern const model_component_t MODEL_COMPONENT[MODEL_COMPONENTS];
+extern const model_component_t MODEL_STRUCT[MODEL_STRUCTS]; /* without a value_at */
 
 typedef enum { MODEL_FREE, MODEL_RESERVED, MODEL_ALIVE, MODEL_DYING } model_state_t;
 
@@ -70,7 +73,7 @@ typedef struct {
 } model_entity_t;
 
 typedef struct {
-    uint32_t op, flags, component;
+    uint32_t op, flags, component; /* SEND: the struct */
     ecs_id_t id, parent;
     uint64_t mask;
     uint32_t place;
@@ -111,6 +114,14 @@ typedef struct {
     uint32_t slot, set;
     uint64_t owner;
 } model_coming_t;
+
+/* An event that an accepted batch has sent. */
+typedef struct {
+    ecs_id_t to;
+    uint32_t event, place;
+    uint64_t owner;
+    char value[MODEL_STRUCT_BYTES];
+} model_sent_t;
 
 typedef struct {
     uint32_t row[MODEL_SLOTS]; /* slots */
@@ -154,6 +165,8 @@ typedef struct {
     bool observed[ECS_EVENT_DESPAWNED + 1][MODEL_COMPONENTS];
     ecs_event_t event[MODEL_EVENTS];
     uint32_t event_count;
+    model_sent_t sent[MODEL_COMMANDS];
+    uint32_t sent_count;
     model_watch_t watch[MODEL_WATCHES];
     uint32_t watch_count;
     model_watch_result_t watch_result[MODEL_WATCHES];

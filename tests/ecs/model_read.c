@@ -13,6 +13,8 @@ static const model_alarm_t ALARM = {.level = 5};
 static const model_ref_t REF = {.mode = 1};
 static const model_big_t BIG = {.end = 9};
 static const model_one_t ONE = {.y = 4};
+static const model_note_t NOTE = {7};
+static const model_signal_t SIGNAL = {.level = 2.5, .text = "go"};
 
 const model_component_t MODEL_COMPONENT[MODEL_COMPONENTS] = {
     [MODEL_NUM] = {"Num",
@@ -73,6 +75,24 @@ const model_component_t MODEL_COMPONENT[MODEL_COMPONENTS] = {
                    {FIELD(model_one_t, x, ECS_TYPE_BOOL, 1, "bool x"),
                     FIELD(model_one_t, y, ECS_TYPE_F64, 1, "double y = 4")}},
 };
+
+const model_component_t MODEL_STRUCT[MODEL_STRUCTS] = {
+    [MODEL_NOTE] = {"Note",
+                    &NOTE,
+                    sizeof NOTE,
+                    0,
+                    1,
+                    {FIELD(model_note_t, n, ECS_TYPE_U8, 1, "uint8_t n = 7")}},
+    [MODEL_SIGNAL] = {"Signal",
+                      &SIGNAL,
+                      sizeof SIGNAL,
+                      0,
+                      3,
+                      {FIELD(model_signal_t, level, ECS_TYPE_F64, 1, "double level = 2.5"),
+                       FIELD(model_signal_t, text, ECS_TYPE_CHAR, 6, "char text[6] = \"go\""),
+                       FIELD(model_signal_t, from, ECS_TYPE_ENTITY, 1, "entity from")}},
+};
+_Static_assert(sizeof SIGNAL <= MODEL_STRUCT_BYTES, "the largest struct");
 
 double model_number(const model_field_t *field, const char *component) {
     const char *at = component + field->offset_bytes;

@@ -17,6 +17,8 @@ enum {
     MODEL_MARK /* sparse */
 };
 
+enum { MODEL_NOTE, MODEL_SIGNAL }; /* structs */
+
 #define MODEL_SPARSE (1u << MODEL_ALARM | 1u << MODEL_MARK)
 
 static inline bool model_is_sparse(uint32_t component) {
@@ -66,5 +68,15 @@ typedef struct {
     bool x;
     double y; /* behind a gap */
 } model_one_t;
+
+typedef struct {
+    uint8_t n;
+} model_note_t;
+
+typedef struct {
+    double level;
+    char text[6]; /* before a gap */
+    ecs_id_t from;
+} model_signal_t;
 
 #endif

@@ -240,7 +240,8 @@ static void op_burst(session_t *s) {
 /* Recordings that the core refuses, and that leave no trace. */
 static void op_refused(session_t *s) {
     static const double masks[] = {(double)NAN, -1, 0.5, 8, 1e300};
-    static const uint32_t ops[] = {ECS_OP_SPAWN, ECS_OP_DESPAWN, ECS_OP_REMOVE, 7, 255};
+    static const uint32_t ops[] = {ECS_OP_SPAWN,      ECS_OP_DESPAWN, ECS_OP_REMOVE,
+                                   ECS_OP_SPAWN_MANY, ECS_OP_SEND,    255};
     ecs_id_t id = operation_pick_id(s);
     operation_open_batch(s);
     session_log(s, "recordings that are refused");
@@ -334,7 +335,7 @@ static void op_rollback(session_t *s) {
     operation_roll_back(s, &mark);
 }
 
-static void op_flags(session_t *s) {
+void operation_flags(session_t *s) {
     static const uint32_t flags[] = {0, 0, ECS_FLAG_STRICT, ECS_FLAG_SILENT, ECS_FLAG_SILENT};
     uint32_t chosen = flags[session_below(s, 5)];
     operation_open_batch(s);
@@ -367,12 +368,15 @@ void operation_apply(session_t *s) {
     }
     session_log(s, "apply %u batches", s->model->batch_count);
     session_phase(s, ECS_PHASE_APPLY);
+    session_compare_sent(s); /* the last ones, after all that was recorded since */
     model_apply(s->model);
     session_forget_order(s);
     for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
         session_same(s, "ecs_apply", ecs_apply(s->world[w]), ECS_OK);
+        s->fresh[w] = false;
     }
     session_compare_apply(s);
+    session_compare_sent(s);
     session_phase(s, ECS_PHASE_RUN);
     session_compare(s);
     if (session_below(s, 40) == 0) { operation_restore(s); }
@@ -402,7 +406,7 @@ const operation_t OPERATIONS[] = {
     {"drop", 8, op_drop},
     {"mark", 12, op_mark},
     {"rollback", 8, op_rollback},
-    {"flags", 25, op_flags},
+    {"flags", 25, operation_flags},
     {"apply", 60, op_apply},
     {"write", 25, operation_write},
     {"write query", 12, operation_write_query},
@@ -420,6 +424,7 @@ const operation_t OPERATIONS[] = {
     {"batches", 1, operation_batches},
     {"early", 6, operation_early},
     {"try", 15, operation_try},
+    {"send", 60, operation_send},
     {"trim", 6, operation_trim},
     {"restore", 6, operation_restore},
     {"readers reset", 1, operation_readers_reset},

@@ -29,6 +29,8 @@ void operation_record_plain(session_t *session, uint32_t op, ecs_id_t id, uint32
 void operation_record_value(session_t *session, uint32_t op, ecs_id_t id, uint32_t component);
 ecs_id_t operation_record_spawn(session_t *session, ecs_id_t parent, const char *name);
 void operation_seal(session_t *session);
+/* Other flags for what comes in the batch. */
+void operation_flags(session_t *session);
 /* Applies what is sealed, and the open batch or not, and compares everything. */
 void operation_apply(session_t *session);
 /* Rolls the open batch back to a place in it. */
@@ -42,6 +44,11 @@ void operation_place(session_t *session);
 void operation_batches(session_t *session);
 void operation_early(session_t *session);
 void operation_try(session_t *session);
+/* The id that the next spawn reserves. */
+ecs_id_t operation_next_id(const session_t *session);
+
+/* Events. */
+void operation_send(session_t *session);
 
 /* Writers. */
 void operation_write(session_t *session);

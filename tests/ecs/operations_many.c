@@ -186,13 +186,16 @@ void operation_batches(session_t *s) {
 
 /* ---- what scripts seldom do ----------------------------------------------------------------- */
 
+ecs_id_t operation_next_id(const session_t *s) {
+    const model_t *m = s->model;
+    return m->free_count > 0 ? m->entity[m->free_slot[0]].id : 4294967296.0 + m->slot_count;
+}
+
 /* Commands to an id that a later command of the batch reserves. */
 void operation_early(session_t *s) {
     operation_open_batch(s);
-    const model_t *m = s->model;
-    if (m->alive >= s->most_entities) { return; }
-    ecs_id_t next =
-        m->free_count > 0 ? m->entity[m->free_slot[0]].id : 4294967296.0 + m->slot_count;
+    if (s->model->alive >= s->most_entities) { return; }
+    ecs_id_t next = operation_next_id(s);
     uint32_t component = operation_pick_component(s, next, false);
     switch (session_below(s, 3)) {
     case 0: operation_record_plain(s, ECS_OP_DESPAWN, next, 0); break;

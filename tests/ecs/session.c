@@ -91,11 +91,28 @@ static void register_components(session_t *s, ecs_world_t *world) {
     }
 }
 
+static void register_structs(session_t *s, ecs_world_t *world) {
+    for (uint32_t i = 0, id = 0; i < MODEL_STRUCTS; i++) {
+        const model_component_t *type = &MODEL_STRUCT[i];
+        const char *fields[MODEL_FIELDS] = {NULL};
+        for (uint32_t k = 0; k < type->field_count; k++) {
+            fields[k] = type->field[k].declaration;
+        }
+        session_same(s, type->name,
+                     ecs_struct_register(world, type->name, fields, type->field_count, &id),
+                     ECS_OK);
+        session_same(s, type->name, id, i);
+        session_same(s, type->name, ecs_struct_size_bytes(world, i), (double)type->size_bytes);
+    }
+}
+
 void session_world_open(session_t *s, uint32_t at) {
     ecs_options_t options = {.reserve_bytes = (size_t)1 << 28, .chunk_rows = s->chunk_rows[at]};
     session_same(s, "world", ecs_world_create(&s->world[at], &options), ECS_OK);
     ecs_world_t *world = s->world[at];
     register_components(s, world);
+    register_structs(s, world);
+    s->fresh[at] = true;
     session_same(s, "phase", ecs_phase_set(world, ECS_PHASE_RUN), ECS_OK);
     for (uint32_t i = 0; i < s->query_count; i++) {
         session_same(s, "query",
@@ -164,8 +181,13 @@ static void scramble_number(session_t *s, const model_field_t *field, char *to, 
 }
 
 void session_scramble(session_t *s, uint32_t component, uint64_t mask, char *value) {
-    for (uint32_t i = 0; i < MODEL_COMPONENT[component].field_count; i++) {
-        const model_field_t *field = &MODEL_COMPONENT[component].field[i];
+    session_scramble_fields(s, &MODEL_COMPONENT[component], mask, value);
+}
+
+void session_scramble_fields(session_t *s, const model_component_t *type, uint64_t mask,
+                             char *value) {
+    for (uint32_t i = 0; i < type->field_count; i++) {
+        const model_field_t *field = &type->field[i];
         size_t step = field->size_bytes / field->count;
         /* of long arrays some */
         uint32_t elements = field->count < 16 ? field->count : session_below(s, 4) + 1;
@@ -322,6 +344,33 @@ void session_compare_apply(session_t *s) {
             session_same(s, "owner of an event", (double)event[i].owner, (double)m->event[i].owner);
         }
         session_same(s, "events", count, m->event_count);
+    }
+}
+
+static void compare_one_sent(session_t *s, const ecs_sent_t *got, const model_sent_t *want) {
+    session_same(s, "whom an event is for", got->to, want->to);
+    session_same(s, "struct of an event", got->event, want->event);
+    session_same(s, "place of an event", got->place, want->place);
+    session_same(s, "owner of an event", (double)got->owner, (double)want->owner);
+    const model_component_t *type = &MODEL_STRUCT[want->event];
+    for (uint32_t i = 0; i < type->field_count; i++) { /* what lies in gaps does not count */
+        const model_field_t *field = &type->field[i];
+        if (memcmp((const char *)got->value + field->offset_bytes,
+                   want->value + field->offset_bytes, field->size_bytes) != 0) {
+            session_fail(s, "\"%s\" of an event differs", field->declaration);
+        }
+    }
+}
+
+void session_compare_sent(session_t *s) {
+    const model_t *m = s->model;
+    for (uint32_t w = 0; w < SESSION_WORLDS; w++) {
+        uint32_t count = 0, want = s->fresh[w] ? 0 : m->sent_count;
+        const ecs_sent_t *sent = ecs_sent(s->world[w], &count);
+        for (uint32_t i = 0; i < count && i < want; i++) {
+            compare_one_sent(s, &sent[i], &m->sent[i]);
+        }
+        session_same(s, "events that were sent", count, want);
     }
 }
 

@@ -42,6 +42,7 @@ typedef struct {
     ecs_world_t *world[SESSION_WORLDS];
     model_t *model;
     uint32_t epoch;
+    bool fresh[SESSION_WORLDS];        /* made since the last apply: nothing was sent there */
     uint64_t restored[SESSION_WORLDS]; /* tick of the snapshot that the world came from, or 0 */
     session_query_t query[SESSION_QUERIES];
     uint32_t query_count;
@@ -73,6 +74,8 @@ void session_phase(session_t *session, ecs_phase_t phase);
 
 /* Gives random fields of a value random contents. */
 void session_scramble(session_t *session, uint32_t component, uint64_t mask, char *value);
+void session_scramble_fields(session_t *session, const model_component_t *type, uint64_t mask,
+                             char *value);
 
 /* Walks a query without `changed` and `added`, and counts its rows. */
 void session_walk_query(session_t *session, uint32_t world, const session_query_t *query);
@@ -90,6 +93,8 @@ void session_compare_by(session_t *session, uint32_t world, const ecs_batch_resu
 /* Compares everything that can be read. */
 void session_compare(session_t *session);
 void session_compare_apply(session_t *session);
+/* The events that the last apply has sent. */
+void session_compare_sent(session_t *session);
 /* After an apply: archetypes without rows may have been dropped, and will come back as the last. */
 void session_forget_order(session_t *s);
 void session_compare_watches(session_t *session);
