@@ -48,6 +48,7 @@ void operation_try(session_t *session);
 ecs_id_t operation_next_id(const session_t *session);
 
 /* Events. */
+void operation_record_send(session_t *session, ecs_id_t to);
 void operation_send(session_t *session);
 
 /* Writers. */

@@ -114,10 +114,11 @@ void operation_spawn_many(session_t *s) {
     ecs_id_t id = last->id;
     for (uint32_t left = id == 0 ? 0 : session_below(s, 4); left > 0; left--) {
         uint32_t component = operation_pick_component(s, 0, false);
-        switch (session_below(s, 5)) { /* as if they were there */
+        switch (session_below(s, 6)) { /* as if they were there */
         case 0: operation_record_plain(s, ECS_OP_REMOVE, id, component); break;
         case 1: operation_record_plain(s, ECS_OP_DESPAWN, id, 0); break;
         case 2: operation_record_value(s, ECS_OP_EXPECT, id, component); break;
+        case 3: operation_record_send(s, id); break;
         default: operation_record_value(s, ECS_OP_INSERT, id, component); break;
         }
     }

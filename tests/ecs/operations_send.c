@@ -53,7 +53,7 @@ static void fill(session_t *s, uint32_t w, const model_command_t *c) {
     }
 }
 
-static void record_send(session_t *s, ecs_id_t to) {
+void operation_record_send(session_t *s, ecs_id_t to) {
     uint32_t event = session_below(s, 4) == 0 ? MODEL_NOTE : MODEL_SIGNAL;
     const model_component_t *type = &MODEL_STRUCT[event];
     uint32_t all = 1u << type->field_count, mask = session_below(s, all); /* 0: the defaults */
@@ -88,7 +88,7 @@ static void refused_sends(session_t *s, ecs_id_t to) {
 /* One is forgotten, and maybe its target with it. */
 static void forgotten_send(session_t *s) {
     session_mark_t mark = operation_take_mark(s);
-    record_send(s, pick_target(s));
+    operation_record_send(s, pick_target(s));
     session_log(s, "forget that");
     operation_roll_back(s, &mark);
 }
@@ -102,7 +102,7 @@ void operation_send(session_t *s) {
     if (session_below(s, 8) == 0) { refused_sends(s, operation_pick_id(s)); }
     for (uint32_t left = 1 + session_below(s, 3); left > 0; left--) {
         ecs_id_t to = pick_target(s);
-        record_send(s, to);
+        operation_record_send(s, to);
         switch (session_below(s, 8)) {
         case 0: operation_record_plain(s, ECS_OP_DESPAWN, to, 0); break;
         case 1:
