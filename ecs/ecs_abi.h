@@ -99,6 +99,7 @@ typedef struct ecs_cursor {
     int32_t count;   /* rows of the current chunk, or run of it */
     uint32_t row_at; /* behind the last run of the chunk */
     uint32_t walks;  /* 1 from the first row on */
+    uint32_t epoch;  /* the caller's: when it began to walk */
     const double *ids;
     uint64_t began; /* tick at which the walk began */
     ecs_box_t box[16];

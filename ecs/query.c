@@ -199,6 +199,7 @@ static ecs_query_t *query_make(ecs_world_t *world, const ecs_query_desc_t *desc)
     if (query == NULL) { return NULL; }
     query->world = world;
     query->desc = *desc;
+    query->write_count = desc->write_count;
     add_columns(query, desc->write, desc->write_count);
     add_columns(query, desc->read, desc->read_count);
     add_columns(query, desc->maybe, desc->maybe_count);
@@ -404,7 +405,7 @@ static inline void fill_cursor(ecs_cursor_t *cursor, const run_t *run) {
     const ecs_query_t *query = cursor->query;
     ecs__maps_t *maps = &query->world->memory.maps;
     const uint32_t *places = &query->places[(size_t)cursor->archetype_at * query->place_terms];
-    const uint32_t columns = query->column_count, writes = query->desc.write_count;
+    const uint32_t columns = query->column_count, writes = query->write_count;
     const uint32_t epoch = query->world->shared.epoch;
     const int32_t count = (int32_t)run->count;
     const char *view = maps->view.map;
@@ -455,20 +456,20 @@ static bool ends_ticks(const ecs_query_t *query) {
     return has_filter(query) && query->world->phase == ECS_PHASE_WRITE;
 }
 
-static void walk_begin(ecs_cursor_t *cursor) {
+__attribute__((noinline)) static void walk_begin(ecs_cursor_t *cursor) {
     const ecs_query_t *query = cursor->query;
     ecs_world_t *world = query->world;
     cursor->walks = true;
     cursor->began = world->shared.tick;
     if (!ends_ticks(query)) { return; }
     world->shared.tick++;
-    if (query->desc.write_count > 0) { cursor->began++; }
+    if (query->write_count > 0) { cursor->began++; }
 }
 
-static void walk_end(ecs_cursor_t *cursor) {
+__attribute__((noinline)) static void walk_end(ecs_cursor_t *cursor) {
     ecs_query_t *query = cursor->query;
     query->since = cursor->began;
-    if (ends_ticks(query) && query->desc.write_count > 0) { query->world->shared.tick++; }
+    if (ends_ticks(query) && query->write_count > 0) { query->world->shared.tick++; }
     ecs_cursor_rewind(cursor);
 }
 
@@ -489,8 +490,8 @@ static bool next_whole(ecs_cursor_t *cursor) {
     return false;
 }
 
-/* The same for queries that leave chunks or rows out. */
-static bool next_filtered(ecs_cursor_t *cursor) {
+/* The same for queries that leave chunks or rows out; apart, so that the common case is short. */
+__attribute__((noinline)) static bool next_filtered(ecs_cursor_t *cursor) {
     const ecs_query_t *query = cursor->query;
     bool filter = has_filter(query);
     while (cursor->archetype_at < query->archetype_count) {
@@ -515,7 +516,7 @@ static bool next_filtered(ecs_cursor_t *cursor) {
 
 bool ecs_cursor_next(ecs_cursor_t *cursor) {
     const ecs_query_t *query = cursor->query;
-    if (query->desc.write_count > 0 && ecs__guard(query->world, 1u << ECS_PHASE_WRITE) != ECS_OK) {
+    if (query->write_count > 0 && ecs__guard(query->world, 1u << ECS_PHASE_WRITE) != ECS_OK) {
         return false;
     }
     if (!cursor->walks) { walk_begin(cursor); }

@@ -217,20 +217,20 @@ typedef struct {
 } ecs__place_t;
 
 struct ecs_query {
+    /* what a step of a walk reads comes first, in one cache line */
     ecs_world_t *world;
-    ecs_query_desc_t desc;
-    uint32_t columns[ECS_MAX_TERMS]; /* write, read, maybe: components in order of the boxes */
-    uint32_t column_count;
-    uint32_t sparse_with[ECS_MAX_TERMS], sparse_without[ECS_MAX_TERMS];
-    uint32_t sparse_with_count, sparse_without_count;
-    bool whole;     /* yields whole chunks, all of them: no filter, nothing sparse */
-    uint64_t since; /* tick at which the last whole walk began, for `changed` and `added` */
     const ecs__archetype_t **archetypes;
-    uint32_t archetype_count, archetype_capacity;
     uint32_t *places; /* place_terms for each of them: the columns, then those of `changed` and
                        * `added`; ECS__NONE where there is none */
-    uint32_t place_terms;
-    uint32_t place_count, place_capacity;
+    uint32_t archetype_count, place_terms, column_count;
+    uint32_t write_count; /* as in desc */
+    bool whole;           /* yields whole chunks, all of them: no filter, nothing sparse */
+    uint32_t archetype_capacity, place_count, place_capacity;
+    uint64_t since; /* tick at which the last whole walk began, for `changed` and `added` */
+    ecs_query_desc_t desc;
+    uint32_t columns[ECS_MAX_TERMS]; /* write, read, maybe: components in order of the boxes */
+    uint32_t sparse_with[ECS_MAX_TERMS], sparse_without[ECS_MAX_TERMS];
+    uint32_t sparse_with_count, sparse_without_count;
     ecs_cursor_t *free_cursor;
     ecs_cursor_t **cursors; /* all ever made, for the end */
     uint32_t cursor_count, cursor_capacity;

@@ -1,6 +1,7 @@
 --- The core as FFI sees it: one text with the C sources, see ecs/ecs_abi.h.
 local ffi = require "ffi"
-ffi.cdef(require "stator.abi_text")
+-- Epochs are compared only, and in compiled code LuaJIT compares no uint32_t but as doubles.
+ffi.cdef((require("stator.abi_text"):gsub("uint32_t epoch", "int32_t epoch")))
 
 local M = {}
 M.C = ffi.C

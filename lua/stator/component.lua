@@ -308,7 +308,7 @@ local function box_error(name, box, i)
 end
 
 local function box_type(component, row)
-  local t = ffi.typeof([[struct { const $ *const p; const int32_t count; const uint32_t epoch;
+  local t = ffi.typeof([[struct { const $ *const p; const int32_t count; const int32_t epoch;
     ecs_stamp_t *const stamp; const ecs_stamp_t before; }]], row)
   local name = component.name
   local methods = {
@@ -331,7 +331,7 @@ local function box_type(component, row)
 end
 
 local function writer_box_type(component, row)
-  local t = ffi.typeof([[struct { $ *const p; const int32_t count; const uint32_t epoch;
+  local t = ffi.typeof([[struct { $ *const p; const int32_t count; const int32_t epoch;
     ecs_stamp_t *const stamp; const ecs_stamp_t before; }]], row)
   local name = component.name
   local function skip(box)

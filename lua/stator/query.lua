@@ -33,81 +33,96 @@ end
 
 -- ---- cursors --------------------------------------------------------------------------------
 
+--- The C cursor lies behind the boxes, in the list part of the table: found without hashing.
 local function new_cursor(q, pooled)
   local c = C.ecs_cursor_open(q.pointer)
   if c == nil then err.raise("out of memory", "memory") end
   if not pooled then c = ffi.gc(c, C.ecs_cursor_close) end
-  local cursor = table_new(#q.columns, 8) -- boxes in its list part: found without hashing
-  cursor.c, cursor.q, cursor.row, cursor.last, cursor.epoch, cursor.left = c, q, 0, -1, 0, false
+  local cursor = table_new(#q.columns + 1, 4)
   for k, column in ipairs(q.columns) do
     local box = k <= q.write_count and column.writer_box or column.box
     cursor[k] = cast(box, c.box + (k - 1))[0]
   end
+  cursor[#q.columns + 1] = c
+  c.epoch = 0
   return cursor
 end
 
---- A cursor at the start. One of the query's pool when it is not in use in this slice; a loop left
---- by break keeps its cursor until the slice ends.
-local function open(q)
-  local epoch = shared.epoch
-  if q.write_count > 0 and shared.writing == 0 then
-    err.raise("a query that writes is for its system, while it runs: " .. q.what)
+--- A cursor for a loop in a loop over the same query: one that no loop of this slice has. A loop left by
+--- break keeps its own until the slice ends.
+local function another_cursor(q)
+  local epoch, last = shared.epoch, #q.columns + 1
+  local cursor
+  for _, pooled in ipairs(q.pool) do
+    if pooled[last].epoch ~= epoch then cursor = pooled break end
   end
-  if q.epoch ~= epoch then
-    q.epoch, q.used = epoch, 0
-  end
-  local used = q.used + 1
-  q.used = used
-  local cursor = q.pool[used]
   if not cursor then
-    cursor = new_cursor(q, used <= POOL_MAX)
-    if used <= POOL_MAX then q.pool[used] = cursor end
+    local pooled = #q.pool < POOL_MAX
+    cursor = new_cursor(q, pooled)
+    if pooled then table.insert(q.pool, cursor) end
   end
-  if cursor.left then C.ecs_cursor_rewind(cursor.c) end -- a walk to the end has done it
-  cursor.row, cursor.last, cursor.epoch, cursor.left = 0, -1, epoch, true
+  local c = cursor[last]
+  if c.epoch ~= 0 then C.ecs_cursor_rewind(c) end -- a loop was left by break
+  c.epoch = epoch
   return cursor
 end
 
-local function close(q, cursor)
-  cursor.left = false
-  if q.used > 0 and q.pool[q.used] == cursor then q.used = q.used - 1 end
+local function not_writing(q)
+  err.raise("a query that writes is for its system, while it runs: " .. q.what)
 end
 
 -- ---- iterators ------------------------------------------------------------------------------
 
---- Source of the two iterators for n columns; those from `maybe_from` on may be nil.
-local function iterator_source(columns, maybe_from)
-  local boxes, rows, locals = {}, {}, {}
+--- Source of the walks of a query: functions of its own, whose cursor is a constant in compiled code. Columns
+--- from `maybe_from` on may be nil. c.epoch is that of the slice which walks, 0 when none does.
+local function walks_source(q)
+  local columns, boxes, rows, locals = #q.columns, {}, {}, {}
   for k = 1, columns do
-    boxes[k] = k >= maybe_from and ("optional(cursor[%d])"):format(k) or ("cursor[%d]"):format(k)
+    local maybe = k >= q.maybe_from
+    boxes[k] = maybe and ("optional(cursor[%d])"):format(k) or ("cursor[%d]"):format(k)
     locals[k] = ("local b%d = cursor[%d]"):format(k, k)
-    rows[k] = k >= maybe_from and ("optional_row(b%d, row)"):format(k) or ("b%d.p[row]"):format(k)
+    rows[k] = maybe and ("optional_row(b%d, row)"):format(k) or ("b%d.p[row]"):format(k)
   end
-  local tail = columns > 0 and ", " or ""
-  return ([[
-local C, shared, close, stale_loop, optional, optional_row = ...
-local next_chunk = C.ecs_cursor_next
+  return (([[
+local q, C, shared, first, first_c, another_cursor, not_writing, stale_loop, optional, optional_row = ...
+local next_chunk, rewind = C.ecs_cursor_next, C.ecs_cursor_rewind
+local function open()
+  CHECK
+  local epoch = shared.epoch
+  if first_c.epoch == epoch then return another_cursor(q) end
+  if first_c.epoch ~= 0 then rewind(first_c) end -- a loop was left by break
+  first_c.epoch = epoch
+  return first
+end
 local function chunk(cursor)
-  local c = cursor.c
-  if cursor.epoch ~= shared.epoch then stale_loop() end
-  if next_chunk(c) then return 0, c.count - 1%s%s end
-  close(cursor.q, cursor)
+  local c = cursor[LAST]
+  if c.epoch ~= shared.epoch then stale_loop() end
+  if next_chunk(c) then return 0, c.count - 1BOXES end
+  c.epoch = 0
 end
 local function row(cursor)
-  local row = cursor.row
-  if cursor.epoch ~= shared.epoch then stale_loop() end
+  local row, c = cursor.row, cursor[LAST]
+  if c.epoch ~= shared.epoch then stale_loop() end
   if row > cursor.last then
-    local c = cursor.c
-    if not next_chunk(c) then close(cursor.q, cursor) return nil end
+    if not next_chunk(c) then c.epoch = 0 return nil end
     row = 0
     cursor.last = c.count - 1
     cursor.ids = c.ids
   end
   cursor.row = row + 1
-  %s
-  return cursor.ids[row]%s%s
+  LOCALS
+  return cursor.ids[row]ROWS
 end
-return chunk, row]]):format(tail, table.concat(boxes, ", "), table.concat(locals, " "), tail, table.concat(rows, ", "))
+local function open_rows()
+  local cursor = open()
+  cursor.row, cursor.last = 0, -1
+  return cursor
+end
+return function() return chunk, open() end, function() return row, open_rows() end]]):gsub("%u+", {
+    CHECK = q.write_count > 0 and "if shared.writing == 0 then not_writing(q) end" or "",
+    LAST = columns + 1, BOXES = columns > 0 and ", " .. table.concat(boxes, ", ") or "",
+    LOCALS = table.concat(locals, " "), ROWS = columns > 0 and ", " .. table.concat(rows, ", ") or "",
+  }))
 end
 
 local function optional(box)
@@ -118,31 +133,31 @@ local function optional_row(box, row)
   if box.p ~= nil then return box.p[row] end
 end
 
-local function make_iterators(q)
-  local source = iterator_source(#q.columns, q.maybe_from)
-  q.next_chunk, q.next_row = assert(loadstring(source, "=query"))(C, shared, close, stale_loop, optional, optional_row)
-end
-
---- Walks the chunks: first row, last row, one box a column.
-function Query:chunks()
-  return self.next_chunk, open(self)
-end
-
---- Walks the rows: entity, one reference a column.
-function Query:each()
-  return self.next_row, open(self)
+--- Gives a query its walks:
+---   q:chunks()  first row, last row, one box a column
+---   q:each()    entity, one reference a column
+local function make_walks(q)
+  local cursor = new_cursor(q, true)
+  q.pool[1] = cursor
+  q.chunks, q.each = assert(loadstring(walks_source(q), "=query"))(q, C, shared, cursor, cursor[#cursor],
+    another_cursor, not_writing, stale_loop, optional, optional_row)
 end
 
 --- How many entities match, without visiting them.
 ---@return integer
 function Query:count() return C.ecs_query_count(self.pointer) end
 
+local function ended(cursor, ...)
+  local c = cursor[#cursor]
+  if c.epoch ~= 0 then C.ecs_cursor_rewind(c) end -- it was in the middle
+  c.epoch = 0
+  return ...
+end
+
 --- The first row: entity, references; nothing when there is none.
 function Query:first()
-  local cursor = open(self)
-  close(self, cursor)
-  cursor.left = true -- in the middle
-  return self.next_row(cursor)
+  local row, cursor = self:each()
+  return ended(cursor, row(cursor))
 end
 
 ---@return number[] ids in iteration order
@@ -158,9 +173,9 @@ end
 --- Every row as { entity = id, Name = { field = value } }; outlives awaits.
 function Query:copy()
   local list = {}
-  local cursor = open(self)
+  local next_row, cursor = self:each()
   while true do
-    local row = { self.next_row(cursor) }
+    local row = { next_row(cursor) }
     if row[1] == nil then return list end
     local copy = { entity = row[1] }
     for k, column in ipairs(self.columns) do
@@ -198,7 +213,7 @@ end
 ---@param level integer stack level to blame
 function M.declare(what, options, place, level)
   check_terms(what, options, level + 1)
-  local q = setmetatable({ what = what, place = place, options = options, pool = {}, used = 0, epoch = 0 }, Query)
+  local q = setmetatable({ what = what, place = place, options = options, pool = {} }, Query)
   table.insert(registry.queries, q)
   return q
 end
@@ -236,7 +251,7 @@ function M.build(q)
   }
   if not pointer then return ("%s: %s: %s"):format(q.place, q.what, message) end
   q.pointer = cast("ecs_query_t *", pointer)
-  make_iterators(q)
+  make_walks(q)
 end
 
 return M

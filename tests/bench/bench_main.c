@@ -57,6 +57,14 @@ static int l_walls(lua_State *L) {
     return 1;
 }
 
+/* bench_run(fn) -> ns of a call from C, as the host runs a system: compiled code ends with it. */
+static int l_run(lua_State *L) {
+    double start = bench_now_ns();
+    lua_call(L, 0, 0);
+    lua_pushnumber(L, bench_now_ns() - start);
+    return 1;
+}
+
 /* bench_step(count) -> ns of `count` reaction steps. No FFI function: it calls Lua. */
 static int l_step(lua_State *L) {
     double start = bench_now_ns();
@@ -190,6 +198,8 @@ int main(int count, char **words) {
     lua_setglobal(L, "bench_walls");
     lua_pushcfunction(L, l_nothing);
     lua_setglobal(L, "bench_plain_call");
+    lua_pushcfunction(L, l_run);
+    lua_setglobal(L, "bench_run");
     vm_push_function(L, l_nothing);
     lua_setglobal(L, "bench_guarded_call");
     lua_pushcfunction(L, l_step);
