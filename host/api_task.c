@@ -34,46 +34,55 @@ static int l_spawn(lua_State *L) {
     return 1;
 }
 
-/* park(operation or future) -> true, values... | false, error; for unwrap. Yields; a coroutine that
- * the task runs inside itself yields to its resumer, who sees parking() and yields on. */
-static int l_park(lua_State *L) {
+/* Raises why the running task cannot wait here; or answers that it is cancelled, as park does. */
+static int refuse_to_park(lua_State *L, task_t *task, op_t *op) {
     rt_t *rt = rt_of(L);
-    task_t *task = rt->current;
-    if (task == NULL) {
-        return luaL_error(L, "await: only a task can wait, and none is running here");
-    }
-    future_t *future = future_test(L, 1);
-    op_t *op = future == NULL ? op_test(L, 1) : NULL;
-    bool refused = task->cancel_ref != LUA_NOREF || lua_isyieldable(L) == 0;
-    if (refused && op != NULL && op->state == OP_COLD) {
-        op_use(op);
-        op->state = OP_DONE;
-    }
+    if (op != NULL && op->state == OP_COLD) { op_drop(rt, op); }
     if (lua_isyieldable(L) == 0) {
         return luaL_error(L,
                           "await: nothing can wait inside a function that table.sort, string.gsub "
                           "or another function of C calls, nor while a module loads");
     }
-    if (task->cancel_ref != LUA_NOREF) {
-        task->pausing = ++task->refusals >= MAX_REFUSALS; /* a loop that swallows it */
-        if (task->pausing) { return lua_yield(L, 0); }
-        lua_pushboolean(L, 0);
-        rt_push_ref(rt_of(L), L, task->cancel_ref);
+    task->pausing = ++task->refusals >= MAX_REFUSALS; /* a loop that swallows it */
+    if (task->pausing) { return lua_yield(L, 0); }
+    lua_pushboolean(L, 0);
+    rt_push_ref(rt, L, task->cancel_ref);
+    return 2;
+}
+
+/* park(operation or future) -> true, values... | false, error | nil, table: not one of the host's.
+ * Yields; a coroutine that the task runs inside itself yields to its resumer, who sees parking()
+ * and yields on. */
+static int l_park(lua_State *L) {
+    task_t *task = rt_of(L)->current;
+    if (task == NULL) {
+        return luaL_error(L, "await: only a task can wait, and none is running here");
+    }
+    op_t *op = op_test(L, 1);
+    if (task->cancel_ref != LUA_NOREF || lua_isyieldable(L) == 0) {
+        if (!lua_istable(L, 1)) { return refuse_to_park(L, task, op); }
+    }
+    if (op != NULL && op->state == OP_COLD) {
+        task->op = op;
+        return lua_yield(L, 0);
+    }
+    future_t *future = future_test(L, 1);
+    if (future != NULL) {
+        if (future->state != FUTURE_PENDING) {
+            lua_pushvalue(L, 1);
+            task->settled_ref = rt_ref(rt_of(L), L);
+        }
+        task->future = future;
+        lua_settop(L, 1);
+        return lua_yield(L, 1); /* on the stack it is not collected */
+    }
+    if (lua_istable(L, 1)) {
+        lua_pushnil(L);
+        lua_insert(L, 1);
         return 2;
     }
-    if (op != NULL && op->state != OP_COLD) {
-        char place[OP_PLACE_BYTES];
-        return luaL_error(L, "await: the operation made at %s was used before",
-                          op_place(op, place));
-    }
-    if (op == NULL && future == NULL) {
-        return luaL_error(L, "await: expected an operation or a future, got %s",
-                          luaL_typename(L, 1));
-    }
-    task->future = future;
-    task->op = op;
-    lua_settop(L, 1);
-    return lua_yield(L, 1); /* on the task's stack it is not collected */
+    if (lua_islightuserdata(L, 1)) { return op_refuse(L, 1); }
+    return luaL_error(L, "await: expected an operation or a future, got %s", luaL_typename(L, 1));
 }
 
 /* parking() -> whether the running task has asked to wait and is on its way out */
@@ -146,25 +155,25 @@ static int l_traceback(lua_State *L) {
 }
 
 /* forgotten() -> place of the oldest operation that the running task made and never used; its
- * list is empty afterwards */
+ * operations are given up */
 static int l_forgotten(lua_State *L) {
-    task_t *task = rt_of(L)->current;
-    if (task == NULL || task->unused == NULL) { return 0; }
-    const op_t *oldest = task->unused;
-    while (oldest->next != NULL) {
-        oldest = oldest->next;
-    }
+    rt_t *rt = rt_of(L);
+    if (rt->current == NULL || rt->current->unused == NULL) { return 0; }
+    const op_t *oldest = op_forgotten(rt->current);
     char place[OP_PLACE_BYTES];
-    lua_pushstring(L, op_place(oldest, place));
-    op_release_unused(task);
-    return 1;
+    if (oldest != NULL) { lua_pushstring(L, op_place(oldest, place)); }
+    op_release_unused(rt, rt->current);
+    return oldest != NULL;
 }
 
 /* ---- operations ------------------------------------------------------------------------------ */
 
 /* sleep(seconds) -> operation */
 static int l_sleep(lua_State *L) {
-    double seconds = luaL_checknumber(L, 1);
+    if (lua_type(L, 1) != LUA_TNUMBER) {
+        return luaL_error(L, "sleep: expected seconds, got %s", luaL_typename(L, 1));
+    }
+    double seconds = lua_tonumber(L, 1);
     if (!(seconds >= 0 && seconds <= MAX_SECONDS)) {
         return luaL_error(L, "sleep: expected 0 to 6.3e7 seconds, got %f", seconds);
     }
@@ -217,25 +226,27 @@ static int l_watch(lua_State *L) {
     return 1;
 }
 
-/* operation(...) -> operation that lua/stator runs; what it needs for that stands in ... */
+/* operation() -> handle that tells whether an operation of lua/stator was used */
 static int l_operation(lua_State *L) {
-    int count = lua_gettop(L);
-    lua_createtable(L, count, 1);
-    lua_insert(L, 1);
-    for (int i = count; i >= 1; i--) {
-        lua_rawseti(L, 1, i);
-    }
-    lua_pushinteger(L, count);
-    lua_setfield(L, 1, "n");
     (void)op_new(L, OP_LUA);
-    lua_insert(L, 1);
-    (void)lua_setfenv(L, 1);
     return 1;
+}
+
+/* operation_metatable(mt): of the tables that are operations of lua/stator */
+static int l_operation_metatable(lua_State *L) {
+    lua_settop(L, 1);
+    rt_of(L)->lua_op_metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
 }
 
 /* is(value) -> "operation" | "future" | nil */
 static int l_is(lua_State *L) {
-    if (op_test(L, 1) != NULL) {
+    bool is_operation = op_test(L, 1) != NULL;
+    if (lua_istable(L, 1) && lua_getmetatable(L, 1) != 0) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, rt_of(L)->lua_op_metatable_ref);
+        is_operation = lua_rawequal(L, -1, -2) != 0;
+    }
+    if (is_operation) {
         lua_pushliteral(L, "operation");
     } else if (future_test(L, 1) != NULL) {
         lua_pushliteral(L, "future");
@@ -335,13 +346,6 @@ static int l_want_react(lua_State *L) {
     return 0;
 }
 
-/* is_lua(value) -> whether it is an operation that lua/stator has to run */
-static int l_is_lua(lua_State *L) {
-    const op_t *op = op_test(L, 1);
-    lua_pushboolean(L, op != NULL && op->kind == OP_LUA);
-    return 1;
-}
-
 /* error_metatable(mt): of error values that C makes */
 static int l_error_metatable(lua_State *L) {
     lua_settop(L, 1);
@@ -401,21 +405,19 @@ int api_open_task(lua_State *L) {
     /* hot, and nothing that they do can be left half done */
     static const luaL_Reg leaves[] = {
         {"unwrap", l_unwrap}, {"parking", l_parking}, {"current", l_current},
-        {"is", l_is},         {"is_lua", l_is_lua},   {"now", l_now},
-        {NULL, NULL}};
+        {"is", l_is},         {"now", l_now},         {"park", l_park},
+        {"sleep", l_sleep},   {"commit", l_commit},   {NULL, NULL}};
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
-                                         {"park", l_park},
                                          {"set_cancel", l_set_cancel},
                                          {"interrupt", l_interrupt},
                                          {"state", l_state},
                                          {"traceback", l_traceback},
                                          {"forgotten", l_forgotten},
-                                         {"sleep", l_sleep},
                                          {"sleep_until", l_sleep_until},
                                          {"ticks", l_ticks},
-                                         {"commit", l_commit},
                                          {"watch", l_watch},
                                          {"operation", l_operation},
+                                         {"operation_metatable", l_operation_metatable},
                                          {"system", l_system},
                                          {"freeze_systems", l_freeze_systems},
                                          {"stop_systems", l_stop_systems},

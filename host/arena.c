@@ -62,10 +62,6 @@ WITH_LUA static void push(void **list, void *block) {
     *list = block;
 }
 
-bool arena_is_spent(const arena_t *arena) {
-    return arena->top_bytes > arena->reserve_bytes / 4 * 3;
-}
-
 void arena_rearm(arena_t *arena) {
     arena->reached = false;
     arena->alarm_bytes = arena->limit_bytes == 0 ? SIZE_MAX : arena->limit_bytes;

@@ -46,7 +46,9 @@ void *arena_realloc(void *arena, void *block, size_t old_bytes, size_t new_bytes
 /* 0: none. */
 void arena_set_limit(arena_t *arena, size_t limit_bytes);
 /* Whether its addresses come to an end: a block is used again only by one of about its size. */
-bool arena_is_spent(const arena_t *arena);
+static inline bool arena_is_spent(const arena_t *arena) {
+    return arena->top_bytes > arena->reserve_bytes / 4 * 3;
+}
 /* Forgets that the limit was reached. */
 void arena_rearm(arena_t *arena);
 

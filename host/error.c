@@ -19,8 +19,7 @@ void error_push(lua_State *L, const char *code, const char *message) {
     }
 }
 
-/* Code of lua/stator, and code that it has generated. */
-static bool is_runtime(const char *source) {
+bool error_is_runtime(const char *source) {
     return strncmp(source, "@stator/", 8) == 0 || strncmp(source, "=record", 7) == 0 ||
            strncmp(source, "=query", 6) == 0;
 }
@@ -30,7 +29,7 @@ static int script_frame(lua_State *L, int level, lua_Debug *frame, bool *innermo
     *innermost = true;
     for (int end = level + MAX_LEVELS; level < end && lua_getstack(L, level, frame); level++) {
         if (lua_getinfo(L, "Sl", frame) == 0 || frame->currentline < 0) { continue; }
-        if (!is_runtime(frame->source)) { return level; }
+        if (!error_is_runtime(frame->source)) { return level; }
         *innermost = false;
     }
     return -1;
@@ -43,13 +42,4 @@ bool error_place(lua_State *L, int level, char *out, size_t bytes) {
     if (script_frame(L, level, &frame, &innermost) < 0) { return false; }
     (void)snprintf(out, bytes, "%s:%d", frame.short_src, frame.currentline);
     return innermost;
-}
-
-int error_line(lua_State *L, int level, char *source, size_t bytes) {
-    lua_Debug frame;
-    bool innermost = false;
-    if (script_frame(L, level, &frame, &innermost) < 0) { return 0; }
-    (void)strncpy(source, frame.source[0] == '@' ? frame.source + 1 : frame.source, bytes - 1);
-    source[bytes - 1] = '\0';
-    return frame.currentline;
 }

@@ -12,7 +12,7 @@ void error_push(lua_State *L, const char *code, const char *message);
  * lua/stator; an empty text when there is none. Answers whether that frame is the innermost of
  * Lua altogether. Allocates nothing. */
 bool error_place(lua_State *L, int level, char *out, size_t bytes);
-/* The same as name and line; 0 when there is none. */
-int error_line(lua_State *L, int level, char *source, size_t bytes);
+/* Whether a function's source belongs to lua/stator, or is code that it has generated. */
+bool error_is_runtime(const char *source);
 
 #endif

@@ -1,12 +1,9 @@
 /* Futures: userdata that is settled once and may be awaited by many tasks. */
-#include <stdlib.h>
-
-#include "memory.h"
 #include "runtime.h"
 
 future_t *future_new(lua_State *L) {
     future_t *future = lua_newuserdata(L, sizeof *future);
-    *future = (future_t){.magic = FUTURE_MAGIC, .value_ref = LUA_NOREF};
+    *future = (future_t){.magic = FUTURE_MAGIC};
     lua_rawgeti(L, LUA_REGISTRYINDEX, rt_of(L)->future_metatable_ref);
     lua_setmetatable(L, -2);
     return future;
@@ -15,9 +12,7 @@ future_t *future_new(lua_State *L) {
 /* By its magic word: scripts cannot make userdata, and the host's others begin with a pointer. */
 future_t *future_test(lua_State *L, int index) {
     future_t *future = lua_type(L, index) == LUA_TUSERDATA ? lua_touserdata(L, index) : NULL;
-    bool is =
-        future != NULL && lua_objlen(L, index) >= sizeof *future && future->magic == FUTURE_MAGIC;
-    return is ? future : NULL;
+    return future != NULL && future->magic == FUTURE_MAGIC ? future : NULL;
 }
 
 static future_t *future_check(lua_State *L, int index) {
@@ -54,10 +49,17 @@ void future_remove_waiter(future_t *future, task_t *task) {
     task->future = NULL;
 }
 
-int future_push(const future_t *future, lua_State *L) {
+int future_push(lua_State *L, int index) {
+    const future_t *future = lua_touserdata(L, index);
     if (future->count == 0) { return 0; }
-    rt_push_ref(rt_of(L), L, future->value_ref);
-    if (future->count == 1) { return 1; }
+    switch ((future_tag_t)future->tag) {
+    case FUTURE_NUMBER: lua_pushnumber(L, future->number); return 1;
+    case FUTURE_FALSE:
+    case FUTURE_TRUE: lua_pushboolean(L, future->tag == FUTURE_TRUE); return 1;
+    case FUTURE_NIL: lua_pushnil(L); return 1;
+    case FUTURE_TABLE: break;
+    }
+    lua_getfenv(L, index);
     int table = lua_gettop(L);
     (void)lua_checkstack(L, (int)future->count + 1);
     for (uint32_t i = 1; i <= future->count; i++) {
@@ -67,63 +69,86 @@ int future_push(const future_t *future, lua_State *L) {
     return (int)future->count;
 }
 
-static void keep_values(future_t *future, lua_State *L, int values) {
+/* Keeps the values on top of the stack, and leaves them there. */
+static void keep_values(future_t *future, lua_State *L, int index, int values) {
     future->count = (uint32_t)values;
+    int type = values == 1 ? lua_type(L, -1) : LUA_TNONE;
     if (values == 0) { return; }
-    if (values > 1) {
+    if (values > 1) { (void)lua_checkstack(L, values + 2); }
+    if (type == LUA_TNUMBER) {
+        future->tag = FUTURE_NUMBER;
+        future->number = lua_tonumber(L, -1);
+    } else if (type == LUA_TBOOLEAN) {
+        future->tag = lua_toboolean(L, -1) ? FUTURE_TRUE : FUTURE_FALSE;
+    } else if (type == LUA_TNIL) {
+        future->tag = FUTURE_NIL;
+    } else {
+        int first = lua_gettop(L) - values;
         lua_createtable(L, values, 0);
-        lua_insert(L, -values - 1);
-        for (int i = values; i >= 1; i--) {
-            lua_rawseti(L, -i - 1, i);
+        for (int i = 1; i <= values; i++) {
+            lua_pushvalue(L, first + i);
+            lua_rawseti(L, -2, i);
         }
+        future->tag = FUTURE_TABLE;
+        (void)lua_setfenv(L, index);
     }
-    future->value_ref = rt_ref(rt_of(L), L);
 }
 
-static void tell(rt_t *rt, const future_t *ended, future_t *listener, lua_State *L) {
-    bool failed = ended->state == FUTURE_FAILED;
+/* Tells the future at an index that another one has ended. */
+static void tell(rt_t *rt, lua_State *L, int index, bool failed) {
+    future_t *listener = lua_touserdata(L, index);
     if (listener->remaining > 0) { listener->remaining--; }
     if (listener->remaining == 0 || listener->mode == FUTURE_RACE ||
         (listener->mode == FUTURE_ALL && failed) || (listener->mode == FUTURE_ANY && !failed)) {
-        future_settle(rt, listener, L, true, 0);
+        future_settle(rt, L, index, true, 0);
     }
 }
 
-static void wake_listeners(rt_t *rt, future_t *future, lua_State *L) {
-    for (uint32_t i = 0; i < future->listener_count; i++) {
-        rt_push_ref(rt_of(L), L, future->listeners[i]);
-        rt_unref(rt_of(L), L, future->listeners[i]);
-        future_t *listener = future_test(L, -1);
-        if (listener != NULL) { tell(rt, future, listener, L); }
-        lua_pop(L, 1);
+/* Tells the `count` futures in the table on top of the stack. [-1 +0 m] */
+static void wake_listeners(rt_t *rt, lua_State *L, uint32_t count, bool failed) {
+    int table = lua_gettop(L);
+    for (uint32_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, table, (int)i);
+        tell(rt, L, table + 1, failed);
+        lua_settop(L, table);
     }
-    free(future->listeners);
-    future->listeners = NULL;
-    future->listener_count = future->listener_capacity = 0;
+    lua_pop(L, 1);
 }
 
-void future_settle(rt_t *rt, future_t *future, lua_State *L, bool ok, int values) {
+void future_settle(rt_t *rt, lua_State *L, int index, bool ok, int values) {
+    future_t *future = lua_touserdata(L, index);
     if (future->state != FUTURE_PENDING) {
         lua_pop(L, values);
         return;
     }
+    uint32_t listeners = future->listeners;
+    if (listeners > 0) {
+        (void)lua_checkstack(L, values + 8);
+        lua_getfenv(L, index);
+        lua_insert(L, -values - 1);
+    }
     future->state = ok ? FUTURE_OK : FUTURE_FAILED;
     future->op = NULL;
-    keep_values(future, L, values);
+    future->listeners = 0;
+    keep_values(future, L, index, values);
     while (future->first != NULL) {
         task_t *task = future->first;
         future_remove_waiter(future, task);
-        task_wake(rt, task, L, ok, future_push(future, L));
+        for (int i = 0; i < values; i++) {
+            lua_pushvalue(L, -values);
+        }
+        task_wake(rt, task, L, ok, values);
     }
-    wake_listeners(rt, future, L);
+    lua_pop(L, values);
+    if (listeners > 0) { wake_listeners(rt, L, listeners, !ok); }
 }
 
 /* ---- methods --------------------------------------------------------------------------------- */
 
 /* future:settle(ok, ...) [-0 +0 e] */
 static int l_settle(lua_State *L) {
-    future_t *future = future_check(L, 1);
-    future_settle(rt_of(L), future, L, lua_toboolean(L, 2), lua_gettop(L) - 2);
+    (void)future_check(L, 1);
+    future_settle(rt_of(L), L, 1, lua_toboolean(L, 2), lua_gettop(L) - 2);
     return 0;
 }
 
@@ -136,9 +161,8 @@ static int l_state(lua_State *L) {
 
 /* future:values() -> its values, or its error; nothing while pending. Counts as observing it. */
 static int l_values(lua_State *L) {
-    future_t *future = future_check(L, 1);
-    future->observed = true;
-    return future_push(future, L);
+    future_check(L, 1)->observed = true;
+    return future_push(L, 1);
 }
 
 /* future:observed() -> whether anybody has looked at its result */
@@ -149,20 +173,20 @@ static int l_observed(lua_State *L) {
 
 /* future:tell(other): counts `other` down when this one is settled. */
 static int l_tell(lua_State *L) {
-    future_t *future = future_check(L, 1), *other = future_check(L, 2);
+    future_t *future = future_check(L, 1);
+    (void)future_check(L, 2);
     future->observed = true;
     if (future->state != FUTURE_PENDING) {
-        tell(rt_of(L), future, other, L);
+        tell(rt_of(L), L, 2, future->state == FUTURE_FAILED);
         return 0;
     }
-    if (future->listener_count == future->listener_capacity) {
-        future->listener_capacity =
-            future->listener_capacity == 0 ? 4 : future->listener_capacity * 2;
-        future->listeners = realloc(future->listeners, future->listener_capacity * sizeof(int));
-        memory_must(future->listeners);
+    if (future->listeners == 0) {
+        lua_createtable(L, 1, 0);
+        (void)lua_setfenv(L, 1);
     }
+    lua_getfenv(L, 1);
     lua_pushvalue(L, 2);
-    future->listeners[future->listener_count++] = rt_ref(rt_of(L), L);
+    lua_rawseti(L, -2, (int)++future->listeners);
     return 0;
 }
 
@@ -178,19 +202,6 @@ static int l_abort(lua_State *L) {
     return 1;
 }
 
-static int l_gc(lua_State *L) {
-    future_t *future = future_check(L, 1);
-    rt_unref(rt_of(L), L, future->value_ref);
-    for (uint32_t i = 0; i < future->listener_count; i++) {
-        rt_unref(rt_of(L), L, future->listeners[i]);
-    }
-    free(future->listeners);
-    future->listeners = NULL;
-    future->listener_count = 0;
-    future->value_ref = LUA_NOREF;
-    return 0;
-}
-
 /* future([remaining, "race" | "all" | "any"]) -> future */
 static int l_new(lua_State *L) {
     static const char *const modes[] = {"race", "all", "any", NULL};
@@ -204,15 +215,15 @@ static int l_new(lua_State *L) {
 
 /* Leaves the constructor on the stack. [-0 +1 e] */
 void future_open(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"settle", l_settle}, {"state", l_state}, {"values", l_values}, {"observed", l_observed},
-        {"tell", l_tell},     {"abort", l_abort}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"state", l_state},       {"values", l_values},
+                                       {"observed", l_observed}, {"tell", l_tell},
+                                       {"abort", l_abort},       {NULL, NULL}};
     lua_newtable(L);
     lua_newtable(L);
     vm_register(L, methods);
+    lua_pushcfunction(L, l_settle); /* hot, and nothing of it can be left half done */
+    lua_setfield(L, -2, "settle");
     lua_setfield(L, -2, "__index");
-    vm_push_function(L, l_gc);
-    lua_setfield(L, -2, "__gc");
     lua_pushliteral(L, "future");
     lua_setfield(L, -2, "__metatable");
     rt_of(L)->future_metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);

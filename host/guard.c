@@ -189,12 +189,6 @@ static void slice_ended(void *context) {
     }
 }
 
-bool guard_take_taint(guard_t *guard) {
-    bool was = guard->tainted;
-    guard->tainted = false;
-    return was;
-}
-
 /* ---- handlers -------------------------------------------------------------------------------- */
 
 static uintptr_t pc_of(const void *context) {

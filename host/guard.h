@@ -91,6 +91,10 @@ void guard_set_limits(guard_t *guard, uint64_t soft_ns, uint64_t hard_ns);
 /* For scripts' loops, by FFI: not 0 when the hook waits for the interpreter. A leaf. */
 int guard_turn(void);
 /* Whether a stray access happened since the last call: what was recorded has to be dropped. */
-bool guard_take_taint(guard_t *guard);
+static inline bool guard_take_taint(guard_t *guard) {
+    bool was = guard->tainted;
+    if (was) { guard->tainted = false; }
+    return was;
+}
 
 #endif

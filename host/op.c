@@ -5,26 +5,74 @@
 
 #include "error.h"
 #include "memory.h"
+#include "origin.h"
 #include "runtime.h"
+
+enum { SLOT_MASK = (1 << RT_OP_BITS) - 1, GENERATION_MASK = (1 << 19) - 1 };
+
+/* ---- the pool -------------------------------------------------------------------------------- */
+
+static op_t *op_at(const rt_t *rt, uint32_t slot) {
+    return &rt->op_pages[slot / RT_OP_PAGE][slot % RT_OP_PAGE];
+}
+
+static void pool_grow(rt_t *rt) {
+    uint32_t page = rt->op_slots / RT_OP_PAGE;
+    if (page == rt->op_page_capacity) {
+        rt->op_page_capacity = page == 0 ? 16 : page * 2;
+        rt->op_pages = realloc(rt->op_pages, rt->op_page_capacity * sizeof(op_t *));
+        memory_must(rt->op_pages);
+    }
+    rt->op_pages[page] = calloc(RT_OP_PAGE, sizeof(op_t));
+    memory_must(rt->op_pages[page]);
+    rt->op_slots += RT_OP_PAGE;
+    for (uint32_t slot = rt->op_slots; slot-- > page * RT_OP_PAGE;) {
+        op_t *op = op_at(rt, slot);
+        op->slot = slot;
+        op->generation = 1;
+        op->next = rt->free_ops;
+        rt->free_ops = op;
+    }
+}
+
+static void op_free(rt_t *rt, op_t *op) {
+    op->state = OP_FREE;
+    op->generation = (op->generation + 1) & GENERATION_MASK;
+    if (op->generation == 0) { op->generation = 1; }
+    op->next = rt->free_ops;
+    rt->free_ops = op;
+}
+
+void ops_reset(rt_t *rt) {
+    rt->free_ops = NULL;
+    for (uint32_t slot = rt->op_slots; slot-- > 0;) {
+        op_t *op = op_at(rt, slot);
+        op->maker = NULL;
+        op_free(rt, op);
+    }
+}
+
+void ops_fini(rt_t *rt) {
+    for (uint32_t page = 0; page < rt->op_slots / RT_OP_PAGE; page++) {
+        free(rt->op_pages[page]);
+    }
+    free(rt->op_pages);
+}
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
 const char *op_place(const op_t *op, char *out) {
-    (void)snprintf(out, OP_PLACE_BYTES, "%s:%u", op->source, op->line);
+    (void)snprintf(out, OP_PLACE_BYTES, "%s:%u", op->source == NULL ? "?" : op->source, op->line);
     return out;
 }
 
-static int used_before(lua_State *L, const op_t *op) {
-    char place[OP_PLACE_BYTES];
-    return luaL_error(L, "%s: this operation was used before", op_place(op, place));
-}
-
-static void list_unused(lua_State *L, op_t *op, task_t *maker) {
+/* Raises when the line has made one before that was not used, in an earlier slice of its maker. */
+static void check_unused(lua_State *L, const op_t *op, const task_t *maker) {
     uint32_t count = 0;
     for (const op_t *other = maker->unused; other != NULL; other = other->next) {
-        bool same_place = other->line == op->line && strcmp(other->source, op->source) == 0;
-        if ((op->line != 0 && same_place && other->made_slice != maker->slice) ||
-            ++count >= RT_MAX_UNUSED_OPS) {
+        if (other->claimed) { continue; }
+        bool same_place = op->line != 0 && other->line == op->line && other->source == op->source;
+        if ((same_place && other->made_slice != maker->slice) || ++count >= RT_MAX_UNUSED_OPS) {
             char place[OP_PLACE_BYTES];
             (void)luaL_error(
                 L,
@@ -33,11 +81,20 @@ static void list_unused(lua_State *L, op_t *op, task_t *maker) {
                 op_place(other, place));
         }
     }
+}
+
+static void list_unused(op_t *op, task_t *maker) {
     op->maker = maker;
     op->made_slice = maker->slice;
+    op->prev = NULL;
     op->next = maker->unused;
     if (op->next != NULL) { op->next->prev = op; }
     maker->unused = op;
+}
+
+static void push_handle(lua_State *L, const op_t *op) {
+    uintptr_t bits = (uintptr_t)op->generation << RT_OP_BITS | op->slot;
+    lua_pushlightuserdata(L, (void *)bits); // NOLINT(performance-no-int-to-ptr)
 }
 
 op_t *op_new(lua_State *L, op_kind_t kind) {
@@ -47,31 +104,71 @@ op_t *op_new(lua_State *L, op_kind_t kind) {
             L, "operations are made inside a task: a system, an observer or a script's body "
                "cannot wait");
     }
-    size_t bytes =
-        kind == OP_WATCH || kind == OP_IO ? sizeof(op_t) : offsetof(op_t, ns) + sizeof(uint64_t);
-    op_t *op = lua_newuserdata(L, bytes);
-    memset(op, 0, bytes);
-    op->magic = OP_MAGIC;
+    if (rt->free_ops == NULL) {
+        if (rt->op_slots > SLOT_MASK) {
+            error_push(L, "limit", "more than 1,048,576 operations at once");
+            (void)lua_error(L);
+        }
+        pool_grow(rt);
+    }
+    op_t *op = rt->free_ops;
+    op->line = (uint32_t)origin_of(L, &op->source);
+    if (rt->current->unused != NULL) { check_unused(L, op, rt->current); }
+    rt->free_ops = op->next;
     op->kind = (uint8_t)kind;
+    op->state = OP_COLD;
+    op->claimed = false;
     op->anchor_ref = LUA_NOREF;
+    op->task = NULL;
+    op->future = NULL;
     op->sequence = ++rt->op_sequence;
-    if (kind == OP_IO) { op->io.subject_ref = op->io.ref = LUA_NOREF; }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->op_metatable_ref);
-    lua_setmetatable(L, -2);
-    op->line = (uint32_t)error_line(L, 1, op->source, sizeof op->source);
-    if (op->line != 0) { list_unused(L, op, rt->current); }
+    op->timer = (wheel_node_t){0};
+    if (kind == OP_IO) {
+        memset(&op->io, 0, sizeof op->io);
+        op->io.subject_ref = op->io.ref = LUA_NOREF;
+    }
+    list_unused(op, rt->current);
+    push_handle(L, op);
     return op;
 }
 
+/* The slot that a handle names, also when it was used since; NULL for what is no handle. */
+static op_t *slot_of(lua_State *L, int index, uint32_t *generation) {
+    if (lua_type(L, index) != LUA_TLIGHTUSERDATA) { return NULL; }
+    const rt_t *rt = rt_of(L);
+    uintptr_t bits = (uintptr_t)lua_touserdata(L, index);
+    uint32_t slot = (uint32_t)bits & SLOT_MASK;
+    *generation = (uint32_t)(bits >> RT_OP_BITS);
+    return *generation != 0 && slot < rt->op_slots ? op_at(rt, slot) : NULL;
+}
+
 op_t *op_test(lua_State *L, int index) {
-    op_t *op = lua_type(L, index) == LUA_TUSERDATA ? lua_touserdata(L, index) : NULL;
-    bool is = op != NULL && lua_objlen(L, index) >= offsetof(op_t, ns) && op->magic == OP_MAGIC;
-    return is ? op : NULL;
+    uint32_t generation = 0;
+    op_t *op = slot_of(L, index, &generation);
+    return op != NULL && op->generation == generation && op->state != OP_FREE ? op : NULL;
+}
+
+int op_refuse(lua_State *L, int index) {
+    uint32_t generation = 0;
+    const op_t *op = slot_of(L, index, &generation);
+    if (op == NULL) { return luaL_typerror(L, index, "operation"); }
+    bool untouched = op->state == OP_FREE ? ((generation + 1) & GENERATION_MASK) == op->generation
+                                          : generation == op->generation;
+    if (!untouched || op->line == 0) { return luaL_error(L, "this operation was used before"); }
+    char place[OP_PLACE_BYTES];
+    return luaL_error(L, "the operation made at %s was used before", op_place(op, place));
 }
 
 op_t *op_check(lua_State *L, int index) {
     op_t *op = op_test(L, index);
-    if (op == NULL) { (void)luaL_typerror(L, index, "operation"); }
+    if (op == NULL) { (void)op_refuse(L, index); }
+    return op;
+}
+
+/* One that was not started, or raises. */
+static op_t *check_cold(lua_State *L, int index) {
+    op_t *op = op_check(L, index);
+    if (op->state != OP_COLD) { (void)op_refuse(L, index); }
     return op;
 }
 
@@ -87,9 +184,17 @@ void op_use(op_t *op) {
     op->prev = op->next = NULL;
 }
 
-void op_release_unused(task_t *task) {
+op_t *op_forgotten(const task_t *task) {
+    op_t *oldest = NULL;
+    for (op_t *op = task->unused; op != NULL; op = op->next) {
+        if (!op->claimed && op->line != 0) { oldest = op; }
+    }
+    return oldest;
+}
+
+void op_release_unused(rt_t *rt, task_t *task) {
     while (task->unused != NULL) {
-        op_use(task->unused);
+        op_drop(rt, task->unused);
     }
 }
 
@@ -129,39 +234,38 @@ void op_start(rt_t *rt, op_t *op) {
     case OP_WATCH: start_watch(rt, op); break;
     case OP_COMMIT: op_finish(rt, op, rt->vm->L, true, 0); break;
     case OP_IO: op->io.type->start(rt, op); break;
-    case OP_LUA: break; /* started by lua/stator, which awaits its future */
+    case OP_LUA: break; /* lua/stator never starts it */
     }
 }
 
-/* Gives up the Lua values that an I/O operation holds. */
-static void io_release(rt_t *rt, op_t *op) {
-    if (op->kind != OP_IO) { return; }
-    rt_unref(rt, rt->vm->L, op->io.subject_ref);
-    rt_unref(rt, rt->vm->L, op->io.ref);
-    op->io.subject_ref = op->io.ref = LUA_NOREF;
+/* Gives up the Lua values that it holds, and its slot. */
+static void op_end(rt_t *rt, op_t *op) {
+    if (op->kind == OP_IO) {
+        rt_unref(rt, rt->vm->L, op->io.subject_ref);
+        rt_unref(rt, rt->vm->L, op->io.ref);
+    }
+    rt_unref(rt, rt->vm->L, op->anchor_ref);
+    op_free(rt, op);
 }
 
-static void op_end(rt_t *rt, op_t *op) {
-    io_release(rt, op);
-    op->state = OP_DONE;
-    op->task = NULL;
-    op->future = NULL;
-    rt_unref(rt, rt->vm->L, op->anchor_ref);
-    op->anchor_ref = LUA_NOREF;
+void op_drop(rt_t *rt, op_t *op) {
+    op_use(op);
+    op_end(rt, op);
 }
 
 void op_finish(rt_t *rt, op_t *op, lua_State *L, bool ok, int values) {
-    task_t *task = op->task;
-    future_t *future = op->future;
     if (op->state != OP_STARTED) {
         lua_pop(L, values);
         return;
     }
-    if (task != NULL) {
-        task->op = NULL;
-        task_wake(rt, task, L, ok, values);
-    } else if (future != NULL) {
-        future_settle(rt, future, L, ok, values);
+    if (op->task != NULL) {
+        op->task->op = NULL;
+        task_wake(rt, op->task, L, ok, values);
+    } else if (op->future != NULL) {
+        rt_push_ref(rt, L, op->anchor_ref);
+        lua_insert(L, -values - 1);
+        future_settle(rt, L, lua_gettop(L) - values, ok, values);
+        lua_pop(L, 1);
     } else {
         lua_pop(L, values);
     }
@@ -226,55 +330,31 @@ void op_settle_watches(rt_t *rt) {
 
 /* ---- Lua ------------------------------------------------------------------------------------- */
 
-static int l_gc(lua_State *L) {
-    op_t *op = op_check(L, 1);
-    if (op->maker != NULL) {
-        char place[OP_PLACE_BYTES];
-        log_printf(
-            rt_of(L)->log, LOG_ERROR, NULL,
-            "%s: an operation made here was never awaited, so nothing was done: write await(...)",
-            op_place(op, place));
-        op_use(op);
-    }
-    io_release(rt_of(L), op);
-    return 0;
-}
-
 /* operation:sequence() -> number in the order of making */
 static int l_sequence(lua_State *L) {
     lua_pushnumber(L, (lua_Number)op_check(L, 1)->sequence);
     return 1;
 }
 
-/* operation:use(): marks it used. Errors when it was used before. */
+/* operation:use(): it is used up; lua/stator does what it stands for. Raises when it was used
+ * before. */
 static int l_use(lua_State *L) {
-    op_t *op = op_check(L, 1);
-    if (op->state != OP_COLD) { return used_before(L, op); }
-    op_use(op);
-    op->state = OP_DONE;
-    lua_getfenv(L, 1);
-    return 1;
+    op_drop(rt_of(L), check_cold(L, 1));
+    return 0;
 }
 
 /* operation:claim(): it became part of another operation, which has to be used in its place */
 static int l_claim(lua_State *L) {
-    op_t *op = op_check(L, 1);
-    if (op->state != OP_COLD) { return used_before(L, op); }
-    op_use(op);
+    check_cold(L, 1)->claimed = true;
     return 0;
 }
 
 /* operation:start() -> its future, for native kinds */
 static int l_start(lua_State *L) {
-    op_t *op = op_check(L, 1);
-    if (op->state != OP_COLD) { return used_before(L, op); }
+    op_t *op = check_cold(L, 1);
     op->future = future_new(L);
     op->future->op = op;
-    lua_createtable(L, 2, 0); /* operation and future live until it ends */
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, -2, 1);
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, 2);
+    lua_pushvalue(L, -1); /* it lives until the operation ends */
     op->anchor_ref = rt_ref(rt_of(L), L);
     op_start(rt_of(L), op);
     return 1;
@@ -286,13 +366,13 @@ void op_open(lua_State *L) {
                                        {"claim", l_claim},
                                        {"sequence", l_sequence},
                                        {NULL, NULL}};
+    lua_pushlightuserdata(L, NULL); /* all light userdata share one metatable */
     lua_newtable(L);
     lua_newtable(L);
     vm_register(L, methods);
     lua_setfield(L, -2, "__index");
-    vm_push_function(L, l_gc);
-    lua_setfield(L, -2, "__gc");
     lua_pushliteral(L, "operation"); /* scripts cannot reach what is behind it */
     lua_setfield(L, -2, "__metatable");
-    rt_of(L)->op_metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
 }

@@ -17,6 +17,7 @@
 #include "keep.h"
 #include "log.h"
 #include "loop.h"
+#include "origin.h"
 #include "vm.h"
 #include "wheel.h"
 
@@ -24,6 +25,8 @@ enum {
     RT_MAX_ROUNDS = 8,
     RT_MAX_TASKS = 1 << 20,
     RT_MAX_UNUSED_OPS = 1000,
+    RT_OP_BITS = 20, /* of a handle: slot; 19 more are its generation */
+    RT_OP_PAGE = 256,
     RT_LATENESS_SAMPLES = 1024
 };
 /* Owners of batches: kind << 60 | a task's handle, a system's or an observer's index. */
@@ -43,10 +46,10 @@ typedef enum {
     OP_WATCH,  /* a condition on the world */
     OP_COMMIT, /* the next apply */
     OP_IO,     /* started and aborted by its owner, see op_io_t */
-    OP_LUA     /* started by a Lua function that answers a future */
+    OP_LUA     /* lua/stator runs it: only whether it was used is noted here */
 } op_kind_t;
 
-typedef enum { OP_COLD, OP_STARTED, OP_DONE } op_state_t;
+typedef enum { OP_FREE, OP_COLD, OP_STARTED } op_state_t;
 
 /* What an I/O module does for its operations. `start` may finish the operation at once. */
 typedef struct {
@@ -55,21 +58,24 @@ typedef struct {
     void (*abort)(rt_t *rt, op_t *op);
 } op_io_t;
 
-#define OP_MAGIC ((uint64_t)0x5b1e9d0c3fa7e264)     /* first word of an operation's userdata, */
-#define FUTURE_MAGIC ((uint64_t)0xa6c2f41b87d05e39) /* of a future's */
+#define FUTURE_MAGIC ((uint64_t)0xa6c2f41b87d05e39) /* first word of a future's userdata */
 
+/* It lives in a slot of the runtime's pool; Lua has its handle, a light userdata of generation and
+ * slot. The slot is given back when it was used, or when its maker ends: a handle that is kept
+ * longer is of an older generation, and nothing is left to the collector. */
 struct op {
-    uint64_t magic;
+    uint32_t slot, generation;
     uint8_t kind, state;
-    uint32_t line;       /* where a script made it */
+    bool claimed;        /* a part of another operation: nobody has to use it */
+    uint32_t line;       /* where a script made it; 0: no script did */
+    const char *source;  /* the script's name, of the VM's */
     uint64_t sequence;   /* order of making, for ties */
     uint32_t made_slice; /* which of its maker's slices made it */
+    int anchor_ref;      /* keeps `future` alive while started for it */
     task_t *maker;       /* NULL once it was used */
-    op_t *prev, *next;   /* in the maker's list of unused operations */
-    char source[28];     /* the script's name, cut */
+    op_t *prev, *next;   /* in the maker's list of unused operations; next: of free slots */
     task_t *task;        /* whom it wakes: a task, */
     future_t *future;    /* or a future */
-    int anchor_ref;      /* keeps it alive while started for a future */
     wheel_node_t timer;
     union {
         uint64_t ns;    /* SLEEP: how long */
@@ -94,19 +100,22 @@ struct op {
 typedef enum { FUTURE_PENDING, FUTURE_OK, FUTURE_FAILED } future_state_t;
 /* Besides when none remains, it is settled early by the first end, failure or success. */
 typedef enum { FUTURE_RACE, FUTURE_ALL, FUTURE_ANY } future_mode_t;
+typedef enum { FUTURE_TABLE, FUTURE_NUMBER, FUTURE_FALSE, FUTURE_TRUE, FUTURE_NIL } future_tag_t;
 
+/* Its environment table holds the values once it is settled, unless there is one number, boolean
+ * or nil; while it is pending, the futures that it tells. */
 struct future {
     uint64_t magic;
     uint8_t state;
-    uint8_t mode;         /* future_mode_t, for one that others tell of their end */
-    bool observed;        /* somebody awaited it or asked for its error */
-    uint32_t remaining;   /* how many others it still waits for */
-    uint32_t count;       /* values */
-    int value_ref;        /* one value, or a table of several */
+    uint8_t mode;       /* future_mode_t, for one that others tell of their end */
+    uint8_t tag;        /* future_tag_t */
+    bool observed;      /* somebody awaited it or asked for its error */
+    uint32_t remaining; /* how many others it still waits for */
+    uint32_t count;     /* values */
+    uint32_t listeners;
+    double number;
     task_t *first, *last; /* waiting tasks, in the order in which they came */
     op_t *op;             /* that settles it, when a C operation does */
-    int *listeners;       /* registry references of futures to settle with it */
-    uint32_t listener_count, listener_capacity;
 };
 
 /* ---- tasks ----------------------------------------------------------------------------------- */
@@ -125,8 +134,10 @@ struct task {
     bool pausing;     /* or nothing: cancelled, and it asks again and again */
     task_t *next_waiter, *prev_waiter;
     int cancel_ref;    /* the error that every await raises; LUA_NOREF */
+    int settled_ref;   /* the future that it awaits, when that is settled already; LUA_NOREF */
     op_t *unused;      /* operations it made and has not used */
     uint32_t slice;    /* how often it was resumed */
+    origin_t origin;   /* of the function that made an operation last */
     uint32_t refusals; /* awaits of this slice that were refused because it is cancelled */
     uint64_t parked_ns;
     ecs_id_t owner; /* entity that it belongs to; 0: none */
@@ -212,6 +223,9 @@ struct rt {
     uint32_t free_count, free_capacity;
     task_list_t ready, running;
     task_t *current;
+    op_t **op_pages; /* of RT_OP_PAGE slots each, which never move */
+    uint32_t op_slots, op_page_capacity;
+    op_t *free_ops;
     op_t **tick_ops; /* that wait for a tick, in the order of their start */
     uint32_t tick_op_count, tick_op_capacity;
 
@@ -223,11 +237,13 @@ struct rt {
     const system_t *current_system; /* that runs */
 
     rt_event_t *events_first, *events_last;
+    origins_t origins;
     uint64_t now_ns; /* of the step */
     uint64_t op_sequence;
-    int op_metatable_ref, future_metatable_ref;
-    int refs_ref;  /* the table behind rt_ref */
-    int ref_count; /* slots of it ever used */
+    int future_metatable_ref;
+    int lua_op_metatable_ref; /* of operations that lua/stator runs, which are tables */
+    int refs_ref;             /* the table behind rt_ref */
+    int ref_count;            /* slots of it ever used */
     int *free_refs;
     uint32_t free_ref_count, free_ref_capacity;
     bool wants_react; /* call HOOK_REACT without events as well */
@@ -323,13 +339,17 @@ void task_list_sort(task_list_t *list);
 
 /* op.c */
 void op_open(lua_State *L);
-/* A cold operation as a userdata on L's stack. Raises when no task runs or when the line keeps
- * making operations that are not used. */
+/* A cold operation, its handle on L's stack. Raises when no task runs, when the line keeps making
+ * operations that are not used, and when there are too many (code "limit"). */
 op_t *op_new(lua_State *L, op_kind_t kind);
+/* The operation of a handle; raises when the value is none, or was used. */
 op_t *op_check(lua_State *L, int index);
+/* NULL instead. */
 op_t *op_test(lua_State *L, int index);
+/* Raises what is wrong with a value of which op_test says NULL. */
+int op_refuse(lua_State *L, int index);
 /* "script.lua:12", where it was made; `out` has OP_PLACE_BYTES. */
-enum { OP_PLACE_BYTES = 48 };
+enum { OP_PLACE_BYTES = 96 };
 const char *op_place(const op_t *op, char *out);
 /* Marks it as used: awaited, combined or started. */
 void op_use(op_t *op);
@@ -342,17 +362,25 @@ void op_abort(rt_t *rt, op_t *op);
 void op_settle_timers(rt_t *rt);
 void op_settle_ticks(rt_t *rt);
 void op_settle_watches(rt_t *rt);
-/* Takes the operations that the task made and has not used off its list. */
-void op_release_unused(task_t *task);
+/* Gives up the operations that the task made and has not used. */
+void op_release_unused(rt_t *rt, task_t *task);
+/* The oldest operation that the task made and has not used, or NULL. */
+op_t *op_forgotten(const task_t *task);
+/* Takes back one that was not started, for good. */
+void op_drop(rt_t *rt, op_t *op);
+/* Forgets all: their VM is gone. */
+void ops_reset(rt_t *rt);
+void ops_fini(rt_t *rt);
 
 /* future.c */
 void future_open(lua_State *L);
 future_t *future_new(lua_State *L);
 future_t *future_test(lua_State *L, int index);
-/* Settles it with `values` values on top of L's stack (popped); a second time does nothing. */
-void future_settle(rt_t *rt, future_t *future, lua_State *L, bool ok, int values);
-/* Pushes its values; returns how many. */
-int future_push(const future_t *future, lua_State *L);
+/* Settles the future at a positive index of L's stack with `values` values on top of it (popped); a
+ * second time does nothing. */
+void future_settle(rt_t *rt, lua_State *L, int index, bool ok, int values);
+/* Pushes the values of the future at an index; returns how many. */
+int future_push(lua_State *L, int index);
 void future_add_waiter(future_t *future, task_t *task);
 void future_remove_waiter(future_t *future, task_t *task);
 

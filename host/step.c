@@ -33,6 +33,8 @@ void rt_detach(rt_t *rt) {
     tcp_detach(rt);
     systems_reset(rt);
     tasks_reset(rt);
+    ops_reset(rt);
+    rt->origins = (origins_t){0};
     ecs_readers_reset(rt->world);
     keep_drop(rt->keep, 0);
     rt->tick_op_count = 0;
@@ -76,7 +78,7 @@ void rt_batch_end(rt_t *rt, bool *sealed) {
                    "a script caught the error of its stray access: what it had recorded since it "
                    "last waited is dropped");
     } else {
-        keep_seal(rt->keep, ecs_batch_count(rt->world));
+        if (rt->keep->pending_count > 0) { keep_seal(rt->keep, ecs_batch_count(rt->world)); }
         (void)ecs_batch_seal(rt->world, &any);
     }
     if (sealed != NULL) { *sealed = any; }
@@ -103,6 +105,7 @@ void rt_fini(rt_t *rt) {
     free(rt->ready.items);
     free(rt->running.items);
     free(rt->tick_ops);
+    ops_fini(rt);
     free(rt->systems);
     free(rt->past);
     free(rt->free_refs);

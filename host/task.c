@@ -5,6 +5,9 @@
 #include "memory.h"
 #include "runtime.h"
 
+/* of a coroutine that has just yielded in a function of C: LUA_MINSTACK, less what that holds */
+enum { FREE_STACK = 16 };
+
 static void *grow(void *array, uint32_t *capacity, size_t item_bytes) {
     uint32_t want = *capacity == 0 ? 64 : *capacity * 2;
     void *grown = realloc(array, want * item_bytes);
@@ -71,7 +74,8 @@ task_t *task_new(rt_t *rt, lua_State *L, int arguments, uint64_t order, ecs_id_t
                      .generation = generation,
                      .order = order,
                      .owner = owner,
-                     .cancel_ref = LUA_NOREF};
+                     .cancel_ref = LUA_NOREF,
+                     .settled_ref = LUA_NOREF};
     task->co = lua_newthread(L);
     task->co_ref = rt_ref(rt, L);
     (void)lua_checkstack(task->co, arguments + 8);
@@ -92,7 +96,7 @@ static void slot_free(rt_t *rt, task_t *task) {
 }
 
 static void task_free(rt_t *rt, task_t *task) {
-    op_release_unused(task);
+    op_release_unused(rt, task);
     rt_unref(rt, rt->vm->L, task->co_ref);
     rt_unref(rt, rt->vm->L, task->cancel_ref);
     rt->task_alive--;
@@ -119,9 +123,9 @@ void task_ready(rt_t *rt, task_t *task) {
 }
 
 void task_wake(rt_t *rt, task_t *task, lua_State *L, bool ok, int values) {
-    (void)lua_checkstack(task->co, values + 2);
+    if (values >= FREE_STACK) { (void)lua_checkstack(task->co, values + 2); }
     lua_pushboolean(task->co, ok);
-    lua_xmove(L, task->co, values);
+    if (values > 0) { lua_xmove(L, task->co, values); }
     task->arguments = values + 1;
     task_ready(rt, task);
 }
@@ -165,8 +169,12 @@ static void after_park(rt_t *rt, task_t *task) {
         if (future->state == FUTURE_PENDING) {
             future_add_waiter(future, task);
         } else {
-            task->future = NULL;
-            task_wake(rt, task, L, future->state == FUTURE_OK, future_push(future, L));
+            rt_push_ref(rt, L, task->settled_ref);
+            rt_unref(rt, L, task->settled_ref);
+            task->settled_ref = LUA_NOREF;
+            int values = future_push(L, lua_gettop(L));
+            lua_remove(L, -values - 1);
+            task_wake(rt, task, L, future->state == FUTURE_OK, values);
         }
     } else if (task->op != NULL) {
         op_t *op = task->op;

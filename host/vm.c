@@ -122,6 +122,7 @@ static int plain_traceback(lua_State *L) {
  * cycle has ended. [-1 +1 -] */
 static int collect_some(lua_State *L) {
     bool ended = lua_toboolean(L, 1) == 1;
+    vm_of(L)->collections++;
     vm_of(L)->arena.strict = false; /* tables of the collector's own grow and shrink */
     if (ended) { (void)lua_gc(L, LUA_GCCOLLECT, 0); }
     for (int i = 0; i < GC_STEPS && !ended; i++) {

@@ -42,6 +42,7 @@ typedef struct {
     int traceback_ref;       /* message handler: error -> error value with its stack */
     int collect_ref;         /* collects some, or all */
     bool collecting;         /* a collector cycle is under way */
+    uint64_t collections;    /* how often the collector has run, a step or a whole cycle */
     size_t heap_after_bytes; /* after the last cycle */
 } vm_t;
 

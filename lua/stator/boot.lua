@@ -102,7 +102,7 @@ end
 
 local function wait_for(tasks)
   for _, t in ipairs(tasks) do
-    while not t.done do task.await(t.ended) end
+    while not t.done do task.await(task.ended(t)) end
   end
 end
 

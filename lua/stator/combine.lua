@@ -122,7 +122,7 @@ end
 ---@return userdata future
 function M.spawn(fn, ...)
   need_function("spawn", fn)
-  return task.child(fn, {}, ...).future
+  return task.future(task.child(fn, {}, ...))
 end
 
 --- Lets an operation run without waiting for it here; it is taken back when the innermost block ends.
@@ -179,7 +179,7 @@ local function cancel_rest(entries, why)
   end
   for _, entry in ipairs(entries) do
     if entry.task and not entry.task.done then
-      task.shielded(task.current("race"), nil, function() unwrap(park(entry.task.ended)) end)
+      task.shielded(task.current("race"), nil, function() unwrap(park(task.ended(entry.task))) end)
     end
   end
 end

@@ -201,7 +201,7 @@ local function supervised(d, fn, ...)
   local pause = d.restart.min
   while true do
     local started = core.now()
-    local future = task.child(fn, { quiet = true }, ...).future
+    local future = task.future(task.child(fn, { quiet = true }, ...))
     local ok, e = core.park(future)
     if ok then return end
     if err.is_cancelled(e) then error(e, 0) end

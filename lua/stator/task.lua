@@ -1,11 +1,11 @@
 --- Tasks and scopes.
 ---
---- A task is a coroutine of the host with a name, an owner and a root scope. A scope is a block of
---- code that may be cancelled as a whole; scopes nest inside a task, and a child task's root scope
---- has the scope that spawned it as its parent, so scopes form one tree:
+--- A scope is a block of code that may be cancelled as a whole. A task is a coroutine of the host with
+--- a name and an owner, and a scope itself: the outermost of those that nest inside it. The parent of a
+--- child task is the scope that spawned it, so scopes form one tree:
 ---
----   script ─ task ─ root scope ─ within ─ ... ◀─ the task runs in its innermost scope
----                        └─ child task ─ root scope ─ ...
+---   script ─ task ─ within ─ ... ◀─ the task runs in its innermost scope
+---              └─ child task ─ ...
 ---
 --- Cancelling is level-triggered: while a scope is cancelled every await inside raises the same
 --- error, and the scope that was cancelled turns it into an ordinary failure. Cleanup runs last in
@@ -13,18 +13,17 @@
 local core = require "stator.core.task"
 local err = require "stator.err"
 local log = require "stator.log"
+local operation = require "stator.operation"
+local past = require "stator.past"
 local world = require "stator.core.world"
 
-local park, unwrap, is_lua = core.park, core.unwrap, core.is_lua
+local park, unwrap = core.park, core.unwrap
 local CLEANUP_WITHIN_S = 1.0 -- for a cleanup that names no deadline
-local ENDED_KEPT = 4096
 local STARTED_PRUNE = 16 -- started operations of a scope, before ended ones are forgotten
 local GRACE_S = 1.0 -- for a cancelled task that does not end
 
 local M = {
   by_handle = {}, ---@type table<number, table>
-  ended = {}, -- ring of names and owners of the tasks that ended last
-  ended_at = 0,
   on_fault = nil, ---@type fun(name: string, e: stator.Error, owner: number?)
 }
 
@@ -48,10 +47,10 @@ end
 -- ---- scopes ---------------------------------------------------------------------------------
 
 ---@class stator.Scope
----@field task table the task it belongs to
+---@field task stator.Task? the task it belongs to; nil: it is one itself
 ---@field parent stator.Scope?
 ---@field inner stator.Scope? the next scope of the same task
----@field children table[] tasks spawned in it that have not ended, in order
+---@field children stator.Task[]? tasks spawned in it that have not ended, in order
 ---@field cancelled stator.Error?
 ---@field shield boolean cancellations from above stop here
 ---@field failure stator.Error? of a child
@@ -63,9 +62,7 @@ end
 local Scope = {}
 Scope.__index = Scope
 
-local function scope_new(task, parent)
-  return setmetatable({ task = task, parent = parent, children = {} }, Scope)
-end
+local NONE = {}
 
 --- Forgets what the scope has recorded and what is not sealed yet; after a stray access, the whole
 --- batch. Cleanup then records anew.
@@ -89,17 +86,17 @@ end
 local function refresh(task)
   if task.done then return end
   local cancelled = effective(task.scope)
-  if cancelled ~= task.cancelled then
-    task.cancelled = cancelled
+  if cancelled ~= task.told then
+    task.told = cancelled
     core.set_cancel(task.handle, cancelled)
   end
   if cancelled then core.interrupt(task.handle, cancelled) end
 end
 
 local function refresh_tree(scope)
-  refresh(scope.task)
+  refresh(scope.task or scope)
   while scope do
-    for _, child in ipairs(scope.children) do refresh_tree(child.root) end
+    for _, child in ipairs(scope.children or NONE) do refresh_tree(child) end
     scope = scope.inner
   end
 end
@@ -116,9 +113,10 @@ function Scope:cancel(code, reason)
 end
 
 local function enter(task, shield)
-  local scope = scope_new(task, task.scope)
-  scope.shield = shield
-  scope.batch, scope.place, scope.kept = world.mark()
+  local batch, place, kept = world.mark()
+  local scope = setmetatable({
+    task = task, parent = task.scope, shield = shield, batch = batch, place = place, kept = kept,
+  }, Scope)
   task.scope.inner = scope
   task.scope = scope
   if shield then refresh(task) end
@@ -145,18 +143,18 @@ end
 local function join(scope)
   while true do
     local child
-    for _, c in ipairs(scope.children) do
+    for _, c in ipairs(scope.children or NONE) do
       if not c.daemon then child = c break end
     end
     if not child then return end
-    unwrap(park(child.ended))
+    unwrap(park(M.ended(child)))
   end
 end
 
 local function stop_daemons(scope)
-  for i = #scope.children, 1, -1 do
-    local c = scope.children[i]
-    if c.daemon then M.stop(c) end
+  local children = scope.children or NONE
+  for i = #children, 1, -1 do
+    if children[i].daemon then M.stop(children[i]) end
   end
 end
 
@@ -187,7 +185,8 @@ local function tell_unobserved(scope)
   for _, item in ipairs(list or {}) do
     if item.future:state() == "failed" and not item.future:observed() then
       local e = item.future:values()
-      if not err.is_cancelled(e) and e.code ~= "cancelled" then M.on_fault(scope.task.name, e, scope.task.owner) end
+      local task = scope.task or scope
+      if not err.is_cancelled(e) and e.code ~= "cancelled" then M.on_fault(task.name, e, task.owner) end
     end
   end
 end
@@ -217,9 +216,10 @@ local function run_cleanups(scope, failed)
   for i = list and #list or 0, 1, -1 do
     local cleanup = list[i]
     if failed or not cleanup.on_failure then
-      local ok, e = shielded(scope.task, cleanup.within_s, cleanup.fn)
+      local task = scope.task or scope
+      local ok, e = shielded(task, cleanup.within_s, cleanup.fn)
       if not ok then
-        log.event("error", scope.task.name, "cleanup failed: " .. tostring(e.message), err.place(e))
+        log.event("error", task.name, "cleanup failed: " .. tostring(e.message), err.place(e))
         also = also or e
       end
     end
@@ -241,7 +241,7 @@ end
 
 --- Ends a scope after its function: joins or cancels children, runs cleanup, leaves.
 local function finish(scope, ok, ...)
-  local task = scope.task
+  local task = scope.task or scope
   local e = not ok and err.of((...)) or nil
   stop_daemons(scope)
   stop_started(scope)
@@ -252,7 +252,7 @@ local function finish(scope, ok, ...)
   end
   if not ok then
     forget_commands(scope)
-    if #scope.children > 0 then
+    if #(scope.children or NONE) > 0 then
       scope:cancel("cancelled", "its scope failed")
       local done = shielded(task, GRACE_S, function() join(scope) end)
       if not done then abandon(scope) end
@@ -264,7 +264,7 @@ local function finish(scope, ok, ...)
     e = outcome(scope, e)
     if also and err.is(e) then e.also = also end
   end
-  if scope.parent and scope.parent.task == task and scope ~= task.root then leave(scope) end
+  if scope ~= task then leave(scope) end
   if not ok then return false, e end
   if also then M.on_fault(task.name, also, task.owner) end -- its function went well: nobody else would tell
   return true, ...
@@ -287,27 +287,19 @@ end
 
 local sequence = 0
 
---- Keeps what is told about a task whose last batch has not been applied yet.
-local function note_end(task)
-  local at = M.ended_at % ENDED_KEPT
-  local entry = M.ended[at] or {}
-  entry.handle, entry.name, entry.owner = task.handle, task.name, task.owner
-  M.ended[at], M.ended_at = entry, M.ended_at + 1
-end
-
 local function result_of(task, ok, ...)
   task.done = true
   M.by_handle[task.handle] = nil
-  note_end(task)
+  past.add(task)
   if task.parent then remove_child(task.parent, task) end
   if task.on_end then task.on_end(task, ok, ...) end
-  task.future:settle(ok, ...)
-  task.ended:settle(true)
+  if task.future then task.future:settle(ok, ...) end
+  if task.ended then task.ended:settle(true) end
   return ok, ...
 end
 
 local function is_end_by_cancel(task, e)
-  return err.is_cancelled(e) or (err.is(e) and e.code == "cancelled" and task.root.cancelled ~= nil)
+  return err.is_cancelled(e) or (err.is(e) and e.code == "cancelled" and task.cancelled ~= nil)
 end
 
 --- Nobody awaits it: a failure goes to the scope that spawned it, or is a fault.
@@ -322,29 +314,43 @@ local function tell_failure(task, e)
   end
 end
 
-local function body(task, fn, ...)
-  local function settle(ok, ...)
-    local forgotten = core.forgotten()
-    if ok and forgotten then
-      local e = err.new("never_awaited", ("%s: an operation made here was never awaited, so nothing was done: "
-        .. "write await(...), or stator.start(...) to let it run"):format(forgotten))
-      e.trace = forgotten
-      world.rollback()
-      return settle(false, e)
-    end
-    if not ok then
-      local e = (...)
-      if err.is(e) then
-        e.passes = nil -- its slice is over: whoever awaits the task may handle it
-        e.task = e.task or task.name
-        if task.spawned_at and e.trace then e.trace = e.trace .. "\nspawned at " .. task.spawned_at end
-      end
-      tell_failure(task, e)
-    end
-    return result_of(task, ok, ...)
+local function fail(task, e)
+  if err.is(e) then
+    e.passes = nil -- its slice is over: whoever awaits the task may handle it
+    e.task = e.task or task.name
+    if task.spawned_at and e.trace then e.trace = e.trace .. "\nspawned at " .. task.spawned_at end
   end
-  return settle(finish(task.root, xpcall(fn, err.handler, ...)))
+  tell_failure(task, e)
+  return result_of(task, false, e)
 end
+
+local function settle(task, ok, ...)
+  local forgotten = core.forgotten()
+  if ok and forgotten then
+    local e = err.new("never_awaited", ("%s: an operation made here was never awaited, so nothing was done: "
+      .. "write await(...), or stator.start(...) to let it run"):format(forgotten))
+    e.trace = forgotten
+    world.rollback()
+    return fail(task, e)
+  end
+  if not ok then return fail(task, (...)) end
+  return result_of(task, true, ...)
+end
+
+local function body(task, fn, ...)
+  return settle(task, finish(task, xpcall(fn, err.handler, ...)))
+end
+
+---@class stator.Task: stator.Scope
+---@field name string
+---@field order number phase, script and position
+---@field sequence integer
+---@field handle number
+---@field scope stator.Scope the innermost one, in which it runs
+---@field told stator.Error? what its awaits raise
+---@field done boolean?
+---@field future userdata? its result, for who asks: M.future
+---@field ended userdata? settled when it has: M.ended
 
 ---@class stator.TaskOptions
 ---@field name string
@@ -353,29 +359,48 @@ end
 ---@field owner number? entity that shows its faults
 ---@field quiet boolean? failures are told through its future only
 ---@field daemon boolean? stopped when its scope ends, not waited for
+---@field script table?
+---@field on_end fun(task: stator.Task, ok: boolean, ...)?
+---@field spawned_at string?
+
+local OPTIONS = { "parent", "owner", "quiet", "daemon", "script", "on_end", "spawned_at" }
 
 --- Starts a task; it runs in the next round.
 ---@param options stator.TaskOptions
+---@return stator.Task
 function M.spawn(options, fn, ...)
   sequence = sequence + 1
-  local task = {
-    name = options.name, order = options.order, parent = options.parent, owner = options.owner,
-    quiet = options.quiet, daemon = options.daemon, script = options.script, on_end = options.on_end,
-    spawned_at = options.spawned_at, sequence = sequence,
-    future = core.future(), ended = core.future(),
-  }
-  task.root = scope_new(task, options.parent)
-  task.scope = task.root
+  local task = setmetatable({
+    name = options.name, order = options.order, sequence = sequence, scope = false, handle = 0,
+  }, Scope) -- small: thousands may wait
+  for _, key in ipairs(OPTIONS) do task[key] = options[key] end
+  task.scope = task
   task.handle = core.spawn(options.order, sequence, options.owner or 0, body, task, fn, ...)
   M.by_handle[task.handle] = task
-  if options.parent then table.insert(options.parent.children, task) end
-  refresh(task)
+  local parent = options.parent
+  if parent then
+    parent.children = parent.children or {}
+    table.insert(parent.children, task)
+    refresh(task)
+  end
   return task
+end
+
+--- The future of a running task's result.
+function M.future(task)
+  task.future = task.future or core.future()
+  return task.future
+end
+
+--- A future that is settled when a running task has ended.
+function M.ended(task)
+  task.ended = task.ended or core.future()
+  return task.ended
 end
 
 --- Cancels a task from outside.
 function M.cancel(task, reason)
-  task.root:cancel("cancelled", reason)
+  task:cancel("cancelled", reason)
 end
 
 --- Ends a daemon: nobody waits for it.
@@ -383,18 +408,11 @@ function M.stop(task)
   if task.done then return end
   if task.parent then remove_child(task.parent, task) end
   task.quiet = true
-  task.root:cancel("cancelled", "not needed any more")
+  task:cancel("cancelled", "not needed any more")
 end
 
 --- A task by its handle, or name and owner of one that has ended lately.
-function M.find(handle)
-  local found = M.by_handle[handle]
-  for i = 1, found and 0 or math.min(ENDED_KEPT, M.ended_at) do
-    local t = M.ended[(M.ended_at - i) % ENDED_KEPT]
-    if t.handle == handle then return t end
-  end
-  return found
-end
+function M.find(handle) return M.by_handle[handle] or past.find(handle) end
 
 --- A child of the running task's innermost scope.
 ---@param fn function
@@ -420,15 +438,13 @@ end
 
 -- ---- await ----------------------------------------------------------------------------------
 
---- An operation of lua/stator holds "run" and a function that runs inside the awaiting task, or in a
---- task of its own when it is combined; or "begin" and a function that answers a future and a
---- function that takes it back.
 local function run_lua(op)
-  local e = op:use()
-  if e[1] == "run" then
-    return block(enter(current("await")), e[2], unpack(e, 3, e.n))
+  if not operation.is(op) then err.raise("await: expected an operation or a future, got table") end
+  op:use()
+  if op[1] == "run" then
+    return block(enter(current("await")), op[2], unpack(op, 3, op.n))
   end
-  local future, cancel = e[2](unpack(e, 3, e.n))
+  local future, cancel = op[2](unpack(op, 3, op.n))
   local function finish_future(ok, ...)
     if not ok and cancel and future:state() == "pending" then cancel((...)) end
     return unwrap(ok, ...)
@@ -436,38 +452,44 @@ local function run_lua(op)
   return finish_future(park(future))
 end
 
+--- What park answers: true and values, false and an error, or nil and a table, for which nothing waited.
+local function results(ok, ...)
+  if ok then return ... end
+  if ok == nil then return run_lua((...)) end
+  error((...), 0)
+end
+
 --- Waits for an operation or a future and returns its values, or raises its error. Views of the
 --- world end here, and what was recorded before has been applied when it returns.
 ---@async
-function M.await(x)
-  if is_lua(x) then return run_lua(x) end
-  return unwrap(park(x))
-end
+function M.await(x) return results(park(x)) end
+
+jit.off(M.await) -- a loop that awaits is left at once: compiled, it would come back in pieces
 
 --- A cold operation that runs fn(...) when it is awaited.
-function M.operation(fn, ...) return core.operation("run", fn, ...) end
+function M.operation(fn, ...) return operation.new("run", fn, ...) end
 
 --- A cold operation; begin(...) answers a future and a function(error) that takes it back.
-function M.request(begin, ...) return core.operation("begin", begin, ...) end
+function M.request(begin, ...) return operation.new("begin", begin, ...) end
 
 --- Starts an operation, a future or a function inside the scope of the running task.
 ---@return userdata future
 ---@return function cancel takes it back
 ---@return table? task
 function M.start(x)
-  if type(x) == "function" or is_lua(x) then
-    local e = type(x) ~= "function" and x:use() or nil
-    if e and e[1] == "begin" then
-      local future, cancel = e[2](unpack(e, 3, e.n))
+  if type(x) == "function" or operation.is(x) then
+    local op = type(x) ~= "function" and x:use() or nil
+    if op and op[1] == "begin" then
+      local future, cancel = op[2](unpack(op, 3, op.n))
       return future, function(why) if cancel and future:state() == "pending" then cancel(why) end end
     end
     local task
-    if e then
-      task = M.child(e[2], { quiet = true }, unpack(e, 3, e.n))
+    if op then
+      task = M.child(op[2], { quiet = true }, unpack(op, 3, op.n))
     else
       task = M.child(x, { quiet = true })
     end
-    return task.future, function() M.cancel(task, "not needed any more") end, task
+    return M.future(task), function() M.cancel(task, "not needed any more") end, task
   end
   local kind = core.is(x)
   if kind == "operation" then

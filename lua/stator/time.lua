@@ -14,10 +14,8 @@ local M = {}
 function M.now() return core.now() end
 
 --- Waits for `seconds`. An operation.
-function M.sleep(seconds)
-  if type(seconds) ~= "number" then err.raise("sleep: expected seconds, got " .. type(seconds)) end
-  return core.sleep(seconds)
-end
+---@type fun(seconds: number): userdata
+M.sleep = core.sleep
 
 --- Waits for the next tick. An operation.
 function M.next_tick() return core.ticks(1) end
