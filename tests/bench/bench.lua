@@ -370,7 +370,7 @@ local function sleeper_rows()
     assert(woken - before == n, woken - before)
     return total
   end
-  local value, limit = pair(25, wake, function() return C.bench_resumes(n, 10) * n end, n)
+  local value, limit = pair(25, wake, function() return C.bench_resumes(n, 1) * n end, n)
   row("10,000 sleepers woken in one tick", "ns", value, limit, 1.3)
   stop = true
   local deadline = now() + 2.5e6

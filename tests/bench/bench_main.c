@@ -77,24 +77,30 @@ static int l_step(lua_State *L) {
     return 1;
 }
 
-/* ns per resume of bare coroutines that yield, all of them once a round. */
+/* ns per resume of bare coroutines that yield, all of them once a round. They are kept for the next
+ * call with as many: like tasks, they have been idle since. */
 double bench_resumes(double tasks, double rounds) {
+    static lua_State *L, **threads;
+    static size_t n;
     const void *owner = code_owner; /* this state's memory is none of the cell's VM */
     code_owner = NULL;
-    lua_State *L = luaL_newstate();
-    size_t n = (size_t)tasks;
-    lua_State **threads = calloc(n, sizeof *threads);
-    luaL_openlibs(L);
-    (void)luaL_dostring(
-        L, "local yield = coroutine.yield return function(a) while true do a = yield(a) end end");
-    for (size_t i = 0; i < n; i++) {
-        threads[i] = lua_newthread(L);
-        (void)luaL_ref(L, LUA_REGISTRYINDEX);
-        lua_pushvalue(L, 1);
-        lua_xmove(L, threads[i], 1);
-        (void)lua_resume(threads[i], 0);
+    if (n != (size_t)tasks) {
+        if (L != NULL) { lua_close(L); }
+        n = (size_t)tasks;
+        L = luaL_newstate();
+        threads = realloc(threads, n * sizeof(lua_State *));
+        luaL_openlibs(L);
+        (void)luaL_dostring(
+            L, "local yield = coroutine.yield return function(a) while true do a = yield(a) end end");
+        for (size_t i = 0; i < n; i++) {
+            threads[i] = lua_newthread(L);
+            (void)luaL_ref(L, LUA_REGISTRYINDEX);
+            lua_pushvalue(L, 1);
+            lua_xmove(L, threads[i], 1);
+            (void)lua_resume(threads[i], 0);
+        }
+        (void)lua_gc(L, LUA_GCSTOP, 0);
     }
-    (void)lua_gc(L, LUA_GCSTOP, 0);
     double start = bench_now_ns();
     for (size_t r = 0; r < (size_t)rounds; r++) {
         for (size_t i = 0; i < n; i++) {
@@ -104,8 +110,6 @@ double bench_resumes(double tasks, double rounds) {
         }
     }
     double took = bench_now_ns() - start;
-    free(threads);
-    lua_close(L);
     code_owner = owner;
     return took / (tasks * rounds);
 }
