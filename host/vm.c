@@ -107,7 +107,7 @@ static int open_all(lua_State *L) {
     lua_setfield(L, -2, "luv");
     lua_settop(L, 0);
     static const char options[] = "require('jit.opt').start('maxside=1000', 'maxtrace=8000', "
-                                  "'maxmcode=16384', 'sizemcode=256')";
+                                  "'maxmcode=16384', 'sizemcode=256', 'minstitch=40')";
     if (luaL_loadbuffer(L, options, sizeof options - 1, "=options") != 0) { return lua_error(L); }
     lua_call(L, 0, 0);
     return 0;
