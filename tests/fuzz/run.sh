@@ -33,3 +33,6 @@ echo "== model, $seconds s"
 tail -n 1 "$out/model.log"
 # the Modbus decoders are Lua: their specs feed them random bytes
 ./dev test tests/lua/modbus_codec_spec.lua
+# random trees of scopes in the async runtime, in both builds
+echo "== soak, $seconds s"
+STATOR_SOAK_SECONDS=$seconds ./dev test tests/lua/soak_spec.lua
