@@ -102,15 +102,15 @@ function M.on_failure(fn, options) add_cleanup("on_failure", fn, options, true) 
 ---@param reason string
 function M.cancel_when(x, reason)
   local scope = task.current("cancel_when").scope
-  local future, cancel = task.start(x)
+  local future, cancel, child = task.start(x)
+  if child then child.daemon = true end -- the block does not wait for it
+  task.keep_started(future, cancel, child)
   reason = reason or "cancelled"
   task.child(function()
     local ok, e = park(future)
     if ok then
       scope:cancel("cancelled", reason)
-    elseif err.is_cancelled(e) then
-      cancel(e)
-    else
+    elseif not err.is_cancelled(e) then
       scope:cancel("cancelled", reason .. ": " .. tostring(e.message))
     end
   end, { quiet = true, daemon = true })

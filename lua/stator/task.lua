@@ -338,6 +338,7 @@ local function settle(task, ok, ...)
 end
 
 local function body(task, fn, ...)
+  if task.told then return settle(task, finish(task, false, task.told)) end -- cancelled before its first turn
   return settle(task, finish(task, xpcall(fn, err.handler, ...)))
 end
 

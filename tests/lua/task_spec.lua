@@ -32,6 +32,19 @@ describe("a block that fails", function()
     assert.same({ "3\t1\tfalse", "3" }, said)
   end)
 
+  it("ends, though what would have cancelled it goes on", function()
+    local said, faults = run [[
+      for i, op in ipairs {
+        stator.sleep(99), stator.async(function() await(stator.sleep(99)) end)(), function() await(stator.sleep(99)) end,
+        stator.spawn(function() await(stator.sleep(1)) end), stator.race { stator.sleep(99), stator.sleep(98) },
+      } do
+        print(i, stator.scope(function() stator.cancel_when(op, "no") await(stator.sleep(0.1)) return "done" end), stator.now())
+      end
+    ]]
+    assert.same({ "1\tdone\t0.1", "2\tdone\t0.2", "3\tdone\t0.3", "4\tdone\t0.4", "5\tdone\t0.5" }, said)
+    assert.same({}, faults)
+  end)
+
   it("tells a cleanup that fails after a good end as a fault", function()
     local _, faults = run [[ stator.defer(function() error "boom" end) ]]
     assert.same({ "boom [scripts/main] (main.lua:5)" }, faults)
