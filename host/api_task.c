@@ -64,15 +64,19 @@ static int l_park(lua_State *L) {
     }
     if (op != NULL && op->state == OP_COLD) {
         task->op = op;
+        task->future = NULL; /* of a wait that a function of C refused to pass on */
         return lua_yield(L, 0);
     }
     future_t *future = future_test(L, 1);
     if (future != NULL) {
+        rt_unref(rt_of(L), L, task->settled_ref);
+        task->settled_ref = LUA_NOREF;
         if (future->state != FUTURE_PENDING) {
             lua_pushvalue(L, 1);
             task->settled_ref = rt_ref(rt_of(L), L);
         }
         task->future = future;
+        task->op = NULL;
         lua_settop(L, 1);
         return lua_yield(L, 1); /* on the stack it is not collected */
     }

@@ -36,6 +36,7 @@ static void pool_grow(rt_t *rt) {
 }
 
 static void op_free(rt_t *rt, op_t *op) {
+    if (op->state != OP_FREE) { rt->op_alive--; }
     op->state = OP_FREE;
     op->generation = (op->generation + 1) & GENERATION_MASK;
     if (op->generation == 0) { op->generation = 1; }
@@ -115,6 +116,7 @@ op_t *op_new(lua_State *L, op_kind_t kind) {
     op->line = (uint32_t)origin_of(L, &op->source);
     if (rt->current->unused != NULL) { check_unused(L, op, rt->current); }
     rt->free_ops = op->next;
+    rt->op_alive++;
     op->kind = (uint8_t)kind;
     op->state = OP_COLD;
     op->claimed = false;

@@ -224,7 +224,7 @@ struct rt {
     task_list_t ready, running;
     task_t *current;
     op_t **op_pages; /* of RT_OP_PAGE slots each, which never move */
-    uint32_t op_slots, op_page_capacity;
+    uint32_t op_slots, op_page_capacity, op_alive;
     op_t *free_ops;
     op_t **tick_ops; /* that wait for a tick, in the order of their start */
     uint32_t tick_op_count, tick_op_capacity;

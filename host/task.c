@@ -99,6 +99,7 @@ static void task_free(rt_t *rt, task_t *task) {
     op_release_unused(rt, task);
     rt_unref(rt, rt->vm->L, task->co_ref);
     rt_unref(rt, rt->vm->L, task->cancel_ref);
+    rt_unref(rt, rt->vm->L, task->settled_ref);
     rt->task_alive--;
     slot_free(rt, task);
 }

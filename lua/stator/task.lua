@@ -441,10 +441,10 @@ end
 
 local function run_lua(op)
   if not operation.is(op) then err.raise("await: expected an operation or a future, got table") end
+  local task = current("await")
   op:use()
-  if op[1] == "run" then
-    return block(enter(current("await")), op[2], unpack(op, 3, op.n))
-  end
+  if task.told then return unwrap(park(core.commit())) end -- cancelled: it must not begin
+  if op[1] == "run" then return block(enter(task), op[2], unpack(op, 3, op.n)) end
   local future, cancel = op[2](unpack(op, 3, op.n))
   local function finish_future(ok, ...)
     if not ok and cancel and future:state() == "pending" then cancel((...)) end

@@ -99,6 +99,31 @@ describe("unlike", function()
     assert.same({ "false\tgone before it began" }, said)
   end)
 
+  it("Tarantool: in a cancelled task no operation begins", function()
+    local said = run [[
+      local began = 0
+      local move = stator.async(function() began = began + 1 end)
+      stator.try(stator.within, 0.1, function()
+        stator.defer(function() await(move()) end)
+        stator.try(function() await(stator.sleep(9)) end)
+        print "never"
+      end)
+      print(began)
+      began = 0
+      stator.try(stator.within, 0.1, function()
+        coroutine.wrap(function() await(stator.sleep(9)) end)()
+      end)
+      local ok = coroutine.resume(coroutine.create(function()
+        stator.within(0.1, function()
+          for _ = 1, 3 do coroutine.resume(coroutine.create(function() await(stator.sleep(1)) await(move()) end)) end
+          await(move())
+        end)
+      end))
+      print(began)
+    ]]
+    assert.same({ "1", "0" }, said)
+  end)
+
   it("LuaJIT's own limits: a wait inside table.sort, gsub and require is refused at its line, and nothing hangs", function()
     local said = run([[
       for i, call in ipairs {

@@ -205,7 +205,8 @@ static int l_check(lua_State *L) {
     return 1;
 }
 
-/* cell:counts() -> tasks, watches, timers, handles, rounds, ticks, carried, rejected, references */
+/* cell:counts() -> tasks, watches, timers, handles, rounds, ticks, carried, rejected, references,
+ * operations */
 static int l_counts(lua_State *L) {
     const rt_t *rt = check_cell(L)->host->rt;
     uint64_t counts[] = {rt->task_alive,
@@ -216,7 +217,8 @@ static int l_counts(lua_State *L) {
                          rt->tick,
                          rt->stats.carried,
                          rt->stats.rejected,
-                         (uint64_t)rt->ref_count - rt->free_ref_count};
+                         (uint64_t)rt->ref_count - rt->free_ref_count,
+                         rt->op_alive};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         lua_pushnumber(L, (lua_Number)counts[i]);
     }

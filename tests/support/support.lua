@@ -120,8 +120,8 @@ function M.wait_for(cell, pattern, seconds)
   error(("no line matches %q in:\n%s"):format(pattern, table.concat(cell:logs(), "\n")), 2)
 end
 
---- Ends a cell in order and checks that nothing is left: no task, watch, timer, handle or Lua
---- reference, and that the core's invariants hold.
+--- Ends a cell in order and checks that nothing is left: no task, watch, timer, handle, operation or
+--- Lua reference, and that the core's invariants hold.
 function M.assert_clean(cell)
   local assert = require "luassert"
   assert.is_nil(cell:check())
@@ -137,8 +137,8 @@ function M.assert_clean(cell)
   cell:eval "collectgarbage() collectgarbage()"
   cell:advance(0.05)
   cell:eval "collectgarbage() collectgarbage()"
-  local _, _, _, handles, _, _, _, _, references = cell:counts()
-  assert.same({ 0, 0 }, { handles, references })
+  local _, _, _, handles, _, _, _, _, references, operations = cell:counts()
+  assert.same({ 0, 0, 0 }, { handles, references, operations })
   cell:close()
 end
 
