@@ -107,6 +107,7 @@ struct future {
     op_t *op;             /* that settles it, when a C operation does */
     int *listeners;       /* registry references of futures to settle with it */
     uint32_t listener_count, listener_capacity;
+    double ends; /* handle of the task whose end settles it; 0: none */
 };
 
 /* ---- tasks ----------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 local core = require "stator.core.task"
 local err = require "stator.err"
 local log = require "stator.log"
+local waits = require "stator.waits"
 local world = require "stator.core.world"
 
 local park, unwrap, is_lua = core.park, core.unwrap, core.is_lua
@@ -27,6 +28,7 @@ local M = {
   ended_at = 0,
   on_fault = nil, ---@type fun(name: string, e: stator.Error, owner: number?)
 }
+waits.by_handle = M.by_handle
 
 -- ---- the running task -----------------------------------------------------------------------
 
@@ -59,6 +61,9 @@ end
 ---@field place number? and the place in it
 ---@field started table[]? operations that were started in it
 ---@field cleanups table[]? in the order of defer
+---@field held stator.Hold[]? permits that go back when it ends
+---@field joins boolean? its task ends it, or `all`, and waits for every child
+---@field passing boolean? of a combinator: permits go to the scope around it
 ---@field left boolean? it has ended
 local Scope = {}
 Scope.__index = Scope
@@ -142,13 +147,16 @@ local function remove_child(scope, child)
 end
 
 --- Waits until no child of the scope is left.
-local function join(scope)
+---@param grace boolean? they were cancelled: what they wait for ends
+local function join(scope, grace)
+  scope.joins = not grace
   while true do
     local child
     for _, c in ipairs(scope.children) do
       if not c.daemon then child = c break end
     end
     if not child then return end
+    if waits.waiting > 0 and not grace then waits.check_join(scope) end
     unwrap(park(child.ended))
   end
 end
@@ -165,6 +173,7 @@ local function abandon(scope)
   for i = #scope.children, 1, -1 do
     local child = scope.children[i]
     table.remove(scope.children, i)
+    waits.release_tree(child.root)
     local trace = core.traceback(child.handle) or ""
     local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, GRACE_S))
     e.trace = trace
@@ -254,12 +263,13 @@ local function finish(scope, ok, ...)
     forget_commands(scope)
     if #scope.children > 0 then
       scope:cancel("cancelled", "its scope failed")
-      local done = shielded(task, GRACE_S, function() join(scope) end)
+      local done = shielded(task, GRACE_S, function() join(scope, true) end)
       if not done then abandon(scope) end
     end
   end
   tell_unobserved(scope)
   local also = run_cleanups(scope, not ok)
+  if scope.held then waits.release(scope) end
   if not ok then
     e = outcome(scope, e)
     if also and err.is(e) then e.also = also end
@@ -368,6 +378,7 @@ function M.spawn(options, fn, ...)
   task.scope = task.root
   task.handle = core.spawn(options.order, sequence, options.owner or 0, body, task, fn, ...)
   M.by_handle[task.handle] = task
+  task.future:end_of(task.handle)
   if options.parent then table.insert(options.parent.children, task) end
   refresh(task)
   return task
@@ -422,10 +433,12 @@ end
 
 --- An operation of lua/stator holds "run" and a function that runs inside the awaiting task, or in a
 --- task of its own when it is combined; or "begin" and a function that answers a future and a
---- function that takes it back.
+--- function that takes it back; or "paired" and both, see M.paired.
 local function run_lua(op)
   local e = op:use()
-  if e[1] == "run" then
+  if e[1] == "paired" then
+    return e[2].await(unpack(e, 3, e.n))
+  elseif e[1] == "run" then
     return block(enter(current("await")), e[2], unpack(e, 3, e.n))
   end
   local future, cancel = e[2](unpack(e, 3, e.n))
@@ -441,6 +454,7 @@ end
 ---@async
 function M.await(x)
   if is_lua(x) then return run_lua(x) end
+  if waits.waiting > 0 then waits.check_await(x) end
   return unwrap(park(x))
 end
 
@@ -450,10 +464,17 @@ function M.operation(fn, ...) return core.operation("run", fn, ...) end
 --- A cold operation; begin(...) answers a future and a function(error) that takes it back.
 function M.request(begin, ...) return core.operation("begin", begin, ...) end
 
+--- A cold operation of two functions: `pair.await(...)` runs in the awaiting task, without a scope;
+--- `pair.start(...)` answers a future, a function that takes it back while it is pending, and one that
+--- undoes it after it went well, when nobody gets its values; or nothing: then a child task awaits it.
+---@param pair { await: function, start: function }
+function M.paired(pair, ...) return core.operation("paired", pair, ...) end
+
 --- Starts an operation, a future or a function inside the scope of the running task.
 ---@return userdata future
 ---@return function cancel takes it back
 ---@return table? task
+---@return function? undo
 function M.start(x)
   if type(x) == "function" or is_lua(x) then
     local e = type(x) ~= "function" and x:use() or nil
@@ -462,7 +483,11 @@ function M.start(x)
       return future, function(why) if cancel and future:state() == "pending" then cancel(why) end end
     end
     local task
-    if e then
+    if e and e[1] == "paired" then
+      local future, cancel, undo = e[2].start(unpack(e, 3, e.n))
+      if future then return future, cancel, nil, undo end
+      task = M.child(e[2].await, { quiet = true }, unpack(e, 3, e.n))
+    elseif e then
       task = M.child(e[2], { quiet = true }, unpack(e, 3, e.n))
     else
       task = M.child(x, { quiet = true })
