@@ -192,9 +192,10 @@ end)
 
 local CHANNEL_AT_ONCE = [[
 stator.task("t", {}, function()
-  local ch, sent, refused, seen
+  local ch, ch_cap, sent, refused, seen
   local function fresh()
     local cap = random(4) - 1
+    ch_cap = cap
     ch = stator.channel { cap = cap, full = cap == 0 and "wait" or ({ "wait", "reject" })[random(2)] }
     sent, refused, seen = {}, {}, {}
   end
@@ -240,9 +241,15 @@ stator.task("t", {}, function()
     function() local id = some_live() if id then kill(id) end end,
     function() if chance(20) then ch:close() end end,
   }
+  local function settle_all(i)
+    settle()
+    local s = ch:stats()
+    if s.receivers > 0 and (s.count > 0 or s.senders > 0) or s.senders > 0 and s.count < ch_cap then
+      error(("step %d: %d receivers, %d senders and %d items, and nobody moves"):format(i, s.receivers, s.senders, s.count), 0)
+    end
+  end
   local function judge(i)
     kill_all()
-    local last = 0
     while true do
       local ok, v = ch:try_receive()
       if not ok then break end
@@ -259,7 +266,7 @@ stator.task("t", {}, function()
   fresh()
   for i = 1, P.steps do
     actions[random(#actions)]()
-    if chance(3) then await(cmd:commit()) elseif chance(6) then settle() end
+    if chance(3) then await(cmd:commit()) elseif chance(6) then settle_all(i) end
     if i % 100 == 0 then judge(i) end
   end
   print "done"

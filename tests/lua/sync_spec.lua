@@ -275,6 +275,42 @@ describe("a channel", function()
     assert.same({ "1\t0", "x", "sent\ttrue", "1\t0", "received\ty", "received\tz", "sent\ttrue", "0\t0", "true\t3\t3" }, said)
   end)
 
+  it("C2 of cap 0: who waits on keeps its place", function()
+    local said = said_by [[
+      local ch = stator.channel { cap = 0 }
+      local function stopped_at_10_ms(fn)
+        stator.spawn(stator.try, stator.scope, function()
+          stator.spawn(fn)
+          stator.spawn(function() await(stator.sleep(0.01)) stator.fail("stop", "stop") end)
+        end)
+      end
+      stator.scope(function() -- the first sender meets a receiver that goes
+        stopped_at_10_ms(function() await(ch:receive()) print "WRONG" end)
+        for i = 1, 2 do
+          stator.spawn(function() await(stator.sleep(0.01)) await(ch:send(i)) print("sent", i) end)
+        end
+        await(stator.sleep(0.1))
+        print(await(ch:receive())) print(await(ch:receive()))
+      end)
+      for run = 1, 2 do
+        stator.scope(function() -- the first receiver meets a sender that goes
+          stopped_at_10_ms(function() await(stator.sleep(0.01)) await(ch:send("WRONG")) print "WRONG" end)
+          await(stator.sleep(0.005))
+          for i = 1, 3 - run do stator.spawn(function() print("receiver", i, await(ch:receive())) end) end
+          if run == 2 then -- and another sender comes in the same round
+            stator.spawn(function() await(stator.sleep(0.005)) await(ch:send("a")) end)
+          end
+          await(stator.sleep(0.1))
+          print(ch:stats().receivers)
+          if run == 1 then print(ch:try_send("a"), ch:try_send("b")) end
+        end)
+      end
+      print(idle(ch), ch:stats().sent, ch:stats().received)
+    ]]
+    assert.same({ "1", "2", "sent\t1", "sent\t2", "2", "true\ttrue", "receiver\t1\ta", "receiver\t2\tb",
+      "receiver\t1\ta", "0", "true\t5\t5" }, said)
+  end)
+
   it("C2 takes back what a lost race, a failed all, a won any and a cancelled race had got", function()
     local said = said_by [[
       local ch = stator.channel { cap = 3 }
@@ -287,6 +323,9 @@ describe("a channel", function()
       print(ch:count())
       who, v = await(stator.any { ch:receive(), ch:receive() })
       print("any", who, v, ch:count(), idle(ch))
+      ch:try_send(2) ch:try_send(3)
+      print("any", await(stator.any { ch:receive(), ch:receive() }))
+      print(ch:try_receive())
       stator.scope(function() -- its item comes after the race is decided, and before its task runs
         stator.spawn(function() await(stator.sleep(0.1)) ch:try_send(3) end)
         stator.spawn(function() print(await(stator.race { first = stator.sleep(0.1), late = ch:receive() })) end)
@@ -297,7 +336,7 @@ describe("a channel", function()
       stator.try(function() await(stator.race { ch:receive(), ch:receive() }) end)
       print("refused", ch:count(), ch:try_receive()) print(ch:try_receive())
     ]]
-    assert.same({ "race\ta\t1\t1\ttrue", "all\tfalse\tno", "1", "any\t1\t2\t0\ttrue", "first",
+    assert.same({ "race\ta\t1\t1\ttrue", "all\tfalse\tno", "1", "any\t1\t2\t0\ttrue", "any\t1\t2", "true\t3", "first",
       "1\ttrue\ttrue\t3", "refused\t2\ttrue\t4", "true\t5" }, said)
   end)
 
@@ -354,8 +393,16 @@ describe("a channel", function()
         cancelled_with(function() await(ch:receive()) print "WRONG" end, function() ch:try_send "x" ch:close() end)
       end)
       print(ch:try_receive())
+      ch = stator.channel { cap = 1 }
+      stator.scope(function() -- it does not come back
+        for i = 1, 3 do stator.spawn(function() for v in ch:each() do print(v) end print("ended", i, idle(ch)) end) end
+        await(stator.sleep(0.01))
+        ch:try_send "y"
+        ch:close()
+        print(ch:stats().receivers, ch:try_receive())
+      end)
     ]]
-    assert.same({ "next\tx", "false\tclosed" }, said)
+    assert.same({ "next\tx", "false\tclosed", "2\tfalse\tempty", "y", "ended\t1\ttrue", "ended\t2\ttrue", "ended\t3\ttrue" }, said)
   end)
 
   it("is for systems and observers too, where it does not wait", function()
@@ -779,6 +826,38 @@ stator.task("three", {}, function() both(c, a, 0.02) end)
       print(m:owner(), m:waiting())
     ]]
     assert.same({ "done", "no", "has it", "nil\t0" }, said)
+    local _, faults = run([[
+      m:with(function()
+        stator.try(stator.scope, function()
+          stator.spawn(function() stator.defer(function() m:with(print, "WRONG") end, { within = 0.5 }) end)
+          await(stator.sleep(0.1))
+          error("no", 0) -- its child is in cleanup, which ends by its own deadline
+        end)
+      end)
+    ]], { before = "local m = stator.mutex()" })
+    assert.same({ "not done within 0.5 s [scripts/main]" }, faults)
+  end)
+
+  it("C6 takes no task for waiting that has been cancelled and has not run yet", function()
+    local cell = support.cell [[
+local stator = require "stator"
+local await = stator.await
+local m, child = stator.mutex(), nil
+stator.task("one", {}, function()
+  await(stator.sleep(0.01))
+  child = stator.spawn(function()
+    print("child", select(2, stator.try(stator.within, 0.09, function() m:with(print, "WRONG") end)).code)
+  end)
+end)
+stator.task("two", {}, function()
+  await(m:lock())
+  await(stator.sleep(0.1)) -- in the round in which the time of the child is up, and after that
+  await(child)
+  print "no deadlock"
+end)
+]]
+    cell:advance(1)
+    assert.same({ "child\ttimeout", "no deadlock" }, support.said(cell))
   end)
 end)
 
