@@ -295,9 +295,14 @@ local function offer(s, n, v)
       s.rejected = s.rejected + 1
       return "full"
     end
-    s.dropped = s.dropped + 1
-    if s.full == "drop_new" then return "dropped" end
-    pop(s)
+    if s.full == "drop_new" then
+      s.dropped = s.dropped + 1
+      return "dropped"
+    end
+    repeat -- more than one where items came back
+      pop(s)
+      s.dropped = s.dropped + 1
+    until s.count < s.cap
   end
   s.seq = s.seq + 1
   push(s, n, v, s.seq)

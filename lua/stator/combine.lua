@@ -102,11 +102,13 @@ function M.on_failure(fn, options) add_cleanup("on_failure", fn, options, true) 
 ---@param reason string
 function M.cancel_when(x, reason)
   local scope = task.current("cancel_when").scope
-  local future, cancel = task.start(x)
+  local future, cancel, _, undo = task.start(x)
   reason = reason or "cancelled"
   task.child(function()
     local ok, e = park(future)
-    if ok then
+    if ok and undo and task.current("cancel_when").cancelled then
+      undo() -- the block had ended in the same round
+    elseif ok then
       scope:cancel("cancelled", reason)
     elseif err.is_cancelled(e) then
       cancel(e)

@@ -340,6 +340,42 @@ describe("a channel", function()
       "1\ttrue\ttrue\t3", "refused\t2\ttrue\t4", "true\t5" }, said)
   end)
 
+  it("C2 takes back what came for a cancel_when whose block has ended", function()
+    local said = said_by [[
+      local ch = stator.channel { cap = 1 }
+      stator.scope(function()
+        stator.cancel_when(ch:receive(), "stop")
+        await(stator.sleep(0.01))
+        ch:try_send "x"
+      end)
+      await(stator.sleep(0.01))
+      print(ch:count(), stator.try(stator.scope, function()
+        stator.cancel_when(ch:receive(), "stop")
+        await(stator.sleep(1))
+      end))
+      print(ch:count(), idle(ch))
+    ]]
+    assert.same({ "1\tfalse\tstop", "0\ttrue" }, said)
+  end)
+
+  it("C1 drops down to cap where items had come back", function()
+    local said = said_by [[
+      local ch = stator.channel { cap = 1, full = "drop_old" }
+      cancelled_with(function()
+        stator.spawn(function() await(ch:receive()) end)
+        await(ch:receive())
+      end, function() for i = 1, 3 do ch:try_send(i) end end)
+      await(cmd:commit())
+      print(ch:count(), ch:try_send(4), ch:count(), ch:try_receive())
+    ]]
+    assert.same({ "3\ttrue\t1\ttrue\t4" }, said)
+  end)
+
+  it("tells an operation that is never awaited", function()
+    local _, faults = run [[ local ch = stator.channel { cap = 1 } ch:send(1) ]]
+    assert.matches("^an operation made here was never awaited.*%(main.lua:5%)$", faults[1])
+  end)
+
   it("C3 shows an item only after the writes that were recorded ahead of it", function()
     local said = said_by([[
       cmd:set(e, N, { v = 7 })
