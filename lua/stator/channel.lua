@@ -238,7 +238,7 @@ local function receive(s)
     w.state = "ended"
   elseif not take(s, w) then
     w.future = core.future()
-    if not sync.append(s.receivers, w) then err.raise(sync.FULL:format(sync.WAITERS_MAX, "channel"), "limit") end
+    if not sync.append(s.receivers, w) then err.raise(sync.too_many("channel"), "limit") end
   end
   local ok, e
   repeat ok, e = park(w.future) until not ok or w.state ~= "waiting" -- its item may have been revoked
@@ -269,7 +269,7 @@ function RECEIVE.start(s)
     w.future:settle(true, values_of(w.n, w.v))
   elseif not sync.append(s.receivers, w) then
     w.state = "withdrawn"
-    w.future:settle(false, err.new("limit", sync.FULL:format(sync.WAITERS_MAX, "channel")))
+    w.future:settle(false, err.new("limit", sync.too_many("channel")))
   end
   local function back() withdraw_receiver(s, w) end
   return w.future, back, back
@@ -326,7 +326,7 @@ local function begin_send(s, n, v, direct)
 end
 
 local function send_problem(s, code)
-  if code == "limit" then return sync.FULL:format(sync.WAITERS_MAX, "channel") end
+  if code == "limit" then return sync.too_many("channel") end
   return "send: " .. PROBLEM[code]:format(s.name)
 end
 

@@ -14,10 +14,11 @@ local park, unwrap = core.park, core.unwrap
 local is_yieldable = coroutine.isyieldable
 
 local PERMITS_MAX = 1e9
-local WAITERS_MAX = 65536 -- of one semaphore; the next one gets the error "limit"
 local NAME_MAX = 60
 
-local M = {}
+local M = {
+  WAITERS_MAX = 65536, -- of one object; the next one gets the error "limit"
+}
 
 --- A future that is settled: to wait for the next round only.
 local NEXT_ROUND = core.future()
@@ -43,7 +44,7 @@ end
 
 --- Appends a waiter; answers false when the list is full.
 function M.append(list, w)
-  if list.count >= WAITERS_MAX then return false end
+  if list.count >= M.WAITERS_MAX then return false end
   insert(list, w, nil)
   return true
 end
@@ -64,7 +65,8 @@ end
 
 function M.new_waiters() return { first = nil, last = nil, count = 0 } end
 
-M.FULL, M.WAITERS_MAX = "more than %d tasks wait for the %s", WAITERS_MAX
+--- What the one too many is told.
+function M.too_many(kind) return ("more than %d tasks wait for the %s"):format(M.WAITERS_MAX, kind) end
 
 --- Metatable of objects without fields; a name that they do not have is an error.
 function M.class(kind, methods)
@@ -166,7 +168,7 @@ local function wait_for(lock, w)
   w.future = core.future()
   local is_mutex = lock.kind == "mutex"
   if is_mutex then waits.check_lock(w.task, w) end
-  if not M.append(lock.waiters, w) then err.raise(M.FULL:format(WAITERS_MAX, lock.kind), "limit") end
+  if not M.append(lock.waiters, w) then err.raise(M.too_many(lock.kind), "limit") end
   if not is_mutex then return park(w.future) end
   w.task.waits, waits.waiting = w, waits.waiting + 1
   local ok, e = park(w.future)
@@ -227,7 +229,7 @@ function ACQUIRE.start(lock, n)
     future:settle(true)
   elseif not M.append(lock.waiters, w) then
     w.state = "withdrawn"
-    future:settle(false, err.new("limit", M.FULL:format(WAITERS_MAX, lock.kind)))
+    future:settle(false, err.new("limit", M.too_many(lock.kind)))
   end
   local function back() withdraw(lock, w) end
   return future, back, back

@@ -411,3 +411,52 @@ describe("random histories", function()
     it("of semaphore and mutex at once, seed " .. seed, function() history(SEMAPHORE_AT_ONCE, seed, 5000) end)
   end
 end)
+
+describe("the same history", function()
+  after_each(support.finish)
+
+  it("comes in every process", function()
+    local path = support.scene { scripts = { ["main.lua"] = [[
+local stator = require "stator"
+local await = stator.await
+local state = 7
+local function random(n) state = (state * 1103515245 + 12345) % 2147483648 return math.floor(state / 65536) % n + 1 end
+local channels = { stator.channel { cap = 0 }, stator.channel { cap = 2, full = "drop_old" }, stator.channel { cap = 1 } }
+local sem, m = stator.semaphore(3), stator.mutex "m"
+local hash, events = 0, 0
+local function note(...)
+  for i = 1, select("#", ...) do
+    for c in tostring((select(i, ...))):gmatch(".") do hash = (hash * 31 + c:byte()) % 4294967291 end
+  end
+  events = events + 1
+end
+local function job() await(stator.sleep(0.001 * random(3))) end
+local doing = {
+  function() return await(channels[random(3)]:receive()) end,
+  function(i) return await(channels[random(3)]:send(i)) end,
+  function() return sem:with(random(3), job) end,
+  function() return m:with(job) end,
+  function() return await(stator.race { a = channels[random(3)]:receive(), b = sem:acquire(2), c = m:lock() }) end,
+  function(i) return await(stator.any { x = channels[random(3)]:send(i), y = channels[random(3)]:receive() }) end,
+}
+for i = 1, 40 do
+  stator.task("t" .. i, {}, function()
+    for turn = 1, 50 do
+      note(i, turn, stator.try(stator.within, 0.001 * random(5), doing[random(#doing)], i))
+    end
+    print("end", events, hash)
+  end)
+end]] } }
+    local runs = {}
+    for i = 1, 3 do
+      local out, code = support.shell(("timeout 60 %s run --virtual --ticks 60 %s"):format(support.binary, path))
+      assert.equal(0, code, out)
+      local ends = {}
+      for text in out:gmatch("end\t[^\n]+") do ends[#ends + 1] = text end
+      assert.equal(40, #ends)
+      runs[i] = table.concat(ends, "\n")
+      assert.matches("end\t2000\t", runs[i])
+      assert.equal(runs[1], runs[i])
+    end
+  end)
+end)

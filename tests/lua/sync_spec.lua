@@ -455,6 +455,34 @@ describe("a channel", function()
     assert.same({ "tick\t1", "tick\t2", "tick\t3", "changed\t5" }, said)
   end)
 
+  it("C1 has a limit of waiters, as permits have", function()
+    local cell = support.cell [[
+local stator = require "stator"
+local await = stator.await
+stator.task("t", {}, function()
+  local ch, out = stator.channel { cap = 1 }, stator.channel { cap = 0 }
+  local sem, m = stator.semaphore(1), stator.mutex()
+  await(sem:acquire()) await(m:lock())
+  for name, op in ipairs {
+    function() return ch:receive() end, function() return out:send(1) end, function() return sem:acquire() end,
+  } do
+    stator.try(stator.scope, function()
+      for i = 1, 3 do stator.spawn(function() await(op()) end) end
+      await(stator.sleep(0.1))
+      print(name, select(2, stator.try(function() await(op()) end)).message)
+      print(name, select(2, stator.try(function() await(stator.race { op(), stator.sleep(1) }) end)).code)
+      stator.fail("stop", "stop")
+    end)
+  end
+  print(ch:stats().receivers, out:stats().senders, sem:waiting())
+end)]]
+    cell:eval "require('stator.sync').WAITERS_MAX = 3"
+    cell:advance(3)
+    assert.same({ "1\tmain.lua:13: more than 3 tasks wait for the channel", "1\tlimit",
+      "2\tmain.lua:13: more than 3 tasks wait for the channel", "2\tlimit",
+      "3\tmain.lua:13: more than 3 tasks wait for the semaphore", "3\tlimit", "0\t0\t0" }, support.said(cell))
+  end)
+
   it("says what is wrong at the script's line", function()
     local said = said_by [[
       local ch = stator.channel { cap = 1 }
@@ -705,6 +733,20 @@ describe("permit lost on cancel:", function()
     local M = stator.component("M", {})
     stator.per_entity("holder", { with = { M } }, function() hold(1000) end)
   ]])
+
+  it("C5 by a stop of the watchdog", function()
+    local said, faults = run([[
+      await(stator.sleep(0.1))
+      print("free", whole())
+    ]], { patience = 10, before = BEFORE .. HOLDER .. [[
+      stator.task("runs away", {}, function()
+        sem:with(function() await(m:lock()) while true do end end)
+      end)
+    ]], entities = ENTITY })
+    assert.equal("free\ttrue", said[#said])
+    assert.equal(1, #faults)
+    assert.matches("^stopped: ", faults[1])
+  end)
 
   it("C5 by a task that is abandoned", function()
     local said, faults = run([[
