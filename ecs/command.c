@@ -188,6 +188,11 @@ ecs_mark_t ecs_batch_mark(const ecs_world_t *world) {
                         world->stream[world->recording].cut_number};
 }
 
+bool ecs_batch_recorded(const ecs_world_t *world) {
+    const ecs__stream_t *stream = &world->stream[world->recording];
+    return stream->open && ecs__stream_pos(world) != stream->current.first;
+}
+
 /* Whether nothing before the mark was taken back since it was made. */
 static bool mark_stands(const ecs__stream_t *stream, const ecs_mark_t *mark) {
     uint32_t low = 0, high = stream->cut_count; /* the first rollback after it went furthest */

@@ -302,6 +302,8 @@ int ecs_batch_rollback(ecs_world_t *world, ecs_mark_t mark);
 int ecs_batch_drop(ecs_world_t *world);
 /* Whether a batch is open; *owner is then whoever records. */
 bool ecs_batch_open(const ecs_world_t *world, uint64_t *owner);
+/* Whether the open batch holds a command, so that an apply may refuse it. */
+bool ecs_batch_recorded(const ecs_world_t *world);
 /* Batches that wait for an apply. */
 uint32_t ecs_batch_count(const ecs_world_t *world);
 

@@ -150,6 +150,23 @@ static int l_state(lua_State *L) {
     return 3;
 }
 
+/* waits_for(handle) -> handle of the task for whose end it waits, or nil */
+static int l_waits_for(lua_State *L) {
+    const task_t *task = task_at(L, 1);
+    bool waits = task != NULL && task->state == TASK_PARKED && task->future != NULL;
+    if (!waits || task->future->ends == 0) { return 0; }
+    lua_pushnumber(L, task->future->ends);
+    return 1;
+}
+
+/* place() -> "file.lua:12" of the innermost line of a script, or "" */
+static int l_place(lua_State *L) {
+    char place[OP_PLACE_BYTES];
+    (void)error_place(L, 1, place, sizeof place);
+    lua_pushstring(L, place);
+    return 1;
+}
+
 /* traceback(handle) -> the task's stack as text */
 static int l_traceback(lua_State *L) {
     const task_t *task = task_at(L, 1);
@@ -407,10 +424,17 @@ static int l_now(lua_State *L) {
 
 int api_open_task(lua_State *L) {
     /* hot, and nothing that they do can be left half done */
-    static const luaL_Reg leaves[] = {
-        {"unwrap", l_unwrap}, {"parking", l_parking}, {"current", l_current},
-        {"is", l_is},         {"now", l_now},         {"park", l_park},
-        {"sleep", l_sleep},   {"commit", l_commit},   {NULL, NULL}};
+    static const luaL_Reg leaves[] = {{"unwrap", l_unwrap},
+                                      {"parking", l_parking},
+                                      {"current", l_current},
+                                      {"is", l_is},
+                                      {"now", l_now},
+                                      {"park", l_park},
+                                      {"sleep", l_sleep},
+                                      {"commit", l_commit},
+                                      {"place", l_place},
+                                      {"waits_for", l_waits_for},
+                                      {NULL, NULL}};
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
                                          {"set_cancel", l_set_cancel},
                                          {"interrupt", l_interrupt},

@@ -217,6 +217,12 @@ static int l_rollback(lua_State *L) {
     return 0;
 }
 
+/* recorded() -> whether the open batch holds a command, so that an apply may refuse it */
+static int l_recorded(lua_State *L) {
+    lua_pushboolean(L, ecs_batch_recorded(world_of(L)));
+    return 1;
+}
+
 /* tainted() -> whether the slice has made a stray access: its batch will be dropped */
 static int l_tainted(lua_State *L) {
     lua_pushboolean(L, rt_of(L)->guard->tainted);
@@ -321,6 +327,7 @@ int api_open_world(lua_State *L) {
                                          {"seal", l_seal},
                                          {"drop", l_drop},
                                          {"mark", l_mark},
+                                         {"recorded", l_recorded},
                                          {"rollback", l_rollback},
                                          {"tainted", l_tainted},
                                          {"flags", l_flags},

@@ -202,6 +202,15 @@ static int l_abort(lua_State *L) {
     return 1;
 }
 
+/* future:end_of([handle]) -> handle of the task whose end settles it, or nil; notes it before */
+static int l_end_of(lua_State *L) {
+    future_t *future = future_check(L, 1);
+    if (!lua_isnoneornil(L, 2)) { future->ends = luaL_checknumber(L, 2); }
+    if (future->ends == 0) { return 0; }
+    lua_pushnumber(L, future->ends);
+    return 1;
+}
+
 /* future([remaining, "race" | "all" | "any"]) -> future */
 static int l_new(lua_State *L) {
     static const char *const modes[] = {"race", "all", "any", NULL};
@@ -215,9 +224,10 @@ static int l_new(lua_State *L) {
 
 /* Leaves the constructor on the stack. [-0 +1 e] */
 void future_open(lua_State *L) {
-    static const luaL_Reg methods[] = {{"state", l_state},       {"values", l_values},
-                                       {"observed", l_observed}, {"tell", l_tell},
-                                       {"abort", l_abort},       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"state", l_state}, {"values", l_values}, {"observed", l_observed},
+        {"tell", l_tell},   {"abort", l_abort},   {"end_of", l_end_of},
+        {NULL, NULL}};
     lua_newtable(L);
     lua_newtable(L);
     vm_register(L, methods);

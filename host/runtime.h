@@ -116,6 +116,7 @@ struct future {
     double number;
     task_t *first, *last; /* waiting tasks, in the order in which they came */
     op_t *op;             /* that settles it, when a C operation does */
+    double ends;          /* handle of the task whose end settles it; 0: none */
 };
 
 /* ---- tasks ----------------------------------------------------------------------------------- */

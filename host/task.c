@@ -170,6 +170,7 @@ static void after_park(rt_t *rt, task_t *task) {
         if (future->state == FUTURE_PENDING) {
             future_add_waiter(future, task);
         } else {
+            future->observed = true;
             rt_push_ref(rt, L, task->settled_ref);
             rt_unref(rt, L, task->settled_ref);
             task->settled_ref = LUA_NOREF;

@@ -102,13 +102,14 @@ function M.on_failure(fn, options) add_cleanup("on_failure", fn, options, true) 
 ---@param reason string
 function M.cancel_when(x, reason)
   local scope = task.current("cancel_when").scope
-  local future, cancel, child = task.start(x)
+  local future, cancel, child, undo = task.start(x)
   if child then child.daemon = true end -- the block does not wait for it
-  task.keep_started(future, cancel, child)
+  local item = task.keep_started(future, cancel, child, undo)
   reason = reason or "cancelled"
   task.child(function()
     local ok, e = park(future)
     if ok then
+      item.undo = nil
       scope:cancel("cancelled", reason)
     elseif not err.is_cancelled(e) then
       scope:cancel("cancelled", reason .. ": " .. tostring(e.message))
@@ -159,14 +160,22 @@ local function entries_of(what, list)
     return a.key < b.key
   end)
   for _, entry in ipairs(named) do entries[#entries + 1] = entry end
+  for _, entry in ipairs(entries) do -- before the first one is started
+    if type(entry.x) ~= "function" and not core.is(entry.x) then
+      err.raise(("%s: %s: expected an operation, a future or a function, got %s"):format(what, tostring(entry.key),
+        type(entry.x)))
+    end
+  end
   if #entries == 0 then err.raise(what .. ": expected at least one operation") end
   return entries
 end
 
 local function start_all(entries, mode)
   local group = core.future(#entries, mode)
+  local scope = task.current(mode).scope
+  scope.passing, scope.joins = true, mode == "all"
   for _, entry in ipairs(entries) do
-    entry.future, entry.cancel, entry.task = task.start(entry.x)
+    entry.future, entry.cancel, entry.task, entry.undo = task.start(entry.x)
     entry.future:tell(group)
   end
   return group
@@ -184,6 +193,14 @@ local function cancel_rest(entries, why)
   end
 end
 
+--- Undoes what went well and whose values nobody gets, where that can be done: an item goes back to its
+--- channel, a permit to its semaphore.
+local function undo_rest(entries, winner)
+  for _, entry in ipairs(entries) do
+    if entry ~= winner and entry.undo and entry.future:state() == "ok" then entry.undo() end
+  end
+end
+
 --- Waits for the group and notes in each entry how it stood then. Whatever happens, nothing that was
 --- started is left running.
 local function wait_group(entries, mode)
@@ -191,14 +208,20 @@ local function wait_group(entries, mode)
   local ok, e = park(group)
   for _, entry in ipairs(entries) do entry.state = entry.future:state() end
   cancel_rest(entries, e)
-  if not ok then error(e, 0) end
+  if not ok then
+    undo_rest(entries)
+    error(e, 0)
+  end
 end
 
 local function run_race(entries)
   wait_group(entries, "race")
   for _, entry in ipairs(entries) do
-    if entry.state == "ok" then return entry.key, entry.future:values() end
-    if entry.state == "failed" then error((entry.future:values()), 0) end
+    if entry.state ~= "pending" then
+      undo_rest(entries, entry)
+      if entry.state == "ok" then return entry.key, entry.future:values() end
+      error((entry.future:values()), 0)
+    end
   end
 end
 
@@ -206,7 +229,10 @@ local function run_all(entries)
   wait_group(entries, "all")
   local results, named = {}, false
   for _, entry in ipairs(entries) do
-    if entry.state == "failed" then error((entry.future:values()), 0) end
+    if entry.state == "failed" then
+      undo_rest(entries)
+      error((entry.future:values()), 0)
+    end
   end
   for _, entry in ipairs(entries) do
     results[entry.key] = (entry.future:values())
@@ -220,7 +246,10 @@ local function run_any(entries)
   wait_group(entries, "any")
   local first
   for _, entry in ipairs(entries) do
-    if entry.state == "ok" then return entry.key, entry.future:values() end
+    if entry.state == "ok" then
+      undo_rest(entries, entry)
+      return entry.key, entry.future:values()
+    end
     first = first or (entry.future:values())
   end
   local e = err.new("all_failed", "every alternative failed, first: " .. tostring(first and first.message), first)

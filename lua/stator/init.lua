@@ -1,4 +1,5 @@
 --- `require "stator"`: the one table that scripts see. See docs/api.md.
+local channel = require "stator.channel"
 local combine = require "stator.combine"
 local command = require "stator.command"
 local component = require "stator.component"
@@ -10,6 +11,7 @@ local log = require "stator.log"
 local query = require "stator.query"
 local script = require "stator.script"
 local system = require "stator.system"
+local sync = require "stator.sync"
 local task = require "stator.task"
 local time = require "stator.time"
 require "stator.condition"
@@ -28,6 +30,8 @@ local stator = {
   scope = combine.scope, shield = combine.shield, try = combine.try, fail = combine.fail,
   defer = combine.defer, on_failure = combine.on_failure, cancel_when = combine.cancel_when,
   spawn = combine.spawn, start = combine.start, async = combine.async,
+  -- between tasks
+  channel = channel.channel, semaphore = sync.semaphore, mutex = sync.mutex,
   -- the rest
   cmd = command, persist = persist.persist,
   log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },

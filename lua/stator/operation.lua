@@ -3,9 +3,9 @@
 local core = require "stator.core.task"
 
 ---@class stator.Operation
----@field [1] "run"|"begin" "run": fn runs in the awaiting task, or in one of its own when it is
----  combined; "begin": fn answers a future, and a function that takes it back
----@field [2] function
+---@field [1] "run"|"begin"|"paired" "run": fn runs in the awaiting task, or in one of its own when it is
+---  combined; "begin": fn answers a future, and a function that takes it back; "paired": both, see task.paired
+---@field [2] function|table
 ---@field n integer length with the arguments, from the third on
 ---@field mark userdata
 local Operation = {}

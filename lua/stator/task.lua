@@ -15,6 +15,7 @@ local err = require "stator.err"
 local log = require "stator.log"
 local operation = require "stator.operation"
 local past = require "stator.past"
+local waits = require "stator.waits"
 local world = require "stator.core.world"
 
 local park, unwrap = core.park, core.unwrap
@@ -26,6 +27,7 @@ local M = {
   by_handle = {}, ---@type table<number, table>
   on_fault = nil, ---@type fun(name: string, e: stator.Error, owner: number?)
 }
+waits.by_handle = M.by_handle
 
 -- ---- the running task -----------------------------------------------------------------------
 
@@ -58,6 +60,9 @@ end
 ---@field place number? and the place in it
 ---@field started table[]? operations that were started in it
 ---@field cleanups table[]? in the order of defer
+---@field held stator.Hold[]? permits that go back when it ends
+---@field joins boolean? its task ends it, or `all`, and waits for every child
+---@field passing boolean? of a combinator: permits go to the scope around it
 ---@field left boolean? it has ended
 local Scope = {}
 Scope.__index = Scope
@@ -140,13 +145,16 @@ local function remove_child(scope, child)
 end
 
 --- Waits until no child of the scope is left.
-local function join(scope)
+---@param grace boolean? they were cancelled: what they wait for ends
+local function join(scope, grace)
+  scope.joins = not grace
   while true do
     local child
     for _, c in ipairs(scope.children or NONE) do
       if not c.daemon then child = c break end
     end
     if not child then return end
+    if waits.waiting > 0 and not grace then waits.check_join(scope) end
     unwrap(park(M.ended(child)))
   end
 end
@@ -163,6 +171,7 @@ local function abandon(scope)
   for i = #scope.children, 1, -1 do
     local child = scope.children[i]
     table.remove(scope.children, i)
+    waits.release_tree(child)
     local trace = core.traceback(child.handle) or ""
     local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, GRACE_S))
     e.trace = trace
@@ -170,11 +179,14 @@ local function abandon(scope)
   end
 end
 
---- Takes back the operations that were started in a scope and still run.
+--- Takes back the operations that were started in a scope and still run, and what reached one too late.
 local function stop_started(scope)
   local list = scope.started
   for i = list and #list or 0, 1, -1 do
-    if not list[i].child and list[i].future:state() == "pending" then list[i].cancel() end
+    local item = list[i]
+    if not item.child and item.future:state() == "pending" then item.cancel() end
+    if item.undo and item.future:state() == "ok" then item.undo() end
+    item.undo = nil
   end
 end
 
@@ -193,19 +205,22 @@ end
 
 --- Ties a started operation to the running task's innermost scope.
 ---@param child table? the task that runs it
-function M.keep_started(future, cancel, child)
+---@param undo function? undoes it at the end of the scope; until the field of this name is nil
+---@return table item
+function M.keep_started(future, cancel, child, undo)
   local scope = current("start").scope
   local list = scope.started or {}
   if #list >= STARTED_PRUNE then
     local kept = {}
     for _, item in ipairs(list) do
       local unseen = item.future:state() == "failed" and not item.future:observed()
-      if unseen or item.future:state() == "pending" then kept[#kept + 1] = item end
+      if unseen or item.undo or item.future:state() == "pending" then kept[#kept + 1] = item end
     end
     list = kept
   end
-  list[#list + 1] = { future = future, cancel = cancel, child = child }
+  list[#list + 1] = { future = future, cancel = cancel, child = child, undo = undo }
   scope.started = list
+  return list[#list]
 end
 
 local shielded
@@ -254,12 +269,13 @@ local function finish(scope, ok, ...)
     forget_commands(scope)
     if #(scope.children or NONE) > 0 then
       scope:cancel("cancelled", "its scope failed")
-      local done = shielded(task, GRACE_S, function() join(scope) end)
+      local done = shielded(task, GRACE_S, function() join(scope, true) end)
       if not done then abandon(scope) end
     end
   end
   tell_unobserved(scope)
   local also = run_cleanups(scope, not ok)
+  if scope.held then waits.release(scope) end
   if not ok then
     e = outcome(scope, e)
     if also and err.is(e) then e.also = also end
@@ -389,7 +405,10 @@ end
 
 --- The future of a running task's result.
 function M.future(task)
-  task.future = task.future or core.future()
+  if not task.future then
+    task.future = core.future()
+    task.future:end_of(task.handle)
+  end
   return task.future
 end
 
@@ -444,6 +463,7 @@ local function run_lua(op)
   local task = current("await")
   op:use()
   if task.told then return unwrap(park(core.commit())) end -- cancelled: it must not begin
+  if op[1] == "paired" then return op[2].await(unpack(op, 3, op.n)) end
   if op[1] == "run" then return block(enter(task), op[2], unpack(op, 3, op.n)) end
   local future, cancel = op[2](unpack(op, 3, op.n))
   local function finish_future(ok, ...)
@@ -463,7 +483,10 @@ end
 --- Waits for an operation or a future and returns its values, or raises its error. Views of the
 --- world end here, and what was recorded before has been applied when it returns.
 ---@async
-function M.await(x) return results(park(x)) end
+function M.await(x)
+  if waits.waiting > 0 then waits.check_await(x) end
+  return results(park(x))
+end
 
 jit.off(M.await) -- a loop that awaits is left at once: compiled, it would come back in pieces
 
@@ -473,10 +496,17 @@ function M.operation(fn, ...) return operation.new("run", fn, ...) end
 --- A cold operation; begin(...) answers a future and a function(error) that takes it back.
 function M.request(begin, ...) return operation.new("begin", begin, ...) end
 
+--- A cold operation of two functions: `pair.await(...)` runs in the awaiting task, without a scope;
+--- `pair.start(...)` answers a future, a function that takes it back while it is pending, and one that
+--- undoes it after it went well, when nobody gets its values; or nothing: then a child task awaits it.
+---@param pair { await: function, start: function }
+function M.paired(pair, ...) return operation.new("paired", pair, ...) end
+
 --- Starts an operation, a future or a function inside the scope of the running task.
 ---@return userdata future
 ---@return function cancel takes it back
 ---@return table? task
+---@return function? undo
 function M.start(x)
   if type(x) == "function" or operation.is(x) then
     local op = type(x) ~= "function" and x:use() or nil
@@ -485,7 +515,11 @@ function M.start(x)
       return future, function(why) if cancel and future:state() == "pending" then cancel(why) end end
     end
     local task
-    if op then
+    if op and op[1] == "paired" then
+      local future, cancel, undo = op[2].start(unpack(op, 3, op.n))
+      if future then return future, cancel, nil, undo end
+      task = M.child(op[2].await, { quiet = true }, unpack(op, 3, op.n))
+    elseif op then
       task = M.child(op[2], { quiet = true }, unpack(op, 3, op.n))
     else
       task = M.child(x, { quiet = true })

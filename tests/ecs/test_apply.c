@@ -61,6 +61,26 @@ static void an_event_names_no_batch_that_was_rejected(void) {
     fixture_close(&f);
 }
 
+static void a_batch_tells_whether_it_holds_a_command(void) {
+    fixture_t f = fixture_open(0);
+    CHECK(!ecs_batch_recorded(f.world));
+    record_begin(&f, 1);
+    ecs_mark_t start = ecs_batch_mark(f.world);
+    CHECK(!ecs_batch_recorded(f.world));
+    ecs_id_t id = spawn_pos(&f, 5);
+    CHECK(ecs_batch_recorded(f.world));
+    CHECK_EQ(ecs_batch_rollback(f.world, start), ECS_OK);
+    CHECK(!ecs_batch_recorded(f.world));
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, id, 0), ECS_OK);
+    CHECK(ecs_batch_recorded(f.world));
+    CHECK_EQ(ecs_batch_seal(f.world, NULL), ECS_OK);
+    CHECK(!ecs_batch_recorded(f.world));
+    CHECK_EQ(ecs_batch_begin(f.world, 2), ECS_OK);
+    CHECK(!ecs_batch_recorded(f.world)); /* the one before it is not its own */
+    apply(&f);
+    fixture_close(&f);
+}
+
 static void recording_answers_what_was_wrong(void) {
     static const double masks[] = {(double)NAN, -1, 0.5, 8, 1e300};
     fixture_t f = fixture_open(0);
@@ -331,6 +351,7 @@ int main(void) {
     RUN(a_command_on_id_0_is_one_on_a_dead_target);
     RUN(a_rejected_batch_may_hold_despawns_of_forged_ids);
     RUN(an_event_names_no_batch_that_was_rejected);
+    RUN(a_batch_tells_whether_it_holds_a_command);
     RUN(recording_answers_what_was_wrong);
     RUN(a_rejected_batch_leaves_the_hash_as_it_was);
     RUN(an_open_batch_is_not_applied);
