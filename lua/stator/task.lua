@@ -160,16 +160,17 @@ local function stop_daemons(scope)
   end
 end
 
---- A task that goes on though it was cancelled: reported with the place where it waits.
-local function abandon(scope)
-  for i = #scope.children, 1, -1 do
-    local child = scope.children[i]
-    table.remove(scope.children, i)
-    local trace = core.traceback(child.handle) or ""
-    local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, GRACE_S))
-    e.trace = trace
-    M.on_fault(child.name, e, child.owner)
-  end
+--- Gives up a task that goes on though it was cancelled: reported with the place where it waits.
+---@param after_s number how long it was waited for
+function M.abandon(child, after_s)
+  remove_child(child.parent, child)
+  local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, after_s))
+  e.trace = core.traceback(child.handle) or ""
+  M.on_fault(child.name, e, child.owner)
+end
+
+local function abandon_children(scope)
+  for i = #scope.children, 1, -1 do M.abandon(scope.children[i], GRACE_S) end
 end
 
 --- Takes back the operations that were started in a scope and still run.
@@ -211,13 +212,22 @@ end
 
 local shielded
 
+--- Seals what a cleanup has recorded: a block around it that fails as well forgets what came since its last await.
+local function run_and_seal(fn)
+  local batch, place = world.mark()
+  fn()
+  local batch_now, place_now = world.mark()
+  if batch_now ~= batch or place_now ~= place then unwrap(park(core.commit())) end
+end
+
 local function run_cleanups(scope, failed)
   local list, also = scope.cleanups, nil
   scope.cleanups = nil
   for i = list and #list or 0, 1, -1 do
     local cleanup = list[i]
     if failed or not cleanup.on_failure then
-      local ok, e = shielded(scope.task, cleanup.within_s, cleanup.fn)
+      local inner = failed and scope ~= scope.task.root
+      local ok, e = shielded(scope.task, cleanup.within_s, inner and run_and_seal or cleanup.fn, inner and cleanup.fn)
       if not ok then
         log.event("error", scope.task.name, "cleanup failed: " .. tostring(e.message), err.place(e))
         also = also or e
@@ -255,7 +265,7 @@ local function finish(scope, ok, ...)
     if #scope.children > 0 then
       scope:cancel("cancelled", "its scope failed")
       local done = shielded(task, GRACE_S, function() join(scope) end)
-      if not done then abandon(scope) end
+      if not done then abandon_children(scope) end
     end
   end
   tell_unobserved(scope)
@@ -272,10 +282,10 @@ end
 
 --- Runs fn out of reach of cancellations from outside, with a deadline of its own. Answers true and
 --- its results, or false and the error.
-function shielded(task, within_s, fn)
+function shielded(task, within_s, fn, ...)
   local scope = enter(task, true)
   if within_s then M.deadline(scope, within_s) end
-  return finish(scope, xpcall(fn, err.handler))
+  return finish(scope, xpcall(fn, err.handler, ...))
 end
 
 --- Runs fn in a scope of the running task and returns its results, or raises.
@@ -353,6 +363,7 @@ end
 ---@field owner number? entity that shows its faults
 ---@field quiet boolean? failures are told through its future only
 ---@field daemon boolean? stopped when its scope ends, not waited for
+---@field shield boolean? cancellations of its scope do not reach it: who spawned it ends it
 
 --- Starts a task; it runs in the next round.
 ---@param options stator.TaskOptions
@@ -365,6 +376,7 @@ function M.spawn(options, fn, ...)
     future = core.future(), ended = core.future(),
   }
   task.root = scope_new(task, options.parent)
+  task.root.shield = options.shield
   task.scope = task.root
   task.handle = core.spawn(options.order, sequence, options.owner or 0, body, task, fn, ...)
   M.by_handle[task.handle] = task
