@@ -4,6 +4,7 @@ local command = require "stator.command"
 local component = require "stator.component"
 local entity = require "stator.entity"
 local err = require "stator.err"
+local iec = require "stator.iec"
 local link = require "stator.link"
 local persist = require "stator.persist"
 local log = require "stator.log"
@@ -28,6 +29,9 @@ local stator = {
   scope = combine.scope, shield = combine.shield, try = combine.try, fail = combine.fail,
   defer = combine.defer, on_failure = combine.on_failure, cancel_when = combine.cancel_when,
   spawn = combine.spawn, start = combine.start, async = combine.async,
+  -- scan logic of IEC 61131-3
+  ton = iec.ton, tof = iec.tof, tp = iec.tp, r_trig = iec.r_trig, f_trig = iec.f_trig, ctu = iec.ctu, ctd = iec.ctd,
+  ctud = iec.ctud, sr = iec.sr, rs = iec.rs,
   -- the rest
   cmd = command, persist = persist.persist,
   log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },
