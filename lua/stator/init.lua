@@ -9,6 +9,7 @@ local link = require "stator.link"
 local persist = require "stator.persist"
 local log = require "stator.log"
 local query = require "stator.query"
+local retry = require "stator.retry"
 local script = require "stator.script"
 local system = require "stator.system"
 local task = require "stator.task"
@@ -29,6 +30,8 @@ local stator = {
   scope = combine.scope, shield = combine.shield, try = combine.try, fail = combine.fail,
   defer = combine.defer, on_failure = combine.on_failure, cancel_when = combine.cancel_when,
   spawn = combine.spawn, start = combine.start, async = combine.async,
+  -- retry, supervision, machines
+  retry = retry.retry,
   -- scan logic of IEC 61131-3
   ton = iec.ton, tof = iec.tof, tp = iec.tp, r_trig = iec.r_trig, f_trig = iec.f_trig, ctu = iec.ctu, ctd = iec.ctd,
   ctud = iec.ctud, sr = iec.sr, rs = iec.rs,
