@@ -11,6 +11,7 @@ local log = require "stator.log"
 local query = require "stator.query"
 local retry = require "stator.retry"
 local script = require "stator.script"
+local supervise = require "stator.supervise"
 local system = require "stator.system"
 local task = require "stator.task"
 local time = require "stator.time"
@@ -31,7 +32,7 @@ local stator = {
   defer = combine.defer, on_failure = combine.on_failure, cancel_when = combine.cancel_when,
   spawn = combine.spawn, start = combine.start, async = combine.async,
   -- retry, supervision, machines
-  retry = retry.retry,
+  retry = retry.retry, supervise = supervise.supervise, ready = supervise.ready, detach = supervise.detach,
   -- scan logic of IEC 61131-3
   ton = iec.ton, tof = iec.tof, tp = iec.tp, r_trig = iec.r_trig, f_trig = iec.f_trig, ctu = iec.ctu, ctd = iec.ctd,
   ctud = iec.ctud, sr = iec.sr, rs = iec.rs,
