@@ -6,6 +6,7 @@ local entity = require "stator.entity"
 local err = require "stator.err"
 local iec = require "stator.iec"
 local link = require "stator.link"
+local machine = require "stator.machine"
 local persist = require "stator.persist"
 local log = require "stator.log"
 local query = require "stator.query"
@@ -33,6 +34,7 @@ local stator = {
   spawn = combine.spawn, start = combine.start, async = combine.async,
   -- retry, supervision, machines
   retry = retry.retry, supervise = supervise.supervise, ready = supervise.ready, detach = supervise.detach,
+  machine = machine.machine,
   -- scan logic of IEC 61131-3
   ton = iec.ton, tof = iec.tof, tp = iec.tp, r_trig = iec.r_trig, f_trig = iec.f_trig, ctu = iec.ctu, ctd = iec.ctd,
   ctud = iec.ctud, sr = iec.sr, rs = iec.rs,
