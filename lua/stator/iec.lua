@@ -212,7 +212,7 @@ function M.ctd(pv) return new_counter("ctd", Ctd, pv) end
 
 --- CTUD, up-down counter: R goes before LD, LD before counting; edges of both at once do not count.
 ---@param pv integer
----@return fun(cu: boolean, cd: boolean, r: boolean?, ld: boolean?): boolean, boolean, integer counter local qu, qd, cv =
+---@return fun(cu: boolean, cd: boolean, r: boolean?, ld: boolean?): boolean, boolean, integer counter qu, qd, cv
 function M.ctud(pv) return new_counter("ctud", Ctud, pv) end
 
 -- ---- latches --------------------------------------------------------------------------------

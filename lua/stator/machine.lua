@@ -307,7 +307,8 @@ local OPTIONS = { "on", "start", "interrupt", "on_error", "restart", "restart_in
 ---   entity;
 --- start: name of the first state;
 --- interrupt: { estop = { when = { C, cond } or { entity, C, cond } or function(me) -> operation, go = "stopped" } },
----   or a list of such with `name`, the most urgent first: fn(cmd, me, from, ...) of `go` gets the state and its values;
+---   or a list of such with `name`, the most urgent first. The state `go`, fn(cmd, me, from, ...), gets the name of the
+---   one that was interrupted, and its values;
 --- on_error: a state, fn(cmd, me, e, from, ...); restart: as of tasks; restart_in: "start", "kept" or a state
 ---@param states table<string, function>
 function M.machine(name, options, states)

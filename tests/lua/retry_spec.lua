@@ -144,6 +144,32 @@ describe("retry", function()
     assert.same({ "1\ttimeout\ttrue\tnil", "3\ttimeout\ttrue\t3", "1\tio\ttrue" }, said)
   end)
 
+  it("R4 a write that a link has sent and that nobody answered is such an error; a read, and a write never sent, are not", function()
+    local cell = support.cell {
+      virtual = false, main = [[
+local stator = require "stator"
+local await, plc, links = stator.await, stator.link "plc", stator.entity "links/plc"
+local Link = stator.component "Link"
+local function try(what, fn)
+  local n = 0
+  local ok, e = stator.try(stator.retry, { tries = 2, min = 0.001, on = { "timeout", "link_down" } }, function() n = n + 1 return fn() end)
+  print(what, n, e.unknown)
+end
+stator.task("t", {}, function()
+  print("down", select(2, stator.try(function() await(plc:write_coil(1, true)) end)).unknown)
+  await(links:when(Link, { state = "up" }))
+  try("write", function() await(plc:write_coil(1, true, { timeout = 0.05 })) end)
+  await(links:when(Link, { state = "up" }))
+  try("read", function() await(plc:read_holding(0, 1, { timeout = 0.05 })) end)
+  print "done"
+end)]],
+      links = '{ "plc": { "driver": "modbus_tcp", "simulate": "sim.lua" } }',
+      files = { ["sim.lua"] = "local stator = require 'stator' return function(plc) plc.answers = false stator.await(stator.sleep(1e6)) end" },
+    }
+    support.wait_for(cell, "done", 10)
+    assert.same({ "down\tnil", "write\t1\ttrue", "read\t2\tnil" }, support.said(cell, "\t"))
+  end)
+
   it("R5 takes jitter from names and numbers: tasks differ, runs do not", function()
     local function pauses()
       local cell = support.cell [[
