@@ -27,7 +27,7 @@ local function diagram(body) return (run(SCAN .. body)) end
 describe("IEC timers", function()
   after_each(support.finish)
 
-  it("ton: Q once IN has been true for PT, not for a shorter IN; ET holds at PT, and is 0 without IN", function()
+  it("I1 ton: Q once IN has been true for PT, not for a shorter IN; ET holds at PT, and is 0 without IN", function()
     assert.same({
       ".......111............11..",
       "0002468aaa000240002468aa00",
@@ -35,7 +35,7 @@ describe("IEC timers", function()
       "..11111111..111..1111111..") ]])
   end)
 
-  it("tof: Q with IN and for PT after it; a new IN ends the delay; ET holds at PT until IN comes", function()
+  it("I1 tof: Q with IN and for PT after it; a new IN ends the delay; ET holds at PT until IN comes", function()
     assert.same({
       ".11111111..1111111111111..",
       "000002468aa0000240002468aa",
@@ -43,7 +43,7 @@ describe("IEC timers", function()
       ".111.......111...11.......") ]])
   end)
 
-  it("tp: Q for PT from the edge whatever IN does; not triggered again; ET holds at PT while IN is true", function()
+  it("I1 tp: Q for PT from the edge whatever IN does; not triggered again; ET holds at PT while IN is true", function()
     assert.same({
       ".11111.....11111....11111....",
       "0024680000002468aaa002468a000",
@@ -51,7 +51,7 @@ describe("IEC timers", function()
       ".1.........11111111.1.1.11...") ]])
   end)
 
-  it("ton and tp with PT 0, and a PT that changes", function()
+  it("I1 ton and tp with PT 0, and a PT that changes", function()
     assert.same({ ".11.", "0000", "....", "0000" }, diagram [[
       local ton, tp = stator.ton(0), stator.tp(0)
       scan(ton, 1, ".11.") scan(tp, 1, ".11.")
@@ -63,7 +63,7 @@ describe("IEC timers", function()
     assert.same({ "false\t0", "false\t0.5", "true\t0.5", "true\t0.5\t0.5" }, said)
   end)
 
-  it("use the time of the step, so a scan sees one time, and long runs are exact", function()
+  it("I1 use the time of the step, so a scan sees one time, and long runs are exact", function()
     local said = run [[
       local a, b = stator.ton(0.3), stator.ton(0.3)
       await(stator.sleep(0.4)) a(true) b(true)
@@ -98,14 +98,14 @@ end)
 describe("IEC edges and latches", function()
   after_each(support.finish)
 
-  it("r_trig and f_trig: one call for each edge; the first call counts as the standard says", function()
+  it("I2 r_trig and f_trig: one call for each edge; the first call counts as the standard says", function()
     assert.same({ "..1....1.", "1........" }, diagram [[
       scan(stator.r_trig(), nil, "..1111.11") scan(stator.r_trig(), nil, "111111111") ]])
     assert.same({ "1.....1..", ".......1.", "1........" }, diagram [[
       scan(stator.f_trig(), nil, "..1111.11") scan(stator.f_trig(), nil, "1111111.1") scan(stator.f_trig(), nil, ".........") ]])
   end)
 
-  it("sr and rs: setting or resetting wins", function()
+  it("I2 sr and rs: setting or resetting wins", function()
     assert.same({ ".111..1.", ".111...." }, diagram [[
       scan(stator.sr(), nil, ".1....1.", "....1.11") scan(stator.rs(), nil, ".1....1.", "....1.11") ]])
   end)
@@ -114,17 +114,17 @@ end)
 describe("IEC counters", function()
   after_each(support.finish)
 
-  it("ctu: counts rising edges, Q from PV on, R goes first", function()
+  it("I3 ctu: counts rising edges, Q from PV on, R goes first", function()
     assert.same({ "......111.....", "01122233400001" }, diagram [[
       scan(stator.ctu(3), nil, ".1.11.1.1.11.1", ".........11...") ]])
   end)
 
-  it("ctd: counts down from what LD sets, Q from 0 on", function()
+  it("I3 ctd: counts down from what LD sets, Q from 0 on", function()
     assert.same({ "...111.", "2110002" }, diagram [[ scan(stator.ctd(2), nil, ".1.1...", "1.....1") ]])
     assert.same({ "true\t-1" }, (run "print(stator.ctd(5)(true))"))
   end)
 
-  it("ctud: R before LD before counting; both edges at once do not count", function()
+  it("I3 ctud: R before LD before counting; both edges at once do not count", function()
     assert.same({ "...1111..11", "1.......1..", "01122221022" }, diagram [[
       scan(stator.ctud(2), nil, ".1.1.1.....", ".....1.1...", "........1..", "........11.") ]])
   end)

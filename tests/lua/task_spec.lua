@@ -32,7 +32,7 @@ describe("a block that fails", function()
     assert.same({ "3\t1\tfalse", "3" }, said)
   end)
 
-  it("keeps what its cleanup recorded, also when the blocks around it and the task fail in the same slice", function()
+  it("B2 keeps what its cleanup recorded, also when the blocks around it and the task fail in the same slice", function()
     local said = with_counter([[
       cmd:set(e, M, { v = 5 })
       await(cmd:commit())
