@@ -244,6 +244,17 @@ end
 
 -- ---- the machine's task ---------------------------------------------------------------------
 
+--- The first turn. A state that an interrupt or an error leads to gets the first state in place of where it came from.
+local function start_in(m, state)
+  if state == m.on_error and state ~= m.start then
+    return turn_of(state, "start", err.new("lost", m.what .. " was started again"), m.start)
+  end
+  for _, interrupt in ipairs(m.interrupts) do
+    if state == interrupt.go and state ~= m.start then return turn_of(state, "start", m.start) end
+  end
+  return turn_of(state, "start")
+end
+
 local function first_turn(m)
   local before = Entity.find(m.me, M.Machine)
   local state = m.start
@@ -258,7 +269,7 @@ local function first_turn(m)
     end
     command:set(m.me, M.Machine, { name = m.name:sub(1, NAME_BYTES), running = true, next = "" })
   end
-  return turn_of(state, "start")
+  return start_in(m, state)
 end
 
 --- Only one machine stands in the component.

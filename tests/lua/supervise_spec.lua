@@ -275,7 +275,8 @@ stator.task("t", {}, function()
   for i, call in ipairs { function() stator.detach("", print) end, function() stator.detach("x") end, function() stator.detach("t", print) end,
     function() stator.detach(print) end } do print(i, select(2, pcall(call))) end
 end)]]
-    local cell = support.cell { scripts = { ["main.lua"] = main }, scene = '{ "scripts": [ { "file": "main.lua", "as": "main1" }, { "file": "main.lua", "as": "main2" } ] }' }
+    local cell = support.cell { scripts = { ["main.lua"] = main },
+      scene = '{ "scripts": [ { "file": "main.lua", "as": "main1" }, { "file": "main.lua", "as": "main2" } ] }' }
     cell:advance(5)
     local said = support.said(cell)
     for _, text in ipairs {
