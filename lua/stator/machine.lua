@@ -58,8 +58,11 @@ end
 ---@field entered boolean? its function was called
 ---@field since_s number when that was
 
+--- As much of a text as the component holds.
+local function cut(text) return (text:gsub("%z", "?"):sub(1, REASON_BYTES)) end
+
 local function turn_of(name, reason, ...)
-  return { name = name, reason = reason, values = { ... }, n = select("#", ...) }
+  return { name = name, reason = cut(reason), values = { ... }, n = select("#", ...) }
 end
 
 --- Lets the operation of an interrupt run as long as the turn does. Answers its future, and whether
@@ -154,6 +157,11 @@ local function ended(turn, ...)
   return ...
 end
 
+--- A block of its own inside the turn, so that interrupts reach the children of a state that has returned.
+local function run_state(m, turn)
+  return task.block(task.enter(m.task), m.states[turn.name], command, m.me, unpack(turn.values, 1, turn.n))
+end
+
 local function run_turn(m, turn)
   turn.scope = m.task.scope
   local slow = arm(m, turn)
@@ -163,7 +171,7 @@ local function run_turn(m, turn)
   if slow then task.await(core.commit()) end
   check(m, turn)
   turn.entered, turn.since_s = true, core.now()
-  return ended(turn, m.states[turn.name](command, m.me, unpack(turn.values, 1, turn.n)))
+  return ended(turn, run_state(m, turn))
 end
 
 -- ---- from turn to turn ----------------------------------------------------------------------
@@ -203,7 +211,7 @@ local function after_failure(m, turn, e)
   m.reason = text
   if err.must_pass(e) or not m.on_error or failed.name == m.on_error then error(e, 0) end
   log.event("warn", m.name, ("%s; goes to %s"):format(text, m.on_error), err.place(e))
-  local next_turn = turn_of(m.on_error, text:sub(1, REASON_BYTES), e, failed.name, unpack(failed.values, 1, failed.n))
+  local next_turn = turn_of(m.on_error, text, e, failed.name, unpack(failed.values, 1, failed.n))
   next_turn.urgent = true
   next_turn.by = turn.arming or (turn.fired_error and turn.fired) -- one that is broken is off, too
   return next_turn
@@ -282,7 +290,7 @@ local function take_entity(m)
   combine.defer(function()
     M.running[m.me] = nil
     if not Entity.has(m.me, M.Machine) then return end
-    local values = { running = false, next = "", reason = m.reason and m.reason:sub(1, REASON_BYTES) }
+    local values = { running = false, next = "", reason = m.reason and cut(m.reason) }
     command:set(m.me, M.Machine, values)
   end)
 end

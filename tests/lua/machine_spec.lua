@@ -256,6 +256,38 @@ stator.task("person", {}, function(cmd) await(stator.sleep(1)) cmd:set(robot, Jo
     assert.matches("b\t5\t2", table.concat(said, "\n"))
   end)
 
+  it("M3 reaches the children of a state that has returned and waits for them", function()
+    local said, faults = run [[
+stator.machine("cell", { on = "robot", start = "a", interrupt = { estop = { when = { Safety, "estop" }, go = "stopped" } } }, {
+  a = function(cmd, me)
+    stator.spawn(function()
+      stator.on_failure(function() print("child cancelled", at()) end)
+      await(stator.sleep(10))
+    end)
+    return "b", 5
+  end,
+  b = function(cmd, me, n) print("b", n, at()) await(stator.sleep(1e6)) return "a" end,
+  stopped = function(cmd, me, from) print("stopped", from, at()) await(stator.sleep(1e6)) return from end,
+})
+stator.task("person", {}, function(cmd) await(stator.sleep(1)) cmd:set(robot, Safety, { estop = true }) end)]]
+    assert.same({}, faults)
+    assert.same({ "child cancelled\t1", "stopped\ta\t1" }, { said[2], said[#said] })
+  end)
+
+  it("M3 and errors may have texts of any length; the component shows the beginning", function()
+    local said, faults = run([[
+stator.machine("cell", { on = "robot", start = "a", on_error = "mend", interrupt = { [("estop"):rep(50)] = { when = { Safety, "estop" }, go = "stopped" } } }, {
+  a = function() await(stator.sleep(1)) stator.fail("x", ("long\0"):rep(1000)) end,
+  mend = function(cmd, me) print("mend", #me:get(Machine).reason) await(stator.sleep(1e6)) return "a" end,
+  stopped = function(cmd, me, from) print("stopped", from, #me:get(Machine).reason) await(stator.sleep(1e6)) return from end,
+})
+stator.task("person", {}, function(cmd) await(stator.sleep(2)) cmd:set(robot, Safety, { estop = true }) end)]])
+    assert.same({}, faults)
+    local text = table.concat(said, "\n")
+    assert.matches("mend\t96", text)
+    assert.matches("stopped\tmend\t96", text)
+  end)
+
   it("M3 ends a time held too short, and one that is lost is an error of the state", function()
     local said, faults = run([[
 stator.machine("cell", { on = "robot", start = "a", on_error = "lost", interrupt = {

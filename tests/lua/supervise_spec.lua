@@ -253,6 +253,20 @@ describe("detach", function()
     assert.matches("^end\tlamp\t", support.said(cell, "^end")[1])
   end)
 
+  it("D1 is refused while the cell stops: nobody would cancel it", function()
+    local said, _, cell = supervised([[
+      stator.defer(function()
+        local ok, e = stator.try(stator.detach, "late", function() await(stator.sleep(1e6)) end)
+        print(ok, e.code, e.message)
+      end)
+      await(stator.sleep(1e6))
+    ]], { seconds = 1 })
+    assert.same({}, said)
+    cell:stop "test"
+    cell:advance(0.5)
+    assert.matches("^false\tclosed\tmain.lua:%d+: detach: the cell is stopping", support.said(cell)[1])
+  end)
+
   it("D2 is a fault when it fails; its future tells who awaits it", function()
     local said, faults = supervised [[
       local f = stator.detach("bad", function(a) await(stator.sleep(1)) stator.fail("io", "no " .. a) end, "lamp")
