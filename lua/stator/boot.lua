@@ -3,6 +3,7 @@ local core = require "stator.core.task"
 local fault = require "stator.fault"
 local link = require "stator.link"
 local log = require "stator.log"
+local machine = require "stator.machine"
 local registry = require "stator.registry"
 local scene = require "stator.scene"
 local system = require "stator.system"
@@ -15,6 +16,7 @@ local function declare_host()
   registry.script = { name = "host", index = 0, position = 0, params = {} }
   link.declare()
   fault.declare()
+  machine.declare()
   registry.script = nil
   return { Link = link.Link, Fault = fault.Fault }
 end

@@ -73,8 +73,13 @@ function M.try(fn, ...)
 end
 
 --- Raises an error value.
-function M.fail(code, message)
+---@param options { unknown: boolean }? unknown: it may have been done all the same, so that retry does not repeat it
+function M.fail(code, message, options)
   local e = err.new(tostring(code), tostring(message or code))
+  if options ~= nil then
+    registry.check_options("fail", options, { "unknown" }, 2)
+    e.unknown = options.unknown == true or nil
+  end
   error(e, 0)
 end
 

@@ -155,3 +155,5 @@ end
 
 --- Waits until the entity is gone. An operation.
 function Entity.despawned(e) return core.watch("despawned", entity.id_of(e), 0, {}) end
+
+return { compile = compile }

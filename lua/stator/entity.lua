@@ -156,6 +156,12 @@ function M.entity(path)
   return handle
 end
 
+--- The id of a path, or nil.
+function M.lookup(path)
+  local id = C.ecs_lookup(world, path)
+  if id ~= 0 then return id end
+end
+
 --- The id of an id or a handle; raises for anything else.
 function M.id_of(value)
   if type(value) == "number" then return value end

@@ -7,6 +7,8 @@ local task_core = require "stator.core.task"
 ---@field cause any the error that led to it
 ---@field trace string? stack where it was raised, then where it was awaited and spawned
 ---@field task string? name of the task it came from
+---@field unknown boolean? whether it was done is unknown: it is no use to do it again without looking
+---@field tries integer? how often stator.retry has run what failed, when more than once
 ---@field scope table? of a cancellation: the scope that was cancelled
 ---@field passes boolean? the watchdog raised it: nothing in its slice may catch it
 local Error = {}
@@ -53,6 +55,7 @@ function M.handler(raised)
       e = M.new("memory", "not enough memory")
     else
       e = M.new(tostring(is_table and raised.code or "error"), message, is_table and raised or nil)
+      e.unknown = is_table and raised.unknown == true or nil
     end
   end
   if not e.trace and not e.scope then e.trace = debug.traceback("", 2):gsub("^%s+", "") end

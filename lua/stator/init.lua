@@ -5,11 +5,15 @@ local command = require "stator.command"
 local component = require "stator.component"
 local entity = require "stator.entity"
 local err = require "stator.err"
+local iec = require "stator.iec"
 local link = require "stator.link"
+local machine = require "stator.machine"
 local persist = require "stator.persist"
 local log = require "stator.log"
 local query = require "stator.query"
+local retry = require "stator.retry"
 local script = require "stator.script"
+local supervise = require "stator.supervise"
 local system = require "stator.system"
 local sync = require "stator.sync"
 local task = require "stator.task"
@@ -32,6 +36,12 @@ local stator = {
   spawn = combine.spawn, start = combine.start, async = combine.async,
   -- between tasks
   channel = channel.channel, semaphore = sync.semaphore, mutex = sync.mutex,
+  -- retry, supervision, machines
+  retry = retry.retry, supervise = supervise.supervise, ready = supervise.ready, detach = supervise.detach,
+  machine = machine.machine,
+  -- scan logic of IEC 61131-3
+  ton = iec.ton, tof = iec.tof, tp = iec.tp, r_trig = iec.r_trig, f_trig = iec.f_trig, ctu = iec.ctu, ctd = iec.ctd,
+  ctud = iec.ctud, sr = iec.sr, rs = iec.rs,
   -- the rest
   cmd = command, persist = persist.persist,
   log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },

@@ -95,12 +95,14 @@ end
 
 -- ---- requests -------------------------------------------------------------------------------
 
-local function settle(l, request, ok, value)
+---@param sent boolean? it was sent, and no answer has come
+local function settle(l, request, ok, value, sent)
   if request.settled then return end
   request.settled = true
   if not ok and err.is(value) then
     l.errors = l.errors + 1
     value.message = ("link %s: %s: %s"):format(l.name, request.what, value.message)
+    value.unknown = sent and request.writes or nil -- the device may have done it
   elseif ok and request.convert then
     ok, value = pcall(request.convert, value)
     if not ok then value = err.handler(value) end
@@ -111,7 +113,7 @@ end
 local function fail_all(l, code, message)
   local queue, pending = l.queue, l.pending
   l.queue, l.pending = {}, {}
-  for _, request in ipairs(pending) do settle(l, request, false, err.new(code, message)) end
+  for _, request in ipairs(pending) do settle(l, request, false, err.new(code, message), true) end
   for _, request in ipairs(queue) do settle(l, request, false, err.new(code, message)) end
 end
 
@@ -248,7 +250,8 @@ local function expire(l)
         else
           table.remove(list, i)
         end
-        settle(l, r, false, err.new("timeout", ("no reply within %g s"):format(r.timeout_s or l.settings.timeout_s)))
+        settle(l, r, false, err.new("timeout", ("no reply within %g s"):format(r.timeout_s or l.settings.timeout_s)),
+          list == l.pending)
       end
     end
   end

@@ -19,6 +19,7 @@ local M = {
   tasks = {},
   per_entity = {},
   observers = {},
+  machines = {},
   queries = {},
   entities = {},
   links = {},

@@ -9,6 +9,7 @@ local fieldcheck = require "stator.fieldcheck"
 local json = require "stator.core.json"
 local keep = require "stator.core.keep"
 local link = require "stator.link"
+local machine_checks = require "stator.machine_checks"
 local registry = require "stator.registry"
 local script = require "stator.script"
 local world = require "stator.core.world"
@@ -717,6 +718,7 @@ function M.load(file, sets, declare_host, restoring)
   local laid_out = #scene.problems == before and #scene.scripts == scene.scripts_named
   if laid_out then
     for _, problem in ipairs(fieldcheck.run()) do scene:problem_text(problem) end
+    for _, problem in ipairs(machine_checks.run()) do scene:problem_text(problem) end
   end
   for_each(scene, root, "links", "object", function(node, path) scene:read_link(node, path) end)
   for_each(scene, root, "entities", "array", function(node, path) scene:read_entity(node, path, nil) end)

@@ -58,6 +58,9 @@ local function declare(kind, name, options, fn, keys)
   }
 end
 
+--- For declarations made elsewhere: stator.machine.
+M.declare = declare
+
 local function check_phase(d)
   local phase = d.options.phase or "update"
   if not registry.PHASES[phase] then
@@ -108,6 +111,8 @@ local function check_restart(d)
     error(d.what .. ": restart.min and restart.max are seconds above 0", 3)
   end
 end
+
+M.check_restart = check_restart
 
 --- Declares a task that runs once.
 function M.task(name, options, fn)
@@ -239,11 +244,14 @@ local function forget_ended(d, e)
   keep.remove(ended_key(d, e))
 end
 
+--- `d.subject` answers the entity that the task is for, nil when that is gone.
 local function start_task(d, run)
+  local subject = d.subject and d.subject()
+  if d.subject and not subject then return end
   task.spawn({
-    name = d.name, order = order_of(d), owner = d.script.entity, script = d.script,
+    name = d.name, order = order_of(d), owner = subject or d.script.entity, script = d.script,
     on_end = function() note_ended(d) end,
-  }, function() return (run or supervised)(d, d.fn, command) end)
+  }, function() return (run or supervised)(d, d.fn, command, subject) end)
 end
 
 local function start_for(d, e, run)

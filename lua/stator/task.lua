@@ -166,17 +166,18 @@ local function stop_daemons(scope)
   end
 end
 
---- A task that goes on though it was cancelled: reported with the place where it waits.
-local function abandon(scope)
-  for i = #scope.children, 1, -1 do
-    local child = scope.children[i]
-    table.remove(scope.children, i)
-    waits.release_tree(child)
-    local trace = core.traceback(child.handle) or ""
-    local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, GRACE_S))
-    e.trace = trace
-    M.on_fault(child.name, e, child.owner)
-  end
+--- Gives up a task that goes on though it was cancelled: reported with the place where it waits.
+---@param after_s number how long it was waited for
+function M.abandon(child, after_s)
+  remove_child(child.parent, child)
+  waits.release_tree(child)
+  local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, after_s))
+  e.trace = core.traceback(child.handle) or ""
+  M.on_fault(child.name, e, child.owner)
+end
+
+local function abandon_children(scope)
+  for i = #scope.children, 1, -1 do M.abandon(scope.children[i], GRACE_S) end
 end
 
 --- Takes back the operations that were started in a scope and still run, and what reached one too late.
@@ -225,6 +226,14 @@ end
 
 local shielded
 
+--- Seals what a cleanup has recorded: a block around it that fails as well forgets what came since its last await.
+local function run_and_seal(fn)
+  local batch, place = world.mark()
+  fn()
+  local batch_now, place_now = world.mark()
+  if batch_now ~= batch or place_now ~= place then unwrap(park(core.commit())) end
+end
+
 local function run_cleanups(scope, failed)
   local list, also = scope.cleanups, nil
   scope.cleanups = nil
@@ -232,7 +241,8 @@ local function run_cleanups(scope, failed)
     local cleanup = list[i]
     if failed or not cleanup.on_failure then
       local task = scope.task or scope
-      local ok, e = shielded(task, cleanup.within_s, cleanup.fn)
+      local inner = failed and scope ~= task
+      local ok, e = shielded(task, cleanup.within_s, inner and run_and_seal or cleanup.fn, inner and cleanup.fn)
       if not ok then
         log.event("error", task.name, "cleanup failed: " .. tostring(e.message), err.place(e))
         also = also or e
@@ -258,19 +268,19 @@ end
 local function finish(scope, ok, ...)
   local task = scope.task or scope
   local e = not ok and err.of((...)) or nil
-  stop_daemons(scope)
-  stop_started(scope)
-  if ok then
+  if ok then -- what its function has started goes on until then: deadlines, what may cancel it
     local joined, je = xpcall(join, err.handler, scope)
     if not joined then ok, e = false, je end
     if ok and scope.failure then ok, e = false, scope.failure end
   end
+  stop_daemons(scope)
+  stop_started(scope)
   if not ok then
     forget_commands(scope)
     if #(scope.children or NONE) > 0 then
       scope:cancel("cancelled", "its scope failed")
-      local done = shielded(task, GRACE_S, function() join(scope, true) end)
-      if not done then abandon(scope) end
+      local done = shielded(task, GRACE_S, join, scope, true)
+      if not done then abandon_children(scope) end
     end
   end
   tell_unobserved(scope)
@@ -288,10 +298,10 @@ end
 
 --- Runs fn out of reach of cancellations from outside, with a deadline of its own. Answers true and
 --- its results, or false and the error.
-function shielded(task, within_s, fn)
+function shielded(task, within_s, fn, ...)
   local scope = enter(task, true)
   if within_s then M.deadline(scope, within_s) end
-  return finish(scope, xpcall(fn, err.handler))
+  return finish(scope, xpcall(fn, err.handler, ...))
 end
 
 --- Runs fn in a scope of the running task and returns its results, or raises.
@@ -376,11 +386,12 @@ end
 ---@field owner number? entity that shows its faults
 ---@field quiet boolean? failures are told through its future only
 ---@field daemon boolean? stopped when its scope ends, not waited for
+---@field shield boolean? cancellations of its scope do not reach it: who spawned it ends it
 ---@field script table?
 ---@field on_end fun(task: stator.Task, ok: boolean, ...)?
 ---@field spawned_at string?
 
-local OPTIONS = { "parent", "owner", "quiet", "daemon", "script", "on_end", "spawned_at" }
+local OPTIONS = { "parent", "owner", "quiet", "daemon", "script", "on_end", "spawned_at", "shield" }
 
 --- Starts a task; it runs in the next round.
 ---@param options stator.TaskOptions

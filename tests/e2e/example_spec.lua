@@ -31,6 +31,17 @@ describe("example 01_conveyor", function()
   end)
 end)
 
+describe("example 02_machine", function()
+  after_each(support.finish)
+
+  it("picks, is stopped and goes on, loses a part and tries again, while its feeder jams once", function()
+    local out, code = support.shell(("timeout 20 %s run --virtual --ticks 900 %s/examples/02_machine/scene.json 2>&1"):format(
+      support.binary, support.root))
+    assert.equal(0, code)
+    assert.equal(support.read(support.root .. "/examples/02_machine/expected.txt"), out)
+  end)
+end)
+
 describe("an end in order", function()
   after_each(support.finish)
 

@@ -133,6 +133,19 @@ describe("deadlines", function()
     assert.same({ "timeout\t0.25", "timeout\t0.5" }, said)
   end)
 
+  it("hold until children that were spawned have ended, as cancel_when does", function()
+    local said = run [[
+      local function spawn_long() stator.spawn(function() await(stator.sleep(9)) end) end
+      print(select(2, stator.try(stator.within, 0.25, spawn_long)).code, stator.now())
+      print(select(2, stator.try(stator.scope, function()
+        stator.cancel_when(stator.sleep(0.25), "enough")
+        spawn_long()
+      end)).message, stator.now())
+      print(stator.within(0.25, function() stator.spawn(function() await(stator.sleep(0.1)) end) return "in time" end), stator.now())
+    ]]
+    assert.same({ "timeout\t0.25", "enough\t0.5", "in time\t0.6" }, said)
+  end)
+
   it("wake thousands of sleepers, each at its own time and in a fixed order", function()
     local said = run([[
       local late, last, out_of_order = 0, -1, 0

@@ -45,6 +45,22 @@ describe("a block that fails", function()
     assert.same({}, faults)
   end)
 
+  it("B2 keeps what its cleanup recorded, also when the blocks around it and the task fail in the same slice", function()
+    local said = with_counter([[
+      cmd:set(e, M, { v = 5 })
+      await(cmd:commit())
+      stator.try(stator.scope, function() stator.defer(function() cmd:add(e, N, { v = 1 }) end) error "x" end)
+      stator.scope(function()
+        stator.scope(function()
+          stator.on_failure(function() cmd:add(e, N, { v = 10 }) end)
+          cmd:set(e, M, { v = 6 })
+          error "x"
+        end)
+      end)
+    ]], [[stator.task("later", {}, function() await(stator.sleep(1)) print(e:get(N).v, e:get(M).v) end)]])
+    assert.equal("11\t5", said[#said])
+  end)
+
   it("tells a cleanup that fails after a good end as a fault", function()
     local _, faults = run [[ stator.defer(function() error "boom" end) ]]
     assert.same({ "boom [scripts/main] (main.lua:5)" }, faults)
