@@ -48,11 +48,14 @@ typedef enum {
 
 typedef enum { OP_COLD, OP_STARTED, OP_DONE } op_state_t;
 
-/* What an I/O module does for its operations. `start` may finish the operation at once. */
+/* What an I/O module does for its operations. `start` may finish the operation at once. `undo` may
+ * be NULL: the operation has ended, but lost a race in the same step, so nobody uses its values,
+ * which stand on L's stack from `first` on. */
 typedef struct {
-    const char *name; /* "tcp read": what a waiting task shows */
+    const char *name; /* "stream read": what a waiting task shows */
     void (*start)(rt_t *rt, op_t *op);
     void (*abort)(rt_t *rt, op_t *op);
+    void (*undo)(rt_t *rt, op_t *op, lua_State *L, int first);
 } op_io_t;
 
 #define OP_MAGIC ((uint64_t)0x5b1e9d0c3fa7e264)     /* first word of an operation's userdata, */
@@ -65,7 +68,7 @@ struct op {
     uint64_t sequence;   /* order of making, for ties */
     uint32_t made_slice; /* which of its maker's slices made it */
     task_t *maker;       /* NULL once it was used */
-    op_t *prev, *next;   /* in the maker's list of unused operations */
+    op_t *prev, *next;   /* in the maker's list of unused operations; started: its I/O module's */
     char source[28];     /* the script's name, cut */
     task_t *task;        /* whom it wakes: a task, */
     future_t *future;    /* or a future */
@@ -82,6 +85,7 @@ struct op {
             const op_io_t *type;
             void *subject; /* the module's own: a connection */
             void *data;
+            size_t bytes; /* of data */
             double number;
             int subject_ref; /* keeps the subject's Lua value alive, */
             int ref;         /* and a value that the module needs: bytes to write */
@@ -233,8 +237,11 @@ struct rt {
     bool wants_react; /* call HOOK_REACT without events as well */
     uint64_t tick;
     uint32_t live_handles; /* sockets and the like that scripts own */
-    struct tcp_conn *conns;
-    struct tcp_listener *listeners;
+    struct stream *streams;
+    struct listener *listeners;
+    struct udp *sockets;
+    struct lookup *lookups; /* names that are being resolved */
+    uint32_t lookup_count;
     int hooks[HOOK_COUNT];
     rt_stats_t stats;
 };

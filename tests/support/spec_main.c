@@ -5,6 +5,7 @@
  *   cell:advance(seconds)   cell:eval(code, ...) -> scalars   cell:logs() -> lines   cell:close()
  */
 #include <malloc.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 
 #include "cell.h"
 #include "code.h"
-#include "tcp.h"
+#include "net_stream.h"
 
 static const char CELL[] = "harness.cell";
 /* times the watchdog's limits: sanitizers and busy machines are slow */
@@ -260,11 +261,10 @@ static int l_memory(lua_State *L) {
 
 /* cell:port(link) -> local port of the link's connection, or nil */
 static int l_port(lua_State *L) {
-    const tcp_conn_t *conn = tcp_conn_find(check_cell(L)->host->rt, luaL_checkstring(L, 2));
+    const stream_t *stream = stream_find(check_cell(L)->host->rt, luaL_checkstring(L, 2));
     struct sockaddr_storage where;
-    int bytes = sizeof where;
-    if (conn == NULL) { return 0; }
-    (void)uv_tcp_getsockname(&conn->handle, (struct sockaddr *)&where, &bytes);
+    if (stream == NULL) { return 0; }
+    (void)stream_address(stream, false, &where);
     lua_pushinteger(L, ntohs(((const struct sockaddr_in *)&where)->sin_port));
     return 1;
 }
@@ -309,6 +309,7 @@ static int open_harness(lua_State *L) {
 }
 
 int main(int count, char **words) {
+    (void)signal(SIGPIPE, SIG_IGN); /* as the host does */
     lua_State *L = luaL_newstate();
     luaL_openlibs(L);
     lua_newtable(L);
