@@ -141,8 +141,9 @@ static void io_release(rt_t *rt, op_t *op) {
     op->io.subject_ref = op->io.ref = LUA_NOREF;
 }
 
-static void op_end(rt_t *rt, op_t *op) {
-    io_release(rt, op);
+/* `undoable`: what it needs for that stays until the operation is collected. */
+static void op_end(rt_t *rt, op_t *op, bool undoable) {
+    if (!undoable) { io_release(rt, op); }
     op->state = OP_DONE;
     op->task = NULL;
     op->future = NULL;
@@ -165,7 +166,7 @@ void op_finish(rt_t *rt, op_t *op, lua_State *L, bool ok, int values) {
     } else {
         lua_pop(L, values);
     }
-    op_end(rt, op);
+    op_end(rt, op, ok && future != NULL && op->kind == OP_IO && op->io.type->undo != NULL);
 }
 
 static void forget_ticks(rt_t *rt, const op_t *op) {
@@ -186,7 +187,7 @@ void op_abort(rt_t *rt, op_t *op) {
     case OP_COMMIT:
     case OP_LUA: break;
     }
-    op_end(rt, op);
+    op_end(rt, op, false);
 }
 
 /* ---- settling -------------------------------------------------------------------------------- */
@@ -264,6 +265,17 @@ static int l_claim(lua_State *L) {
     return 0;
 }
 
+/* operation:undo(...): it has ended with these values, and nobody uses them */
+static int l_undo(lua_State *L) {
+    op_t *op = op_check(L, 1);
+    bool undoable = op->kind == OP_IO && op->state == OP_DONE && op->io.type->undo != NULL &&
+                    lua_gettop(L) >= 2;
+    if (!undoable) { return 0; }
+    op->io.type->undo(rt_of(L), op, L, 2);
+    io_release(rt_of(L), op);
+    return 0;
+}
+
 /* operation:start() -> its future, for native kinds */
 static int l_start(lua_State *L) {
     op_t *op = op_check(L, 1);
@@ -281,11 +293,9 @@ static int l_start(lua_State *L) {
 }
 
 void op_open(lua_State *L) {
-    static const luaL_Reg methods[] = {{"use", l_use},
-                                       {"start", l_start},
-                                       {"claim", l_claim},
-                                       {"sequence", l_sequence},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"use", l_use},     {"start", l_start},
+                                       {"claim", l_claim}, {"sequence", l_sequence},
+                                       {"undo", l_undo},   {NULL, NULL}};
     lua_newtable(L);
     lua_newtable(L);
     vm_register(L, methods);

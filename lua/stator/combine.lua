@@ -1,6 +1,7 @@
 --- Composition of operations: blocks that run a function here, operations made of others, cleanup.
 local core = require "stator.core.task"
 local err = require "stator.err"
+local own = require "stator.own"
 local registry = require "stator.registry"
 local task = require "stator.task"
 local world = require "stator.core.world"
@@ -184,6 +185,18 @@ local function cancel_rest(entries, why)
   end
 end
 
+--- What has ended well and nobody uses counts as not done: bytes that were read are there for the next
+--- read, a connection goes back to its listener.
+local function undo_unused(entries, used)
+  for _, entry in ipairs(entries) do
+    local kind = core.is(entry.x)
+    if entry ~= used and entry.future and entry.future:state() == "ok" and kind ~= "future" then
+      if kind == "operation" then entry.x:undo(entry.future:values()) end
+      own.drop((entry.future:values()))
+    end
+  end
+end
+
 --- Waits for the group and notes in each entry how it stood then. Whatever happens, nothing that was
 --- started is left running.
 local function wait_group(entries, mode)
@@ -191,14 +204,20 @@ local function wait_group(entries, mode)
   local ok, e = park(group)
   for _, entry in ipairs(entries) do entry.state = entry.future:state() end
   cancel_rest(entries, e)
-  if not ok then error(e, 0) end
+  if not ok then
+    undo_unused(entries)
+    error(e, 0)
+  end
 end
 
 local function run_race(entries)
   wait_group(entries, "race")
   for _, entry in ipairs(entries) do
-    if entry.state == "ok" then return entry.key, entry.future:values() end
-    if entry.state == "failed" then error((entry.future:values()), 0) end
+    if entry.state ~= "pending" then
+      undo_unused(entries, entry)
+      if entry.state == "ok" then return entry.key, entry.future:values() end
+      error((entry.future:values()), 0)
+    end
   end
 end
 
@@ -206,7 +225,10 @@ local function run_all(entries)
   wait_group(entries, "all")
   local results, named = {}, false
   for _, entry in ipairs(entries) do
-    if entry.state == "failed" then error((entry.future:values()), 0) end
+    if entry.state == "failed" then
+      undo_unused(entries)
+      error((entry.future:values()), 0)
+    end
   end
   for _, entry in ipairs(entries) do
     results[entry.key] = (entry.future:values())
@@ -220,7 +242,10 @@ local function run_any(entries)
   wait_group(entries, "any")
   local first
   for _, entry in ipairs(entries) do
-    if entry.state == "ok" then return entry.key, entry.future:values() end
+    if entry.state == "ok" then
+      undo_unused(entries, entry)
+      return entry.key, entry.future:values()
+    end
     first = first or (entry.future:values())
   end
   local e = err.new("all_failed", "every alternative failed, first: " .. tostring(first and first.message), first)

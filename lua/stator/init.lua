@@ -7,12 +7,29 @@ local err = require "stator.err"
 local link = require "stator.link"
 local persist = require "stator.persist"
 local log = require "stator.log"
+local net = require "stator.net"
 local query = require "stator.query"
 local script = require "stator.script"
 local system = require "stator.system"
 local task = require "stator.task"
 local time = require "stator.time"
 require "stator.condition"
+
+--- A table that scripts can only read; an unknown name raises.
+local function sealed(name, members)
+  return setmetatable({}, {
+    __index = function(_, key)
+      local value = members[key]
+      if value ~= nil then return value end
+      local names = {}
+      for known in pairs(members) do names[#names + 1] = known end
+      table.sort(names)
+      err.raise(('%s has no "%s"%s'):format(name, tostring(key), err.nearest(tostring(key), names)))
+    end,
+    __newindex = function() err.raise(name .. " cannot be changed") end,
+    __metatable = name,
+  })
+end
 
 local stator = {
   -- declaring
@@ -28,21 +45,12 @@ local stator = {
   scope = combine.scope, shield = combine.shield, try = combine.try, fail = combine.fail,
   defer = combine.defer, on_failure = combine.on_failure, cancel_when = combine.cancel_when,
   spawn = combine.spawn, start = combine.start, async = combine.async,
+  -- the outside
+  net = sealed("stator.net", net),
   -- the rest
   cmd = command, persist = persist.persist,
   log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },
   world = entity.entity("world"),
 }
 
-return setmetatable({}, {
-  __index = function(_, key)
-    local value = stator[key]
-    if value ~= nil then return value end
-    local names = {}
-    for name in pairs(stator) do names[#names + 1] = name end
-    table.sort(names)
-    err.raise(('stator has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
-  end,
-  __newindex = function() err.raise("stator cannot be changed") end,
-  __metatable = "stator",
-})
+return sealed("stator", stator)

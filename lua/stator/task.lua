@@ -13,6 +13,7 @@
 local core = require "stator.core.task"
 local err = require "stator.err"
 local log = require "stator.log"
+local own = require "stator.own"
 local world = require "stator.core.world"
 
 local park, unwrap, is_lua = core.park, core.unwrap, core.is_lua
@@ -59,6 +60,7 @@ end
 ---@field place number? and the place in it
 ---@field started table[]? operations that were started in it
 ---@field cleanups table[]? in the order of defer
+---@field owned table? what was opened in it last, see own.lua
 ---@field left boolean? it has ended
 local Scope = {}
 Scope.__index = Scope
@@ -168,6 +170,7 @@ local function abandon(scope)
     local trace = core.traceback(child.handle) or ""
     local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, GRACE_S))
     e.trace = trace
+    own.close_tree(child.root)
     M.on_fault(child.name, e, child.owner)
   end
 end
@@ -260,6 +263,7 @@ local function finish(scope, ok, ...)
   end
   tell_unobserved(scope)
   local also = run_cleanups(scope, not ok)
+  if scope.owned then own.close_all(scope) end
   if not ok then
     e = outcome(scope, e)
     if also and err.is(e) then e.also = also end
