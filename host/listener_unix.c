@@ -11,11 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Whether the path is a socket on which nobody listens any more. */
+/* Whether the path is a socket that nobody has open any more. Asked with a socket of another type:
+ * a stream would be a client that the one who listens has to accept. */
 static bool is_stale(const struct sockaddr_un *where) {
     struct stat file;
     if (lstat(where->sun_path, &file) != 0 || !S_ISSOCK(file.st_mode)) { return false; }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) { return false; }
     int rc = connect(fd, (const struct sockaddr *)where, sizeof *where);
     bool stale = rc != 0 && errno == ECONNREFUSED;
@@ -43,8 +44,6 @@ static int replace_stale(int fd, const struct sockaddr_un *where) {
     if (lock >= 0 && is_stale(where)) {
         (void)unlink(where->sun_path);
         rc = bind(fd, (const struct sockaddr *)where, sizeof *where);
-        /* listening before the folder is free: until then it looks stale to the next one */
-        if (rc == 0) { rc = listen(fd, LISTENER_BACKLOG); }
     } else {
         errno = EADDRINUSE;
     }
@@ -60,10 +59,12 @@ int listener_bind_unix(const char *path, unsigned mode) {
     (void)snprintf(where.sun_path, sizeof where.sun_path, "%s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) { return uv_translate_sys_error(errno); }
-    /* bind makes the file with the mode of the socket, so that it is never open to others */
+    /* bind makes the file with the mode of the socket less the umask, so that it is never open to
+     * more than it should; then it gets the rest */
     int rc = fchmod(fd, mode);
     if (rc == 0) { rc = bind(fd, (const struct sockaddr *)&where, sizeof where); }
     if (rc != 0 && errno == EADDRINUSE) { rc = replace_stale(fd, &where); }
+    if (rc == 0) { rc = chmod(path, mode); }
     if (rc != 0) {
         int error = uv_translate_sys_error(errno);
         (void)close(fd);

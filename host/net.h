@@ -1,5 +1,5 @@
-/* What the network modules share: streams (net_stream.h), listeners (listener.h), datagrams (udp.h) and
- * names (dns.h).
+/* What the network modules share: streams (net_stream.h), listeners (listener.h), datagrams (udp.h)
+ * and names (dns.h).
  *
  *   libuv's callback ── fills a buffer, rt_enqueue ──▶ settle stage ── op_finish ──▶ task
  *

@@ -1,5 +1,6 @@
 --- What a scope owns besides tasks: connections, listeners, sockets. An item is closed when its scope
---- ends, last opened first, after the scope's cleanup.
+--- ends, last opened first, after the scope's cleanup. What its function returns goes on to the scope around
+--- it.
 ---
 --- An item is a table with a method `close`, made by M.item; what its scope is called in stands in it.
 local M = {}
@@ -28,6 +29,14 @@ function M.attach(item, scope)
   item.own_scope, item.own_prev = scope, last or false
   if last then last.own_next = item end
   scope.owned = item
+end
+
+--- Gives what a scope owns and its function has returned to the scope around it.
+function M.hand_on(scope, around, ...)
+  for i = 1, select("#", ...) do
+    local value = select(i, ...)
+    if type(value) == "table" and rawget(value, "own_scope") == scope then M.attach(value, around) end
+  end
 end
 
 --- Closes what a scope owns.

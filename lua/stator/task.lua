@@ -263,7 +263,11 @@ local function finish(scope, ok, ...)
   end
   tell_unobserved(scope)
   local also = run_cleanups(scope, not ok)
-  if scope.owned then own.close_all(scope) end
+  if scope.owned then
+    local around = ok and scope.parent
+    if around and not around.left and not around.task.done then own.hand_on(scope, around, ...) end
+    own.close_all(scope)
+  end
   if not ok then
     e = outcome(scope, e)
     if also and err.is(e) then e.also = also end

@@ -14,6 +14,7 @@
 #include "cell.h"
 #include "code.h"
 #include "net_stream.h"
+#include "resolver.h"
 
 static const char CELL[] = "harness.cell";
 /* times the watchdog's limits: sanitizers and busy machines are slow */
@@ -290,13 +291,25 @@ static int l_close(lua_State *L) {
     return 0;
 }
 
+/* gate(open): whether lookups of slow.test go on; at_gate() -> how many wait */
+static int l_gate(lua_State *L) {
+    resolver_gate(lua_toboolean(L, 1));
+    return 0;
+}
+
+static int l_at_gate(lua_State *L) {
+    lua_pushinteger(L, resolver_waiting());
+    return 1;
+}
+
 static int open_harness(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"advance", l_advance}, {"turn", l_turn},   {"eval", l_eval},   {"logs", l_logs},
         {"hash", l_hash},       {"check", l_check}, {"guard", l_guard}, {"counts", l_counts},
         {"stop", l_stop},       {"maps", l_maps},   {"close", l_close}, {"memory", l_memory},
         {"port", l_port},       {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"open", l_open}, {"gate", l_gate}, {"at_gate", l_at_gate}, {NULL, NULL}};
     (void)luaL_newmetatable(L, CELL);
     lua_newtable(L);
     luaL_register(L, NULL, methods);
