@@ -433,6 +433,21 @@ describe("a block", function()
     ]])
   end)
 
+  it("N1 leaves what is detached and forgotten to the collector", function()
+    local _, _, cell = run([[
+      stator.scope(function()
+        local c, s = pair()
+        c:detach() s:detach()
+        net.udp {}:detach()
+        net.listen { port = 0 }:detach()
+      end)
+      await(stator.sleep(1000))
+    ]])
+    cell:eval "collectgarbage() collectgarbage()"
+    cell:advance(0.1)
+    assert.equal(0, handles(cell))
+  end)
+
   it("N1 closes the connections of a task that does not end when it is cancelled", function()
     local said, faults = run [[
       local l = net.listen { port = 0 }
@@ -448,9 +463,9 @@ describe("a block", function()
         end)
       end)
       local s = await(l:accept())
-      print(code(s:read()))
+      print(code(s:read()) .. " after " .. math.floor(stator.now()) .. " s")
     ]]
-    assert.equal("closed", said[#said])
+    assert.equal("closed after 1 s", said[#said])
     assert.matches("went on for 1 s after it was cancelled", faults[1])
   end)
 
