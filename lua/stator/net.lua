@@ -1,7 +1,8 @@
 --- `stator.net`: connections, listeners, servers, datagrams and names as operations.
 ---
 --- What is opened belongs to the innermost block of the task that asked for it, and is closed when that
---- block ends, unless the block returns it (own.lua). Deadlines are those of the blocks around an operation: none of its own.
+--- block ends, unless the block returns it (own.lua). An operation has no deadline of its own: those of the blocks
+--- around it hold.
 local combine = require "stator.combine"
 local core = require "stator.core.task"
 local dial = require "stator.dial"
