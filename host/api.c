@@ -5,7 +5,7 @@ void api_open(rt_t *rt) {
                                        {"stator.core.task", api_open_task},
                                        {"stator.core.json", api_open_json},
                                        {"stator.core.log", api_open_log},
-                                       {"stator.core.tcp", api_open_tcp},
+                                       {"stator.core.net", api_open_net},
                                        {"stator.core.keep", api_open_keep},
                                        {NULL, NULL}};
     lua_State *L = rt->vm->L;

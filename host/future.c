@@ -194,12 +194,36 @@ static int l_tell(lua_State *L) {
 static int l_abort(lua_State *L) {
     future_t *future = future_check(L, 1);
     op_t *op = future->op;
-    if (op != NULL) {
+    bool pending = op != NULL && future->state == FUTURE_PENDING;
+    if (pending) {
         op_abort(rt_of(L), op);
         future->op = NULL;
     }
-    lua_pushboolean(L, op != NULL);
+    lua_pushboolean(L, pending);
     return 1;
+}
+
+/* future:keep(): somebody uses the values of the operation that settled it */
+static int l_keep(lua_State *L) {
+    future_t *future = future_check(L, 1);
+    if (future->op != NULL && future->state != FUTURE_PENDING) {
+        op_keep(rt_of(L), future->op);
+        future->op = NULL;
+    }
+    return 0;
+}
+
+/* future:undo(): nobody does, so it counts as not done */
+static int l_undo(lua_State *L) {
+    future_t *future = future_check(L, 1);
+    if (future->op != NULL && future->state != FUTURE_PENDING) {
+        op_t *op = future->op;
+        future->op = NULL;
+        lua_settop(L, 1);
+        (void)future_push(L, 1);
+        op_undo(rt_of(L), op, L, 2);
+    }
+    return 0;
 }
 
 /* future:end_of([handle]) -> handle of the task whose end settles it, or nil; notes it before */
@@ -227,7 +251,7 @@ void future_open(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"state", l_state}, {"values", l_values}, {"observed", l_observed},
         {"tell", l_tell},   {"abort", l_abort},   {"end_of", l_end_of},
-        {NULL, NULL}};
+        {"keep", l_keep},   {"undo", l_undo},     {NULL, NULL}};
     lua_newtable(L);
     lua_newtable(L);
     vm_register(L, methods);

@@ -3,6 +3,9 @@
 #include <poll.h>
 
 #define NS_PER_MS ((uint64_t)1000000)
+/* at the end: 20 s in all, longer than resolvers take */
+#define END_TURNS 200
+#define END_TURN_NS ((uint64_t)100000000)
 #define NS_PER_S ((uint64_t)1000000000)
 
 int loop_init(loop_t *loop, stator_clock_t *clock) {
@@ -18,18 +21,6 @@ static void close_handle(uv_handle_t *handle, void *count) {
     uv_close(handle, NULL);
 }
 
-int loop_fini(loop_t *loop) {
-    int left = 0;
-    if (!loop->live) { return 0; }
-    (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
-    uv_walk(&loop->uv, close_handle, &left);
-    for (int turns = 0; uv_loop_close(&loop->uv) == UV_EBUSY && turns < 1000; turns++) {
-        (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
-    }
-    loop->live = false;
-    return left;
-}
-
 void loop_poll(loop_t *loop) { (void)uv_run(&loop->uv, UV_RUN_NOWAIT); }
 
 static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
@@ -40,6 +31,20 @@ static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
     struct timespec limit = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
     struct pollfd fd = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
     return ppoll(&fd, 1, &limit, NULL) > 0;
+}
+
+int loop_fini(loop_t *loop) {
+    int left = 0;
+    if (!loop->live) { return 0; }
+    loop_poll(loop);
+    uv_walk(&loop->uv, close_handle, &left);
+    /* a thread of the pool that still looks a name up tells the loop when it is done */
+    for (int turns = 0; uv_loop_close(&loop->uv) == UV_EBUSY && turns < END_TURNS; turns++) {
+        if (turns > 0) { (void)sleep_on_backend(loop, END_TURN_NS); }
+        loop_poll(loop);
+    }
+    loop->live = false;
+    return left;
 }
 
 void loop_wait(loop_t *loop, uint64_t deadline_ns) {

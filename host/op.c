@@ -119,7 +119,7 @@ op_t *op_new(lua_State *L, op_kind_t kind) {
     rt->op_alive++;
     op->kind = (uint8_t)kind;
     op->state = OP_COLD;
-    op->claimed = false;
+    op->claimed = op->undoable = false;
     op->anchor_ref = LUA_NOREF;
     op->task = NULL;
     op->future = NULL;
@@ -147,7 +147,8 @@ static op_t *slot_of(lua_State *L, int index, uint32_t *generation) {
 op_t *op_test(lua_State *L, int index) {
     uint32_t generation = 0;
     op_t *op = slot_of(L, index, &generation);
-    return op != NULL && op->generation == generation && op->state != OP_FREE ? op : NULL;
+    bool is = op != NULL && op->generation == generation;
+    return is && (op->state == OP_COLD || op->state == OP_STARTED) ? op : NULL;
 }
 
 int op_refuse(lua_State *L, int index) {
@@ -268,6 +269,11 @@ void op_finish(rt_t *rt, op_t *op, lua_State *L, bool ok, int values) {
         lua_insert(L, -values - 1);
         future_settle(rt, L, lua_gettop(L) - values, ok, values);
         lua_pop(L, 1);
+        if (ok && op->undoable) {
+            op->state = OP_DONE;
+            op->future->op = op;
+            return;
+        }
     } else {
         lua_pop(L, values);
     }
@@ -280,6 +286,16 @@ static void forget_ticks(rt_t *rt, const op_t *op) {
         if (rt->tick_ops[i] != op) { rt->tick_ops[kept++] = rt->tick_ops[i]; }
     }
     rt->tick_op_count = kept;
+}
+
+void op_keep(rt_t *rt, op_t *op) {
+    if (op->state == OP_DONE) { op_end(rt, op); }
+}
+
+void op_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
+    if (op->state != OP_DONE) { return; }
+    op->io.type->undo(rt, op, L, first);
+    op_end(rt, op);
 }
 
 void op_abort(rt_t *rt, op_t *op) {
@@ -351,9 +367,11 @@ static int l_claim(lua_State *L) {
     return 0;
 }
 
-/* operation:start() -> its future, for native kinds */
+/* operation:start([undoable]) -> its future, for native kinds. Undoable: once it has ended well, the
+ * future's `keep` or `undo` has to be called. */
 static int l_start(lua_State *L) {
     op_t *op = check_cold(L, 1);
+    op->undoable = lua_toboolean(L, 2) && op->kind == OP_IO && op->io.type->undo != NULL;
     op->future = future_new(L);
     op->future->op = op;
     lua_pushvalue(L, -1); /* it lives until the operation ends */

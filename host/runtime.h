@@ -49,13 +49,16 @@ typedef enum {
     OP_LUA     /* lua/stator runs it: only whether it was used is noted here */
 } op_kind_t;
 
-typedef enum { OP_FREE, OP_COLD, OP_STARTED } op_state_t;
+typedef enum { OP_FREE, OP_COLD, OP_STARTED, OP_DONE } op_state_t; /* DONE: undoable */
 
-/* What an I/O module does for its operations. `start` may finish the operation at once. */
+/* What an I/O module does for its operations. `start` may finish the operation at once. `undo` may
+ * be NULL: the operation has ended, but lost a race in the same step, so nobody uses its values,
+ * which stand on L's stack from `first` on. */
 typedef struct {
-    const char *name; /* "tcp read": what a waiting task shows */
+    const char *name; /* "stream read": what a waiting task shows */
     void (*start)(rt_t *rt, op_t *op);
     void (*abort)(rt_t *rt, op_t *op);
+    void (*undo)(rt_t *rt, op_t *op, lua_State *L, int first);
 } op_io_t;
 
 #define FUTURE_MAGIC ((uint64_t)0xa6c2f41b87d05e39) /* first word of a future's userdata */
@@ -67,13 +70,15 @@ struct op {
     uint32_t slot, generation;
     uint8_t kind, state;
     bool claimed;        /* a part of another operation: nobody has to use it */
+    bool undoable;       /* its future is told what becomes of its values */
     uint32_t line;       /* where a script made it; 0: no script did */
     const char *source;  /* the script's name, of the VM's */
     uint64_t sequence;   /* order of making, for ties */
     uint32_t made_slice; /* which of its maker's slices made it */
     int anchor_ref;      /* keeps `future` alive while started for it */
     task_t *maker;       /* NULL once it was used */
-    op_t *prev, *next;   /* in the maker's list of unused operations; next: of free slots */
+    op_t *prev, *next;   /* in the maker's list of unused operations; started: its I/O module's;
+                            next: of free slots */
     task_t *task;        /* whom it wakes: a task, */
     future_t *future;    /* or a future */
     wheel_node_t timer;
@@ -88,6 +93,7 @@ struct op {
             const op_io_t *type;
             void *subject; /* the module's own: a connection */
             void *data;
+            size_t bytes; /* of data */
             double number;
             int subject_ref; /* keeps the subject's Lua value alive, */
             int ref;         /* and a value that the module needs: bytes to write */
@@ -250,8 +256,11 @@ struct rt {
     bool wants_react; /* call HOOK_REACT without events as well */
     uint64_t tick;
     uint32_t live_handles; /* sockets and the like that scripts own */
-    struct tcp_conn *conns;
-    struct tcp_listener *listeners;
+    struct stream *streams;
+    struct listener *listeners;
+    struct udp *sockets;
+    struct lookup *lookups; /* names that are being resolved */
+    uint32_t lookup_count;
     int hooks[HOOK_COUNT];
     rt_stats_t stats;
 };
@@ -360,6 +369,9 @@ void op_start(rt_t *rt, op_t *op);
 void op_finish(rt_t *rt, op_t *op, lua_State *L, bool ok, int values);
 /* Takes a started operation back; nobody is woken. */
 void op_abort(rt_t *rt, op_t *op);
+/* For one that is DONE: its values, on L's stack from `first` on, are used; or they are not. */
+void op_keep(rt_t *rt, op_t *op);
+void op_undo(rt_t *rt, op_t *op, lua_State *L, int first);
 void op_settle_timers(rt_t *rt);
 void op_settle_ticks(rt_t *rt);
 void op_settle_watches(rt_t *rt);

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "memory.h"
+#include "net.h"
 #include "runtime.h"
-#include "tcp.h"
 
 /* for the collector at the end of a step, when idle time does not suffice */
 #define COLLECT_NS ((uint64_t)500000)
@@ -30,7 +30,7 @@ void rt_attach(rt_t *rt, vm_t *vm) {
 }
 
 void rt_detach(rt_t *rt) {
-    tcp_detach(rt);
+    net_detach(rt);
     systems_reset(rt);
     tasks_reset(rt);
     ops_reset(rt);

@@ -1,6 +1,7 @@
 --- Composition of operations: blocks that run a function here, operations made of others, cleanup.
 local core = require "stator.core.task"
 local err = require "stator.err"
+local own = require "stator.own"
 local registry = require "stator.registry"
 local task = require "stator.task"
 local world = require "stator.core.world"
@@ -107,14 +108,15 @@ function M.on_failure(fn, options) add_cleanup("on_failure", fn, options, true) 
 ---@param reason string
 function M.cancel_when(x, reason)
   local scope = task.current("cancel_when").scope
-  local future, cancel, child, undo = task.start(x)
+  local future, cancel, child, undo = task.start(x, true)
   if child then child.daemon = true end -- the block does not wait for it
-  local item = task.keep_started(future, cancel, child, undo)
+  local item = task.keep_started(future, cancel, child, undo or function() future:undo() end)
   reason = reason or "cancelled"
   task.child(function()
     local ok, e = park(future)
     if ok then
       item.undo = nil
+      future:keep()
       scope:cancel("cancelled", reason)
     elseif not err.is_cancelled(e) then
       scope:cancel("cancelled", reason .. ": " .. tostring(e.message))
@@ -180,7 +182,8 @@ local function start_all(entries, mode)
   local scope = task.current(mode).scope
   scope.passing, scope.joins = true, mode == "all"
   for _, entry in ipairs(entries) do
-    entry.future, entry.cancel, entry.task, entry.undo = task.start(entry.x)
+    entry.given = core.is(entry.x) == "future"
+    entry.future, entry.cancel, entry.task, entry.undo = task.start(entry.x, true)
     entry.future:tell(group)
   end
   return group
@@ -198,11 +201,19 @@ local function cancel_rest(entries, why)
   end
 end
 
---- Undoes what went well and whose values nobody gets, where that can be done: an item goes back to its
---- channel, a permit to its semaphore.
-local function undo_rest(entries, winner)
+--- Settles what becomes of what has ended well. Where nobody uses it, it counts as not done: an item goes back to
+--- its channel, a permit to its semaphore, bytes that were read are there for the next read.
+---@param used table|true the entry whose values are used; true: all
+local function settle_rest(entries, used)
   for _, entry in ipairs(entries) do
-    if entry ~= winner and entry.undo and entry.future:state() == "ok" then entry.undo() end
+    local future = entry.future
+    if not future or future:state() ~= "ok" or entry.given then -- nothing to undo
+    elseif used == true or used == entry then
+      future:keep()
+    else
+      if entry.undo then entry.undo() else future:undo() end
+      own.drop((future:values()))
+    end
   end
 end
 
@@ -214,7 +225,7 @@ local function wait_group(entries, mode)
   for _, entry in ipairs(entries) do entry.state = entry.future:state() end
   cancel_rest(entries, e)
   if not ok then
-    undo_rest(entries)
+    settle_rest(entries)
     error(e, 0)
   end
 end
@@ -223,7 +234,7 @@ local function run_race(entries)
   wait_group(entries, "race")
   for _, entry in ipairs(entries) do
     if entry.state ~= "pending" then
-      undo_rest(entries, entry)
+      settle_rest(entries, entry)
       if entry.state == "ok" then return entry.key, entry.future:values() end
       error((entry.future:values()), 0)
     end
@@ -235,10 +246,11 @@ local function run_all(entries)
   local results, named = {}, false
   for _, entry in ipairs(entries) do
     if entry.state == "failed" then
-      undo_rest(entries)
+      settle_rest(entries)
       error((entry.future:values()), 0)
     end
   end
+  settle_rest(entries, true)
   for _, entry in ipairs(entries) do
     results[entry.key] = (entry.future:values())
     named = named or type(entry.key) == "string"
@@ -252,7 +264,7 @@ local function run_any(entries)
   local first
   for _, entry in ipairs(entries) do
     if entry.state == "ok" then
-      undo_rest(entries, entry)
+      settle_rest(entries, entry)
       return entry.key, entry.future:values()
     end
     first = first or (entry.future:values())

@@ -10,6 +10,7 @@ local link = require "stator.link"
 local machine = require "stator.machine"
 local persist = require "stator.persist"
 local log = require "stator.log"
+local net = require "stator.net"
 local query = require "stator.query"
 local retry = require "stator.retry"
 local script = require "stator.script"
@@ -19,6 +20,22 @@ local sync = require "stator.sync"
 local task = require "stator.task"
 local time = require "stator.time"
 require "stator.condition"
+
+--- A table that scripts can only read; an unknown name raises.
+local function sealed(name, members)
+  return setmetatable({}, {
+    __index = function(_, key)
+      local value = members[key]
+      if value ~= nil then return value end
+      local names = {}
+      for known in pairs(members) do names[#names + 1] = known end
+      table.sort(names)
+      err.raise(('%s has no "%s"%s'):format(name, tostring(key), err.nearest(tostring(key), names)))
+    end,
+    __newindex = function() err.raise(name .. " cannot be changed") end,
+    __metatable = name,
+  })
+end
 
 local stator = {
   -- declaring
@@ -42,21 +59,12 @@ local stator = {
   -- scan logic of IEC 61131-3
   ton = iec.ton, tof = iec.tof, tp = iec.tp, r_trig = iec.r_trig, f_trig = iec.f_trig, ctu = iec.ctu, ctd = iec.ctd,
   ctud = iec.ctud, sr = iec.sr, rs = iec.rs,
+  -- the outside
+  net = sealed("stator.net", net),
   -- the rest
   cmd = command, persist = persist.persist,
   log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },
   world = entity.entity("world"),
 }
 
-return setmetatable({}, {
-  __index = function(_, key)
-    local value = stator[key]
-    if value ~= nil then return value end
-    local names = {}
-    for name in pairs(stator) do names[#names + 1] = name end
-    table.sort(names)
-    err.raise(('stator has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
-  end,
-  __newindex = function() err.raise("stator cannot be changed") end,
-  __metatable = "stator",
-})
+return sealed("stator", stator)

@@ -8,11 +8,12 @@ local combine = require "stator.combine"
 local command = require "stator.command"
 local component = require "stator.component"
 local core = require "stator.core.task"
+local dial = require "stator.dial"
 local err = require "stator.err"
 local log = require "stator.log"
+local net = require "stator.core.net"
 local registry = require "stator.registry"
 local task = require "stator.task"
-local tcp = require "stator.core.tcp"
 
 local QUEUE_MAX = 64
 local BACKOFF_MIN_S, BACKOFF_MAX_S = 0.2, 5.0
@@ -311,14 +312,14 @@ end
 
 local function connect(l)
   local s = l.settings
-  local kept = tcp.kept(l.name)
+  local kept = net.kept(l.name)
   l.timeouts, l.queue, l.pending, l.writes_sent = 0, {}, {}, 0
   if kept then
     adopt(l, kept)
     set_state(l, "up", "goes on with its connection")
   else
     set_state(l, "connecting")
-    l.conn = combine.within(s.connect_s, function() return task.await(tcp.connect(s.host, s.port)) end)
+    l.conn = combine.within(s.connect_s, dial.tcp, s.host, s.port)
     l.conn:keep(l.name)
     l.session = l.driver.session(s, 0)
     set_state(l, "up", ("up: %s:%d"):format(s.host, s.port))

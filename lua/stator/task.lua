@@ -14,6 +14,7 @@ local core = require "stator.core.task"
 local err = require "stator.err"
 local log = require "stator.log"
 local operation = require "stator.operation"
+local own = require "stator.own"
 local past = require "stator.past"
 local waits = require "stator.waits"
 local world = require "stator.core.world"
@@ -63,6 +64,7 @@ end
 ---@field held stator.Hold[]? permits that go back when it ends
 ---@field joins boolean? its task ends it, or `all`, and waits for every child
 ---@field passing boolean? of a combinator: permits go to the scope around it
+---@field owned table? what was opened in it last, see own.lua
 ---@field left boolean? it has ended
 local Scope = {}
 Scope.__index = Scope
@@ -171,6 +173,7 @@ end
 function M.abandon(child, after_s)
   remove_child(child.parent, child)
   waits.release_tree(child)
+  own.close_tree(child)
   local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, after_s))
   e.trace = core.traceback(child.handle) or ""
   M.on_fault(child.name, e, child.owner)
@@ -286,6 +289,11 @@ local function finish(scope, ok, ...)
   tell_unobserved(scope)
   local also = run_cleanups(scope, not ok)
   if scope.held then waits.release(scope) end
+  if scope.owned then
+    local around = ok and scope.parent
+    if around and not around.left and not (around.task or around).done then own.hand_on(scope, around, ...) end
+    own.close_all(scope)
+  end
   if not ok then
     e = outcome(scope, e)
     if also and err.is(e) then e.also = also end
@@ -514,11 +522,12 @@ function M.request(begin, ...) return operation.new("begin", begin, ...) end
 function M.paired(pair, ...) return operation.new("paired", pair, ...) end
 
 --- Starts an operation, a future or a function inside the scope of the running task.
+---@param undoable boolean? once it has ended well, the caller calls the future's `keep` or `undo`
 ---@return userdata future
 ---@return function cancel takes it back
 ---@return table? task
 ---@return function? undo
-function M.start(x)
+function M.start(x, undoable)
   if type(x) == "function" or operation.is(x) then
     local op = type(x) ~= "function" and x:use() or nil
     if op and op[1] == "begin" then
@@ -539,7 +548,7 @@ function M.start(x)
   end
   local kind = core.is(x)
   if kind == "operation" then
-    local future = x:start()
+    local future = x:start(undoable)
     return future, function() future:abort() end
   elseif kind == "future" then
     return x, function() end

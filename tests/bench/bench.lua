@@ -440,9 +440,9 @@ end
 
 --- 32 clients, ping-pong of 64 bytes; the cell's tasks also set a component for each message.
 local function echo_rows()
-  local tcp = require "stator.core.tcp"
+  local net = require "stator.core.net"
   local entities, connections, seconds = spawn_moving(32), 0, 1.6
-  local listener = assert(tcp.listen("127.0.0.1", 0))
+  local listener = assert(net.listen("127.0.0.1", 0))
   task.spawn({ name = "echo", order = ORDER }, function()
     while true do
       local conn = task.await(listener:accept())

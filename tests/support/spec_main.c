@@ -5,6 +5,7 @@
  *   cell:advance(seconds)   cell:eval(code, ...) -> scalars   cell:logs() -> lines   cell:close()
  */
 #include <malloc.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,8 @@
 
 #include "cell.h"
 #include "code.h"
-#include "tcp.h"
+#include "net_stream.h"
+#include "resolver.h"
 
 static const char CELL[] = "harness.cell";
 /* times the watchdog's limits: sanitizers and busy machines are slow */
@@ -209,16 +211,11 @@ static int l_check(lua_State *L) {
  * operations */
 static int l_counts(lua_State *L) {
     const rt_t *rt = check_cell(L)->host->rt;
-    uint64_t counts[] = {rt->task_alive,
-                         ecs_watch_count(rt->world),
-                         rt->wheel.count,
-                         rt->live_handles,
-                         rt->stats.rounds,
-                         rt->tick,
-                         rt->stats.carried,
-                         rt->stats.rejected,
-                         (uint64_t)rt->ref_count - rt->free_ref_count,
-                         rt->op_alive};
+    uint64_t counts[] = {
+        rt->task_alive,    ecs_watch_count(rt->world), rt->wheel.count,
+        rt->live_handles,  rt->stats.rounds,           rt->tick,
+        rt->stats.carried, rt->stats.rejected,         (uint64_t)rt->ref_count - rt->free_ref_count,
+        rt->op_alive};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         lua_pushnumber(L, (lua_Number)counts[i]);
     }
@@ -262,11 +259,10 @@ static int l_memory(lua_State *L) {
 
 /* cell:port(link) -> local port of the link's connection, or nil */
 static int l_port(lua_State *L) {
-    const tcp_conn_t *conn = tcp_conn_find(check_cell(L)->host->rt, luaL_checkstring(L, 2));
+    const stream_t *stream = stream_find(check_cell(L)->host->rt, luaL_checkstring(L, 2));
     struct sockaddr_storage where;
-    int bytes = sizeof where;
-    if (conn == NULL) { return 0; }
-    (void)uv_tcp_getsockname(&conn->handle, (struct sockaddr *)&where, &bytes);
+    if (stream == NULL) { return 0; }
+    (void)stream_address(stream, false, &where);
     lua_pushinteger(L, ntohs(((const struct sockaddr_in *)&where)->sin_port));
     return 1;
 }
@@ -292,13 +288,25 @@ static int l_close(lua_State *L) {
     return 0;
 }
 
+/* gate(open): whether lookups of slow.test go on; at_gate() -> how many wait */
+static int l_gate(lua_State *L) {
+    resolver_gate(lua_toboolean(L, 1));
+    return 0;
+}
+
+static int l_at_gate(lua_State *L) {
+    lua_pushinteger(L, resolver_waiting());
+    return 1;
+}
+
 static int open_harness(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"advance", l_advance}, {"turn", l_turn},   {"eval", l_eval},   {"logs", l_logs},
         {"hash", l_hash},       {"check", l_check}, {"guard", l_guard}, {"counts", l_counts},
         {"stop", l_stop},       {"maps", l_maps},   {"close", l_close}, {"memory", l_memory},
         {"port", l_port},       {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"open", l_open}, {"gate", l_gate}, {"at_gate", l_at_gate}, {NULL, NULL}};
     (void)luaL_newmetatable(L, CELL);
     lua_newtable(L);
     luaL_register(L, NULL, methods);
@@ -311,6 +319,7 @@ static int open_harness(lua_State *L) {
 }
 
 int main(int count, char **words) {
+    (void)signal(SIGPIPE, SIG_IGN); /* as the host does */
     lua_State *L = luaL_newstate();
     luaL_openlibs(L);
     lua_newtable(L);

@@ -5,7 +5,7 @@ local frame = require "stator.driver.modbus_tcp"
 local log = require "stator.log"
 local pdu = require "stator.driver.modbus"
 local task = require "stator.task"
-local tcp = require "stator.core.tcp"
+local net = require "stator.core.net"
 
 local MAX_CLIENTS = 16
 
@@ -110,7 +110,7 @@ local function serve(bank, conn)
 end
 
 --- Accepts clients until it is cancelled. Run inside a task.
----@param listener userdata of stator.core.tcp
+---@param listener userdata of stator.core.net
 ---@param bank stator.ModbusBank
 function M.run(listener, bank)
   combine.defer(function() listener:close() end)
@@ -131,7 +131,7 @@ end
 
 --- Listens on a free or given port. Answers the listener, or nil and an error value.
 function M.listen(address, port)
-  local listener, e = tcp.listen(address, port)
+  local listener, e = net.listen(address, port)
   if not listener then return nil, e end
   return listener
 end
