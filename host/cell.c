@@ -117,6 +117,10 @@ static void read_limits(host_t *host) {
     arena_set_limit(&host->vm.arena, host->heap_limit_bytes);
     host->rt->max_tasks = (uint32_t)number_field(L, "tasks", 0);
     host->max_losses = (uint32_t)number_field(L, "lost_vms", 0);
+    budget_t *budget = &host->rt->budget;
+    budget->limit_ns = (uint64_t)(number_field(L, "tick_lua_ms", 0) * 1e6);
+    budget->limit_slices = (uint32_t)number_field(L, "tick_slices", 0);
+    if (host->clock.is_virtual) { budget->limit_ns = 0; } /* its time stands still in a step */
 }
 
 /* boot.load answers the cell's settings, or nothing when it has told what is wrong. */

@@ -163,6 +163,8 @@ static void run_tick(host_t *host, uint64_t now_ns) {
     rt_stats_t *stats = &host->rt->stats;
     uint64_t late_ns = now_ns - host->next_tick_ns;
     stats->lateness_ns[stats->ticks++ % RT_LATENESS_SAMPLES] = late_ns;
+    jitter_add(&stats->late, late_ns);
+    host->rt->tick_late_ns = late_ns;
     rt_step(host->rt, true);
     schedule_next_tick(host, late_ns);
 }

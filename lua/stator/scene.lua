@@ -569,7 +569,8 @@ local TOP_KEYS = {
 --- What scripts may use: { name, lowest, highest, default }.
 local LIMITS = {
   { "slice_soft_ms", 0.1, 60000, 2 }, { "slice_ms", 1, 60000, 20 }, { "heap_mb", 8, 1536, 256 },
-  { "tasks", 16, 1048576, 1048576 }, { "lost_vms", 1, 1000000, 3 },
+  { "tasks", 16, 1048576, 1048576 }, { "lost_vms", 1, 1000000, 3 }, { "tick_lua_ms", 0, 60000, 0 },
+  { "tick_slices", 0, 1048576, 0 },
 }
 
 local function read_file(scene)

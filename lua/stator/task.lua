@@ -60,6 +60,7 @@ end
 ---@field started table[]? operations that were started in it
 ---@field cleanups table[]? in the order of defer
 ---@field left boolean? it has ended
+---@field due_s number? its deadline, for whoever asks
 local Scope = {}
 Scope.__index = Scope
 
@@ -411,11 +412,14 @@ end
 --- A daemon that cancels `scope` after `within_s`.
 function M.deadline(scope, within_s)
   local task = scope.task
-  return M.spawn({ name = task.name, order = task.order, parent = scope, quiet = true, daemon = true },
+  scope.due_s = core.now() + within_s
+  local timer = M.spawn({ name = task.name, order = task.order, parent = scope, quiet = true, daemon = true },
     function()
       unwrap(park(core.sleep(within_s)))
       scope:cancel("timeout", ("not done within %g s"):format(within_s))
     end)
+  timer.hidden = true -- not a task of the script's
+  return timer
 end
 
 -- ---- await ----------------------------------------------------------------------------------
