@@ -189,7 +189,7 @@ static int l_stats(lua_State *L) {
     set_number(L, "lost_vms", (double)stats->lost_vms);
     set_number(L, "tasks", rt->task_alive);
     set_number(L, "lua_bytes", (double)rt->vm->arena.used_bytes);
-    set_number(L, "world_bytes", (double)ecs_maps(rt->world).bytes);
+    set_number(L, "world_bytes", (double)ecs_maps(rt->world).committed_bytes);
     set_number(L, "late_max_s", (double)stats->late.max_ns / NS_PER_S);
     push_jitter(L, &stats->late);
     lua_setfield(L, -2, "late");

@@ -145,6 +145,15 @@ static int l_traceback(lua_State *L) {
     return 1;
 }
 
+/* here() -> "file.lua:12", the innermost line of a script that runs, or nil */
+static int l_here(lua_State *L) {
+    char place[GUARD_PLACE_BYTES];
+    (void)error_place(L, 0, place, sizeof place);
+    if (place[0] == '\0') { return 0; }
+    lua_pushstring(L, place);
+    return 1;
+}
+
 /* forgotten() -> place of the oldest operation that the running task made and never used; its
  * list is empty afterwards */
 static int l_forgotten(lua_State *L) {
@@ -304,10 +313,7 @@ static int l_current_system(lua_State *L) {
 static int l_system_skipped(lua_State *L) {
     rt_t *rt = rt_of(L);
     uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
-    if (index < rt->system_count) {
-        rt->systems[index].skipped++;
-        rt->systems[index].runs++;
-    }
+    if (index < rt->system_count) { rt->systems[index].skipped++; }
     return 0;
 }
 
@@ -410,6 +416,7 @@ int api_open_task(lua_State *L) {
                                          {"state", l_state},
                                          {"traceback", l_traceback},
                                          {"forgotten", l_forgotten},
+                                         {"here", l_here},
                                          {"sleep", l_sleep},
                                          {"sleep_until", l_sleep_until},
                                          {"ticks", l_ticks},

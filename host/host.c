@@ -107,6 +107,7 @@ int host_init(host_t *host, const host_opts_t *opts) {
 }
 
 void host_fini(host_t *host) {
+    control_close(&host->control);
     close_signals(host);
     bool had_vm = host->vm.L != NULL;
     if (had_vm && !host->vm.dead) { rt_drain(host->rt); }
@@ -220,6 +221,10 @@ void host_turn(host_t *host) {
         cell_replace_vm(host);
         return;
     }
+    if (host->control.open) {
+        control_serve(&host->control, cell_answer, host);
+        if (host->vm.dead) { return; }
+    }
     if (now_ns >= host->next_tick_ns) {
         loop_poll(&host->loop);
         run_tick(host, clock_now_ns(&host->clock));
@@ -227,6 +232,9 @@ void host_turn(host_t *host) {
         wait_for_work(host, now_ns);
     }
 }
+
+/* Whether there is something to do before the next tick. */
+static bool reacts(const host_t *host) { return host->react_now && rt_has_work(host->rt); }
 
 void host_run_until(host_t *host, uint64_t at_ns) {
     while (!host->stopped && clock_now_ns(&host->clock) <= at_ns) {
@@ -236,9 +244,9 @@ void host_run_until(host_t *host, uint64_t at_ns) {
             continue;
         }
         bool later = host->next_tick_ns > at_ns && (!host->react_now || wake > at_ns);
-        if (host->clock.is_virtual && later && !rt_has_work(host->rt)) {
+        if (host->clock.is_virtual && later && !reacts(host)) {
             loop_poll(&host->loop);
-            if (rt_has_work(host->rt)) { continue; }
+            if (reacts(host)) { continue; }
             clock_advance_to(&host->clock, at_ns);
             return;
         }

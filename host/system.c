@@ -68,8 +68,8 @@ static bool take_turn(rt_t *rt, system_t *system) {
     if (rt->now_ns < system->due_ns) { return false; }
     uint64_t behind = (rt->now_ns - system->due_ns) / system->every_ns;
     bool first = system->due_ns == 0;
-    jitter_add(&system->late, first ? 0 : rt->now_ns - system->due_ns);
-    if (!first) { system->missed += behind; }
+    jitter_add(&system->late, first ? 0 : (rt->now_ns - system->due_ns) % system->every_ns);
+    system->missed += first ? 0 : behind;
     system->due_ns += (behind + 1) * system->every_ns;
     return true;
 }
@@ -85,7 +85,10 @@ static void start_async(rt_t *rt, system_t *system) {
     lua_pushnumber(L, (double)rt->tick);
     lua_pushnumber(L, dt_s(rt, system));
     if (rt_hook(rt, HOOK_ASYNC, 3, 1) != VM_OK) { return; }
-    if (lua_toboolean(L, -1)) { system->last_ns = rt->now_ns; }
+    if (lua_toboolean(L, -1)) {
+        system->last_ns = rt->now_ns;
+        system->runs++;
+    }
     lua_pop(L, 1);
 }
 

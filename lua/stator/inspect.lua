@@ -11,6 +11,7 @@ local link = require "stator.link"
 local task = require "stator.task"
 
 local CONDITIONS_SHOWN, ENTRIES_SHOWN, FRAMES_READ, LOCALS_READ = 4, 8, 16, 60
+local ROWS_MAX = 500 -- of one answer, so that looking does not make a tick late
 
 local M = {
   describers = {}, ---@type (fun(future: userdata): string?)[] ask modules that settle futures of their own
@@ -56,12 +57,22 @@ local function shown_condition(w)
   return ("%s%s of %s"):format(EDGES[w.edge], shown_fields(c, w.fields, w.edge ~= "changed"), at)
 end
 
---- The task whose end a future is, or its result.
-local function task_of(future)
-  for _, t in pairs(task.by_handle) do -- at most one has it: the order does not show
-    if t.future == future then return t, false end
-    if t.ended == future then return t, true end
+local by_future, by_end -- tasks, while a tree is made
+
+local function index_tasks()
+  by_future, by_end = {}, {}
+  for _, t in pairs(task.by_handle) do -- each has its own: the order does not show
+    by_future[t.future], by_end[t.ended] = t, t
   end
+end
+
+--- What looks on keeps nothing alive.
+local function index_clear() by_future, by_end = {}, {} end
+
+--- The task whose result a future is, or its end.
+local function task_of(future)
+  local t = by_future[future]
+  return t or by_end[future], t == nil
 end
 
 local function request_of(future)
@@ -142,7 +153,10 @@ end
 function M.waits_for(handle)
   local w = inspect.wait(handle)
   if not w or w.state ~= "waiting" then return nil end
-  return shown(w, w.future, handle), w.since_s
+  index_tasks()
+  local text = shown(w, w.future, handle)
+  index_clear()
+  return text, w.since_s
 end
 
 -- ---- the tree ---------------------------------------------------------------------------------
@@ -197,28 +211,43 @@ local function row_of(t, children)
 end
 
 --- All tasks as a tree: rows with name, state, place, waits_for, since_s, deadline_s, children. In the
---- order of T2; what the runtime needs for itself is left out.
----@return table[] rows, integer count of tasks in it
-function M.tree()
+--- order of T2; what the runtime needs for itself is left out. At most ROWS_MAX rows.
+---@param name string? only tasks whose name begins so, and what is below them
+---@return table[] rows, integer count of tasks in it, integer left_out
+function M.tree(name)
+  index_tasks()
   local roots, below, count = {}, {}, 0
   for _, t in pairs(task.by_handle) do -- sorted below
     if not t.hidden then
       count = count + 1
       local parent = t.parent and t.parent.task
-      local list = roots
-      if parent and not parent.done then
+      local is_root = not parent or parent.done
+      local list = is_root and name and t.name:sub(1, #name) ~= name and {} or roots
+      if not is_root then
         list = below[parent] or {}
         below[parent] = list
       end
       list[#list + 1] = t
     end
   end
+  local made, left_out = 0, 0
   local function rows(list)
     local out = {}
-    for i, t in ipairs(sort(list)) do out[i] = row_of(t, below[t] and rows(below[t]) or {}) end
+    for _, t in ipairs(sort(list)) do
+      made = made + 1
+      if made > ROWS_MAX then
+        left_out = left_out + 1
+      else
+        local at = #out + 1
+        out[at] = true -- before its children
+        out[at] = row_of(t, below[t] and rows(below[t]) or {})
+      end
+    end
     return out
   end
-  return rows(roots), count
+  local list = rows(roots)
+  index_clear()
+  return list, count, left_out
 end
 
 return M

@@ -562,8 +562,8 @@ end
 -- ---- loading --------------------------------------------------------------------------------
 
 local TOP_KEYS = {
-  "name", "tick_hz", "react", "late", "guard_us", "stop_within_s", "limits", "scripts", "links", "world", "entities",
-  "params",
+  "name", "control", "tick_hz", "react", "late", "guard_us", "stop_within_s", "limits", "scripts", "links", "world",
+  "entities", "params",
 }
 
 --- What scripts may use: { name, lowest, highest, default }.
@@ -619,6 +619,12 @@ local function read_settings(scene, root)
   }
   local name = member(root, "name")
   if name and scene:expect(name, "name", "string") then scene.settings.name = name.value end
+  local control = member(root, "control")
+  if control and scene:expect(control, "control", "string") then
+    local path = control.value
+    if path == "" then scene:problem(control, "control", "expected the path of a socket, got an empty text") end
+    scene.settings.control = path:sub(1, 1) == "/" and path or scene.folder .. "/" .. path
+  end
   read_limits(scene, member(root, "limits"))
 end
 

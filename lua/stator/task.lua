@@ -39,6 +39,11 @@ local function current(what)
 end
 M.current = current
 
+err.who = function(handle)
+  local task = M.by_handle[handle]
+  return task and task.name
+end
+
 log.who = function()
   local handle = core.current()
   local task = handle and M.by_handle[handle]
@@ -166,7 +171,7 @@ local function abandon(scope)
   for i = #scope.children, 1, -1 do
     local child = scope.children[i]
     table.remove(scope.children, i)
-    local trace = core.traceback(child.handle) or ""
+    local trace = err.script_frames(core.traceback(child.handle) or "")
     local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, GRACE_S))
     e.trace = trace
     M.on_fault(child.name, e, child.owner)
@@ -234,7 +239,7 @@ local function outcome(scope, e)
   if scope.failure and err.is_cancelled(e) and e.scope == scope then return scope.failure end
   if err.is_cancelled(e) and e.scope == scope then
     local plain = err.new(e.as or "cancelled", e.message)
-    plain.trace = debug.traceback("", 2):gsub("^%s+", "")
+    err.handler(plain)
     return plain
   end
   return e
@@ -244,13 +249,13 @@ end
 local function finish(scope, ok, ...)
   local task = scope.task
   local e = not ok and err.of((...)) or nil
-  stop_daemons(scope)
-  stop_started(scope)
-  if ok then
+  if ok then -- its deadline and cancel_when hold until its children have ended
     local joined, je = xpcall(join, err.handler, scope)
     if not joined then ok, e = false, je end
     if ok and scope.failure then ok, e = false, scope.failure end
   end
+  stop_daemons(scope)
+  stop_started(scope)
   if not ok then
     forget_commands(scope)
     if #scope.children > 0 then
@@ -338,7 +343,7 @@ local function body(task, fn, ...)
       if err.is(e) then
         e.passes = nil -- its slice is over: whoever awaits the task may handle it
         e.task = e.task or task.name
-        if task.spawned_at and e.trace then e.trace = e.trace .. "\nspawned at " .. task.spawned_at end
+        err.note_spawn(e, task.spawned_at)
       end
       tell_failure(task, e)
     end
@@ -401,11 +406,10 @@ end
 ---@param fn function
 function M.child(fn, options, ...)
   local task = current("spawn")
-  local place = debug.getinfo(3, "Sl")
   return M.spawn({
     name = options.name or task.name, order = task.order, parent = task.scope, owner = task.owner,
     quiet = options.quiet, daemon = options.daemon, script = task.script,
-    spawned_at = place and place.currentline > 0 and place.short_src .. ":" .. place.currentline or nil,
+    spawned_at = core.here(),
   }, fn, ...)
 end
 

@@ -144,3 +144,179 @@ end)]],
     assert.matches("link plc waiting %S+ %[tcp read%]", text)
   end)
 end)
+
+describe("counts and histograms", function()
+  after_each(support.finish)
+
+  --- "name runs skipped missed late_max [bucket:count ...]" of systems and loops.
+  local SYSTEMS = [[
+local out = {}
+local function late_of(list)
+  local parts = {}
+  for i, n in ipairs(list) do if n > 0 then parts[#parts + 1] = i .. ":" .. n end end
+  return table.concat(parts, " ")
+end
+local answer = require("stator.control").systems()
+for _, s in ipairs(answer.systems) do
+  out[#out + 1] = ("%s %d %d %d %.3f [%s]"):format(s.name, s.runs, s.skipped, s.missed, s.late_max_s, late_of(s.late))
+end
+for _, l in ipairs(answer.loops) do
+  out[#out + 1] = ("%s %s %d %d %.3f [%s]"):format(l.name, l.place, l.runs, l.missed, l.late_max_s, late_of(l.late))
+end
+return table.concat(out, "\n")]]
+
+  it("sensors at 100 Hz, control at 20 Hz and actuators at 50 Hz side by side, each at its rate", function()
+    local cell = support.cell [[
+local stator = require "stator"
+stator.task("sense", {}, function() for _ in stator.every(0.01) do end end)
+stator.system("control", { every = 0.05 }, function() end)
+stator.async_system("act", { every = 0.02 }, function() stator.await(stator.sleep(0.001)) end)
+stator.task("drive", {}, function() for _ in stator.every(0.02) do end end)]]
+    cell:advance(10.001)
+    assert.equal([[
+main/control 201 0 0 0.000 [1:201]
+main/act 501 0 0 0.000 [1:501]
+main/sense main.lua:2 1000 0 0.000 [1:1000]
+main/drive main.lua:5 500 0 0.000 [1:500]
+]], (cell:eval(SYSTEMS) .. "\n"):gsub("(sense %S+) 1001 0 0.000 %[1:1001%]", "%1 1000 0 0.000 [1:1000]"):gsub(
+      "(drive %S+) 501 0 0.000 %[1:501%]", "%1 500 0 0.000 [1:500]"))
+  end)
+
+  it("tells what was late, skipped and missed, by how much", function()
+    local cell = support.cell {
+      main = [[
+local stator = require "stator"
+stator.async_system("slow", { every = 0.02 }, function() stator.await(stator.sleep(0.05)) end)
+stator.system("between", { every = 0.015 }, function() end)
+stator.system("fast", { every = 0.004 }, function() end)
+stator.task("loop", {}, function()
+  for tick in stator.every(0.01) do
+    if tick.n == 3 then stator.await(stator.sleep(0.035)) end
+  end
+end)]],
+      settings = '"tick_hz": 100, "react": "tick"',
+    }
+    cell:advance(0.1001)
+    local text = cell:eval(SYSTEMS)
+    -- ticks 1 to 10; due at 0, 20, 40 ...: it runs at 10, 60 and 110 ms at best
+    assert.matches("main/slow 2 4 0 0.000 %[1:6%]", text)
+    -- due at 0, 15, 30, 45, 60, 75, 90: late by 5 ms every second time
+    assert.matches("main/between 7 0 0 0.005 %[1:4 14:3%]", text)
+    -- one tick in 10 ms, two or three turns of 4 ms each
+    assert.matches("main/fast 10 0 14 0.002 %[1:6 12:4%]", text)
+    -- turns at 10, 20, 30; 65 is seen at 70: 40, 50, 60 are gone
+    assert.matches("main/loop main.lua:6 7 3 0.000 %[1:7%]", text)
+  end)
+
+  it("go on when a loop starts again, and do not grow with tasks", function()
+    local cell = support.cell [[
+local stator = require "stator"
+stator.task("again", {}, function()
+  for _ = 1, 600 do
+    for tick in stator.every(0.001) do if tick.n == 3 then break end end
+  end
+end)]]
+    cell:advance(3)
+    assert.equal("main/again main.lua:4 1800 0 0.000 [1:1800]", (cell:eval(SYSTEMS)))
+  end)
+end)
+
+describe("a step's budget", function()
+  after_each(support.finish)
+
+  local TASKS = [[
+local stator = require "stator"
+for i = 1, %d do
+  stator.task("t" .. i, {}, function() for turn = 1, 3 do print(i) stator.await(stator.next_tick()) end end)
+end]]
+
+  --- What ran, by the step in which it did: one line a tick.
+  local function by_tick(main, settings, ticks)
+    local cell = support.cell { main = main, settings = '"tick_hz": 100, "react": "tick", "limits": ' .. settings }
+    local out, seen = {}, 0
+    for i = 1, ticks do
+      cell:advance(0.01)
+      local said = support.said(cell)
+      out[i] = table.concat(said, " ", seen + 1)
+      seen = #said
+    end
+    return out, cell
+  end
+
+  it("BU1 carries what does not fit over to the next step, the longest waiting first, then T2", function()
+    local out, cell = by_tick(TASKS:format(5), '{ "tick_slices": 2 }', 9)
+    assert.same({ "1 2", "3 4", "5 1", "2 3", "4 1", "5 2", "3", "4", "5" }, out) -- each ends in a fourth, silent one
+    local said = table.concat(cell:logs(), "\n")
+    assert.matches("warn  budget: 3 ready tasks are carried over to the next step: the step's budget is spent %(limits.tick_slices; 1 step",
+      said)
+    assert.equal(1, select(2, said:gsub("carried over", ""))) -- once a second
+    local _, _, _, _, _, _, carried = cell:counts()
+    assert.is_true(carried >= 3)
+    assert.equal(9, (cell:eval 'return require("stator.core.inspect").stats().over_budget'))
+  end)
+
+  it("BU1 starves nobody: one that is always ready lets those behind it run", function()
+    local out = by_tick([[
+local stator = require "stator"
+stator.task("greedy", {}, function(cmd) for i = 1, 9 do print("greedy " .. i) stator.await(cmd:commit()) end end)
+stator.task("late", {}, function() print "late" end)
+stator.task("last", {}, function() print "last" end)]], '{ "tick_slices": 1 }', 4)
+    assert.same({ "greedy 1", "late", "last", "greedy 2" }, out)
+  end)
+
+  it("BU2 holds no system, writer or observer back, and what was recorded is applied", function()
+    local out = by_tick([[
+local stator = require "stator"
+local N = stator.component("N", { "double v" })
+local e = stator.entity "e"
+stator.system("read", { read = { N } }, function(_, q) for _, n in q:each() do print("read " .. n.v) end end)
+stator.system("write", { write = { N } }, function(_, q) for _, n in q:each() do n.v = n.v + 10 end end)
+stator.observer("seen", { changed = N }, function(_, id) print("seen " .. id:get(N).v) end)
+for i = 1, 3 do stator.task("t" .. i, {}, function(cmd) cmd:set(e, N, { v = i }) end) end]],
+      '{ "tick_slices": 1 }, "entities": [ { "name": "e", "components": { "N": {} } } ]', 3)
+    assert.same({ "read 0 seen 11", "read 11 seen 12", "read 12 seen 13" }, out)
+  end)
+
+  it("BU3 of time counts on the real clock: a step ends after it, not before one task ran", function()
+    local cell = support.cell {
+      virtual = false,
+      main = [[
+local stator = require "stator"
+for i = 1, 4 do
+  stator.task("t" .. i, {}, function()
+    local x = 0
+    for k = 1, 3e6 do x = x + k % 7 end
+    print(i)
+  end)
+end]],
+      settings = '"tick_hz": 10, "react": "tick", "limits": { "tick_lua_ms": 0.001, "slice_soft_ms": 60000, "slice_ms": 60000 }',
+    }
+    support.wait_for(cell, "main/t4: 4")
+    assert.equal(3, (cell:eval 'return require("stator.core.inspect").stats().over_budget'))
+    assert.same({ "1", "2", "3", "4" }, support.said(cell))
+  end)
+
+  it("BU3 of time is off under virtual time, and none is set by default", function()
+    assert.same({ "1 2 3 4 5" }, (by_tick(TASKS:format(5), '{ "tick_lua_ms": 0.0001 }', 1)))
+    assert.same({ "1 2 3 4 5" }, (by_tick(TASKS:format(5), "{}", 1)))
+  end)
+
+  it("BU1 keeps a cancellation for a task that was carried", function()
+    local _, faults, cell = support.run_task([[
+      local done = {}
+      stator.scope(function()
+        local ok, e = stator.try(function()
+          stator.within(0.005, function()
+            for i = 1, 5 do stator.spawn(function() stator.defer(function() done[#done + 1] = i end) await(stator.sleep(1)) end) end
+          end)
+        end)
+        print(e.code)
+      end)
+      print(table.concat(done, " "))
+    ]], { settings = '"tick_hz": 100, "limits": { "tick_slices": 2 }' })
+    assert.same({}, faults)
+    local said = support.said(cell)
+    assert.equal("timeout", said[1])
+    assert.equal(9, #said[2])
+  end)
+end)
