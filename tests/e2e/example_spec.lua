@@ -75,7 +75,7 @@ end)]] },
     }
     local out, code = support.shell(("timeout 20 %s run --ticks 5 %s 2>&1"):format(support.binary, path))
     assert.equal(1, code)
-    assert.matches("error main/stubborn: did not end in time; it waits for time since %d", out)
+    assert.matches("error main/stubborn: did not end in time; it waits for sleep %S+ s left since %d", out)
     assert.matches("main.lua:3:", out)
   end)
 

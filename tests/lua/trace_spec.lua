@@ -95,3 +95,36 @@ spawned at main.lua:5]], trace_of [[
     assert.is_nil(text:find("[C]", 1, true))
   end)
 end)
+
+describe("a fault", function()
+  after_each(support.finish)
+
+  it("is a component with code, message, place, count, first and last time, until it is removed", function()
+    local said = support.run_task([[
+      await(stator.sleep(0.5))
+      local e = stator.entity "scripts/main"
+      local function show()
+        local f = e:find(Fault)
+        print(f and ("%s %s %s %s %d %g %g"):format(f.task, f.code, f.message, f.place, f.count, f.first_s, f.at_s))
+      end
+      show()
+      await(stator.sleep(0.3)) -- it starts again and fails again
+      show()
+      cmd:remove(e, Fault) await(cmd:commit())
+      show()
+      await(stator.sleep(0.2))
+      show()
+    ]], { before = [[
+local Fault = stator.component "Fault"
+stator.task("bad", { restart = { min = 0.3, max = 0.3 } }, function()
+  await(stator.sleep(0.1))
+  stator.fail("grip", "no part")
+end)]] })
+    local faults = {}
+    for i, line in ipairs(said) do
+      if not line:find "starts again" and not line:find "fault:" then faults[#faults + 1] = line end
+    end
+    assert.same({ "main/bad grip no part main.lua:6 1 0.1 0.1", "main/bad grip no part main.lua:6 2 0.1 0.5", "nil",
+      "main/bad grip no part main.lua:6 1 0.9 0.9" }, faults)
+  end)
+end)
