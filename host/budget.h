@@ -4,9 +4,9 @@
  *   budget spent after c   a b c │ d e f                    (those that waited longest first)
  *
  * Counted in time of the host's clock (limits.tick_lua_ms; off under virtual time, which does not
- * pass in a step) or in slices (limits.tick_slices), which are the same every time. Systems, writers and
- * observers are not held back, but their time counts. A step runs at least one ready task, so
- * every task gets its turn. Thread: the host's. */
+ * pass in a step) or in slices (limits.tick_slices), which are the same every time. Systems,
+ * writers and observers are not held back, but their time counts. A step runs at least one ready
+ * task, so every task gets its turn. Thread: the host's. */
 #ifndef BUDGET_H
 #define BUDGET_H
 

@@ -18,7 +18,7 @@ static const char BUSY[] = "{\"error\":{\"code\":\"busy\",\"message\":\"8 client
 
 static uint64_t real_ns(void) { return clock_read_ns(CLOCK_MONOTONIC); }
 
-/* ---- clients: callbacks ------------------------------------------------------------------------ */
+/* ---- clients: callbacks ---------------------------------------------------------------------- */
 
 static void on_client_closed(uv_handle_t *handle) {
     control_client_t *client = handle->data;
@@ -90,7 +90,7 @@ static void on_connection(uv_stream_t *stream, int status) {
     }
 }
 
-/* ---- clients: serving -------------------------------------------------------------------------- */
+/* ---- clients: serving ------------------------------------------------------------------------ */
 
 static void on_written(uv_write_t *write, int status) {
     control_client_t *client = write->data;
@@ -159,7 +159,7 @@ void control_serve(control_t *control, control_answer_t answer, void *context) {
     }
 }
 
-/* ---- the socket -------------------------------------------------------------------------------- */
+/* ---- the socket ------------------------------------------------------------------------------ */
 
 /* What stands at the path: 0 nothing (any more), else the reason is in `why`. */
 static int make_room(const struct sockaddr_un *address, char *why, size_t why_bytes) {

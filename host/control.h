@@ -1,12 +1,12 @@
 /* The control socket: a unix socket of mode 0600 on which people and tools ask a running host. One
  * JSON object a line in, one a line out.
  *
- *   uv callback ─▶ a client's buffer        control_serve, between two steps ─▶ answer ─▶ uv_write
+ *   uv callback ─▶ a client's buffer      control_serve, between two steps ─▶ answer ─▶ uv_write
  *
  * Callbacks only fill buffers; an answer is made by whoever serves, between two steps. At most
- * CONTROL_CLIENTS at a time, a request has at most CONTROL_LINE_BYTES, and a client that neither asks
- * nor reads for CONTROL_IDLE_NS is closed: nothing of a client can hold the loop. Thread: the host's.
- */
+ * CONTROL_CLIENTS at a time, a request has at most CONTROL_LINE_BYTES, and a client that neither
+ * asks nor reads for CONTROL_IDLE_NS is closed: nothing of a client can hold the loop. Thread: the
+ * host's. */
 #ifndef CONTROL_H
 #define CONTROL_H
 
@@ -44,12 +44,12 @@ typedef struct control {
     uint64_t answered, refused;
 } control_t;
 
-/* Answers a request: a line without its end, in memory of malloc, or NULL when it cannot be answered
- * now (it is asked again). *last: the client is closed after it. */
+/* Answers a request: a line without its end, in memory of malloc, or NULL when it cannot be
+ * answered now (it is asked again). *last: the client is closed after it. */
 typedef char *(*control_answer_t)(void *context, const char *line, size_t bytes, bool *last);
 
-/* Listens at `path`. The socket file of a host that is dead is replaced. 0, or -1 with the reason in
- * `why`: somebody listens there, the path is too long, another file is in the way. */
+/* Listens at `path`. The socket file of a host that is dead is replaced. 0, or -1 with the reason
+ * in `why`: somebody listens there, the path is too long, another file is in the way. */
 int control_open(control_t *control, uv_loop_t *loop, const char *path, char *why,
                  size_t why_bytes);
 /* Answers what has come. Outside of steps. */

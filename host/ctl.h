@@ -2,8 +2,8 @@
 #ifndef CTL_H
 #define CTL_H
 
-/* `words` after "ctl": SOCKET COMMAND [ARGUMENT] [--json]. Returns the exit code: 0, 1 when the host cannot be
- * asked or refuses, 2 for wrong usage. */
+/* `words` after "ctl": SOCKET COMMAND [ARGUMENT] [--json]. Returns the exit code: 0, 1 when the
+ * host cannot be asked or refuses, 2 for wrong usage. */
 int ctl_main(int count, char **words);
 
 #endif

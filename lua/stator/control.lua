@@ -135,8 +135,8 @@ function M.answer(line, settings, late)
   end
   local command = commands[name]
   if not command then
-    return refusal("unknown", ('there is no command "%s"%s'):format(err.shown(name):sub(2, -2), err.nearest(name, NAMES))),
-      "close"
+    local known = err.nearest(name, NAMES)
+    return refusal("unknown", ("there is no command %s%s"):format(err.shown(name), known)), "close"
   end
   local ok, answer, then_or_problem = pcall(command, arg, settings, late)
   if not ok then return refusal("error", tostring(type(answer) == "table" and answer.message or answer)) end

@@ -102,7 +102,8 @@ function shows.status(answer)
     { "name", s.name .. (s.stopping and " (stopping)" or "") },
     { "up", seconds(s.now_s) },
     { "ticks", ("%.0f at %g Hz, %.0f skipped"):format(s.ticks, s.tick_hz, s.skipped_ticks) },
-    { "late", ("p50 %s, p99 %s, at most %s"):format(seconds(s.late_p50_s), seconds(s.late_p99_s), seconds(s.late_max_s)) },
+    { "late", ("p50 %s, p99 %s, at most %s"):format(seconds(s.late_p50_s), seconds(s.late_p99_s),
+      seconds(s.late_max_s)) },
     { "rounds", whole(s.rounds) },
     { "tasks", ("%.0f, %.0f carried over, %.0f steps over budget"):format(s.tasks, s.carried, s.over_budget) },
     { "entities", whole(s.entities) },
@@ -121,7 +122,8 @@ end
 local function histogram(late)
   local parts = {}
   for i, n in ipairs(late) do
-    local text = i == 1 and "<1 us" or i == #late and ">=" .. seconds(2 ^ (i - 2) * 1e-6) or "<" .. seconds(2 ^ (i - 1) * 1e-6)
+    local text = i == 1 and "<1 us" or "<" .. seconds(2 ^ (i - 1) * 1e-6)
+    if i == #late then text = ">=" .. seconds(2 ^ (i - 2) * 1e-6) end
     if n > 0 then parts[#parts + 1] = ("%s: %.0f"):format(text, n) end
   end
   return table.concat(parts, "  ")
@@ -131,14 +133,15 @@ function shows.systems(answer)
   local rows = { { "SYSTEM OR LOOP", "KIND", "EVERY", "RUNS", "SKIPPED", "MISSED", "LATE MAX", "LATE" } }
   for _, s in ipairs(answer.systems) do
     rows[#rows + 1] = {
-      s.name .. (s.faulted and " (faulted)" or ""), s.kind .. " " .. s.phase, s.every_s > 0 and seconds(s.every_s) or "tick",
-      whole(s.runs), whole(s.skipped), whole(s.missed), seconds(s.late_max_s), histogram(s.late),
+      s.name .. (s.faulted and " (faulted)" or ""), s.kind .. " " .. s.phase,
+      s.every_s > 0 and seconds(s.every_s) or "tick", whole(s.runs), whole(s.skipped), whole(s.missed),
+      seconds(s.late_max_s), histogram(s.late),
     }
   end
   for _, l in ipairs(answer.loops) do
     rows[#rows + 1] = {
-      l.name .. " " .. l.place, "every", seconds(l.period_s), whole(l.runs), "-", whole(l.missed), seconds(l.late_max_s),
-      histogram(l.late),
+      l.name .. " " .. l.place, "every", seconds(l.period_s), whole(l.runs), "-", whole(l.missed),
+      seconds(l.late_max_s), histogram(l.late),
     }
   end
   return columns(rows)
@@ -160,7 +163,9 @@ function M.main(command, line, raw)
   local answer = node and node.type == "object" and plain(node)
   if not answer then return "stator ctl: the host's answer is no JSON\n", false end
   if raw then return line .. "\n", answer.ok == true end
-  if not answer.ok then return ("stator ctl: %s\n"):format(answer.error and answer.error.message or "refused"), false end
+  if not answer.ok then
+    return ("stator ctl: %s\n"):format(answer.error and answer.error.message or "refused"), false
+  end
   return M.show(command, answer), true
 end
 

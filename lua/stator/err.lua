@@ -74,7 +74,11 @@ local function note_stack(e)
   if e.stacks and (e.seen_by == by or #e.stacks >= STACKS_MAX) then return end
   if not e.stacks and e.trace then e.stacks = { e.trace } end
   local frames = M.script_frames(debug.traceback("", 3))
-  if e.stacks then frames = ("awaited by %s:\n%s"):format(M.who(by) or "a task", frames) else frames = frames:gsub("^%s+", "") end
+  if e.stacks then
+    frames = ("awaited by %s:\n%s"):format(M.who(by) or "a task", frames)
+  else
+    frames = frames:gsub("^%s+", "")
+  end
   e.stacks = e.stacks or {}
   e.stacks[#e.stacks + 1] = frames
   e.seen_by = by

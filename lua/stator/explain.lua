@@ -68,7 +68,8 @@ end
 
 local BYTECODES = {
   FNEW = { "it makes a function in every turn", "make the function once, before the loop" },
-  UCLO = { "it closes over a variable of the loop", "keep what the function needs in a table that is made before the loop" },
+  UCLO = { "it closes over a variable of the loop",
+    "keep what the function needs in a table that is made before the loop" },
   ISNEXT = { "it walks a table with pairs or next", "keep a list and write for i = 1, #list" },
   ITERN = { "it walks a table with pairs or next", "keep a list and write for i = 1, #list" },
   VARG = { "it uses ...", "name the arguments" },
@@ -78,13 +79,16 @@ local BYTECODES = {
 local ERRORS = {
   ["trace too long"] = { "its body is too long", "move what seldom runs into a function of its own" },
   ["too many snapshots"] = { "it has too many branches", "move some of them into a function of their own" },
-  ["too many spill slots"] = { "it has too many variables at once", "split the loop, or move part of it into a function" },
+  ["too many spill slots"] = { "it has too many variables at once",
+    "split the loop, or move part of it into a function" },
   ["too many PHIs"] = { "it carries too many variables from turn to turn", "keep them in a table" },
   ["persistent type instability"] = { "a variable changes its type from turn to turn",
     "begin with a value of the same type: 0 and not nil" },
   ["call unroll limit reached"] = { "a function calls itself", "write a loop" },
-  ["loop unroll limit reached"] = { "an inner loop runs only a few turns each time", "write the few turns out, or make it the outer one" },
-  ["JIT compilation disabled for function"] = { "it was being stopped by the watchdog", "let it wait, or do less in one slice" },
+  ["loop unroll limit reached"] = { "an inner loop runs only a few turns each time",
+    "write the few turns out, or make it the outer one" },
+  ["JIT compilation disabled for function"] = { "it was being stopped by the watchdog",
+    "let it wait, or do less in one slice" },
   ["store with nil or NaN key"] = { "a key is nil or not a number", "test the key first" },
   ["NYI: unsupported C type conversion"] = { "it converts a value of a view in a way that is not compiled",
     "copy the number into a local first" },
@@ -99,18 +103,21 @@ local function name_of(func)
 end
 
 --- The operation's name without blanks: "FNEW".
-local function bytecode(number) return (names.bytecodes:sub(number * 6 + 1, number * 6 + 6):gsub(" ", "")) end
+local function bytecode(number)
+  return (names.bytecodes:sub(number * 6 + 1, number * 6 + 6):gsub(" ", ""))
+end
 
 --- Why, and what to write instead.
 local function explain(loop)
   local text = type(loop.error) == "number" and names.errors[loop.error] or tostring(loop.error)
   if text:find("^NYI: bytecode") then
     local op = bytecode(loop.detail)
-    local known = BYTECODES[op] or { "it does something that is not compiled (" .. op .. ")", "move that out of the loop" }
+    local known = BYTECODES[op]
+      or { "it does something that is not compiled (" .. op .. ")", "move that out of the loop" }
     return known[1], known[2]
   end
   if text:find "FastFunc" or text:find "C function" then
-    return "it calls " .. name_of(loop.detail) .. ", which is not compiled", "call it outside of the loop, or less often"
+    return "it calls " .. name_of(loop.detail) .. ", which is not compiled", "call it outside of the loop"
   end
   local known = ERRORS[text] or { text, "make the loop's body simpler" }
   return known[1], known[2]
@@ -122,7 +129,9 @@ local function kind_of(loop)
   for pc = math.max(loop.pc - 1, 0), loop.pc + 1 do
     local ok, instruction = pcall(util.funcbc, loop.func, pc)
     local op = ok and instruction and bytecode(bit.band(instruction, 0xff)) or ""
-    if op:find "^[IJ]?FORL" or op:find "^[IJ]?LOOP" or op:find "^[IJ]?ITERL" then return "loop", op:sub(1, 1) == "I" and op ~= "ITERL" end
+    if op:find "^[IJ]?FORL" or op:find "^[IJ]?LOOP" or op:find "^[IJ]?ITERL" then
+      return "loop", op:sub(1, 1) == "I" and op ~= "ITERL"
+    end
     if op:find "^IFUNC" then return "function", true end
   end
   return "function", false
@@ -176,8 +185,8 @@ local function check_body(source, list, from, boxes, lines)
       local row = ("%s[%s]"):format(text, list[k + 2].text)
       seen[row] = (seen[row] or 0) + 1
       if seen[row] == 2 then
-        lines[#lines + 1] = ("%s:%d: %s is looked up more than once for a row, which costs 2.5 times: bind the row once, "
-          .. "local row = %s"):format(source.shown, list[k].line, row, row)
+        lines[#lines + 1] = ("%s:%d: %s is looked up more than once for a row, which costs 2.5 times: bind the row "
+          .. "once, local row = %s"):format(source.shown, list[k].line, row, row)
       end
     end
     k = k + 1

@@ -21,7 +21,7 @@ end
 describe("lost trace:", function()
   after_each(support.finish)
 
-  it("a child's failure shows its stack, the line that awaits it, and the line that spawned it", function()
+  it("N2 a child's failure shows its stack, the line that awaits it, and the line that spawned it", function()
     assert.equal([[
 main.lua:7: in function 'grip'
 	main.lua:10: in function <main.lua:9>
@@ -99,7 +99,7 @@ end)
 describe("a fault", function()
   after_each(support.finish)
 
-  it("is a component with code, message, place, count, first and last time, until it is removed", function()
+  it("N3 is a component with code, message, place, count, first and last time, until it is removed", function()
     local said = support.run_task([[
       await(stator.sleep(0.5))
       local e = stator.entity "scripts/main"
@@ -121,7 +121,7 @@ stator.task("bad", { restart = { min = 0.3, max = 0.3 } }, function()
   stator.fail("grip", "no part")
 end)]] })
     local faults = {}
-    for i, line in ipairs(said) do
+    for _, line in ipairs(said) do
       if not line:find "starts again" and not line:find "fault:" then faults[#faults + 1] = line end
     end
     assert.same({ "main/bad grip no part main.lua:6 1 0.1 0.1", "main/bad grip no part main.lua:6 2 0.1 0.5", "nil",

@@ -24,7 +24,7 @@ stator.task("press", {}, function(cmd)
   while true do
     state "wait"
     local ok = stator.try(function()
-      stator.within(7.1, function() await(eye:rising(Eye, "blocked")) end)
+      stator.within(6.2, function() await(eye:rising(Eye, "blocked")) end)
       state "close"
       await(stator.all { stator.sleep(0.8), function() await(eye:falling(Eye, "blocked")) end })
       state "open"
@@ -63,7 +63,7 @@ end)]]
 describe("an hour of virtual time", function()
   after_each(support.finish)
 
-  it("gives the same world and the same log every time", function()
+  it("T10 gives the same world and the same log every time", function()
     local function hour()
       local cell = support.cell {
         main = MAIN, settings = '"tick_hz": 10',
@@ -94,6 +94,6 @@ describe("an hour of virtual time", function()
     local first, code = support.shell(command)
     assert.equal(0, code)
     assert.equal(first, (support.shell(command)))
-    assert.matches("main/watch: open\t%d+\t%d+", first)
+    assert.matches("main/watch: %a+\t%d+\t%d+", first)
   end)
 end)
