@@ -197,6 +197,7 @@ static void wait_for_work(host_t *host, uint64_t now_ns) {
     bool blocked = deadline - now_ns <= guard_ns(host); /* too near the tick */
     if (host->react_now && !blocked) {
         if (rt_has_work(host->rt)) {
+            if (host->rt->ready.count > 0) { loop_poll(&host->loop); } /* carried: let I/O in */
             run_reaction(host);
             return;
         }

@@ -38,6 +38,14 @@ local function start_links(quarantine)
   end
 end
 
+--- What the control socket tells of the scene.
+local function note_settings(loaded)
+  local names = {}
+  for i, s in ipairs(loaded.scripts) do names[i] = s.name end
+  M.settings = loaded.settings
+  if loaded.settings then loaded.settings.script_names = names end
+end
+
 local function start_cell(loaded)
   system.freeze()
   start_links()
@@ -60,7 +68,7 @@ function M.load(options)
     if problem then lines = { options.scene .. ": " .. problem } end
   end
   if #lines > 0 then return tell_problems(options.scene, lines) end
-  M.settings = loaded.settings
+  note_settings(loaded)
   if options.check_only then
     io.stdout:write(("%s: ok: %d entities, %d scripts, %d links\n"):format(options.scene, #loaded.entities,
       #loaded.scripts, #loaded.links))
@@ -82,7 +90,7 @@ function M.restore(options, lost, quarantine)
   system.install()
   local loaded = scene.load(options.scene, options.sets, declare_host, true)
   local lines = loaded:report()
-  M.settings = loaded.settings
+  note_settings(loaded)
   for _, line in ipairs(lines) do log.event("error", "host", line) end
   if #lines > 0 and not quarantine then return false end
   loaded:apply()
