@@ -10,7 +10,7 @@
 #include "jitter.h"
 #include "loop.h"
 
-/* ---- control socket --------------------------------------------------------------------------- */
+/* ---- control socket -------------------------------------------------------------------------- */
 
 static char *echo(void *context, const char *line, size_t bytes, bool *last) {
     char *text = strndup(line, bytes);
