@@ -222,15 +222,16 @@ void host_turn(host_t *host) {
         cell_replace_vm(host);
         return;
     }
-    if (host->control.open) {
-        control_serve(&host->control, cell_answer, host);
-        if (host->vm.dead) { return; }
-    }
-    if (now_ns >= host->next_tick_ns) {
+    bool is_tick = now_ns >= host->next_tick_ns;
+    if (is_tick) {
         loop_poll(&host->loop);
         run_tick(host, clock_now_ns(&host->clock));
     } else {
         wait_for_work(host, now_ns);
+    }
+    if (host->control.open && !host->vm.dead) { /* a tick that is due goes first */
+        bool due = clock_now_ns(&host->clock) >= host->next_tick_ns;
+        if (is_tick || !due) { control_serve(&host->control, cell_answer, host); }
     }
 }
 

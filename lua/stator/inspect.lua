@@ -11,7 +11,7 @@ local link = require "stator.link"
 local task = require "stator.task"
 
 local CONDITIONS_SHOWN, ENTRIES_SHOWN, FRAMES_READ, LOCALS_READ = 4, 8, 16, 60
-local ROWS_MAX = 500 -- of one answer, so that looking does not make a tick late
+local ROWS_MAX = 250 -- of one answer, so that looking does not make a tick late
 
 local M = {
   describers = {}, ---@type (fun(future: userdata): string?)[] ask modules that settle futures of their own

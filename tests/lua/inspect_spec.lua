@@ -320,3 +320,35 @@ end]],
     assert.equal(9, #said[2])
   end)
 end)
+
+describe("an answer of the control socket", function()
+  after_each(support.finish)
+
+  it("is bounded, and a part is had by its name", function()
+    local cell = support.cell [[
+local stator = require "stator"
+for i = 1, 400 do stator.task(("t%03d"):format(i), {}, function() stator.await(stator.sleep(1e4)) end) end]]
+    cell:advance(0.1)
+    local ask = [[
+local line, name = ...
+local text = require("stator.control").answer(line, {}, {})
+local _, rows = text:gsub('"name"', "")
+return rows, text:match('"count":(%d+)'), text:match('"left_out":(%d+)')]]
+    assert.same({ 250, "400", "150" }, { cell:eval(ask, '{"cmd":"tasks"}') })
+    assert.same({ 100, "400" }, { cell:eval(ask, '{"cmd":"tasks","arg":"main/t3"}') })
+  end)
+
+  it("to what is no request is an error with a code, and the client is closed", function()
+    local cell = support.cell "local stator = require 'stator'"
+    local function ask(line)
+      return cell:eval([[local text, follows = require("stator.control").answer(..., {}, {})
+        return text:match('"code":"([%w_]+)"'), follows]], line)
+    end
+    for _, line in ipairs { "", "x", "[]", "3", "null", "{}", '{"cmd":1}', '{"cmd":"tasks","arg":[]}', '{"cmd":"\\u0000"', "\0\255",
+      ("["):rep(5000) } do
+      assert.same({ "bad_request", "close" }, { ask(line) })
+    end
+    assert.same({ "unknown", "close" }, { ask '{"cmd":"reboot"}' })
+    assert.same({ "not_found" }, { ask '{"cmd":"entities","arg":"nobody"}' })
+  end)
+end)
