@@ -24,14 +24,29 @@ end
 
 local out = { '#include "builtin.h"\n' }
 local rows = {}
+
+local function add(symbol, name, path, text)
+  assert(loadstring(text, "@" .. path)) -- a syntax error fails the build
+  out[#out + 1] = ("static const char M%s[] = {%s,0};\n"):format(symbol, c_bytes(text))
+  rows[#rows + 1] = ('{"%s", "%s", M%s, %d},'):format(name, path, symbol, #text)
+end
+
+--- What the compiler's numbers mean, from the LuaJIT that is linked: "stator.jit_names".
+local function jit_names()
+  local vmdef = require "jit.vmdef"
+  local lines = { ("return { bytecodes = %q, errors = {"):format(vmdef.bcnames) }
+  for number = 0, #vmdef.traceerr do lines[#lines + 1] = ("[%d] = %q,"):format(number, vmdef.traceerr[number]) end
+  lines[#lines + 1] = "}, functions = {"
+  for number = 0, #vmdef.ffnames do lines[#lines + 1] = ("[%d] = %q,"):format(number, vmdef.ffnames[number]) end
+  lines[#lines + 1] = "} }"
+  return table.concat(lines, "\n")
+end
 for i = 4, #arg do
   local path = arg[i]:sub(#root + 2):gsub("^lua/", "")
   local name = path:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
-  local text = read(arg[i])
-  assert(loadstring(text, "@" .. path)) -- a syntax error fails the build
-  out[#out + 1] = ("static const char M%d[] = {%s,0};\n"):format(i, c_bytes(text))
-  rows[#rows + 1] = ('{"%s", "%s", M%d, %d},'):format(name, path, i, #text)
+  add(tostring(i), name, path, read(arg[i]))
 end
+add("jit", "stator.jit_names", "stator/jit_names.lua", jit_names())
 local abi = read(abi_path):match("/%* ABI%-BEGIN %*/(.-)/%* ABI%-END %*/")
 out[#out + 1] = ("const builtin_t BUILTINS[] = {\n%s\n};\n"):format(table.concat(rows, "\n"))
 out[#out + 1] = ("const size_t BUILTIN_COUNT = %d;\n"):format(#rows)

@@ -137,7 +137,8 @@ uint32_t ecs_fault_settle(ecs_world_t *world);
 typedef struct {
     const char *view, *window, *core;
     size_t bytes;
-    uint64_t moves; /* of the view */
+    uint64_t moves;         /* of the view */
+    size_t committed_bytes; /* memory behind them */
 } ecs_maps_t;
 ecs_maps_t ecs_maps(const ecs_world_t *world);
 

@@ -216,7 +216,8 @@ uint32_t ecs_walls(const ecs_world_t *world) { return world->memory.maps.walls; 
 
 ecs_maps_t ecs_maps(const ecs_world_t *world) {
     const ecs__maps_t *maps = &world->memory.maps;
-    return (ecs_maps_t){maps->view.map, maps->window.map, maps->core, maps->bytes, maps->moves};
+    return (ecs_maps_t){maps->view.map, maps->window.map, maps->core,
+                        maps->bytes,    maps->moves,      world->memory.committed_bytes};
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */

@@ -13,5 +13,6 @@ int api_open_keep(lua_State *L);  /* stator.core.keep: what outlives a VM */
 int api_open_json(lua_State *L);  /* stator.core.json: the positioned reader */
 int api_open_log(lua_State *L);   /* stator.core.log */
 int api_open_net(lua_State *L);   /* stator.core.net: streams, listeners, datagrams, names */
+int api_open_inspect(lua_State *L); /* stator.core.inspect: what waits, counts */
 
 #endif

@@ -159,19 +159,20 @@ static int l_waits_for(lua_State *L) {
     return 1;
 }
 
-/* place() -> "file.lua:12" of the innermost line of a script, or "" */
-static int l_place(lua_State *L) {
-    char place[OP_PLACE_BYTES];
-    (void)error_place(L, 1, place, sizeof place);
-    lua_pushstring(L, place);
-    return 1;
-}
-
 /* traceback(handle) -> the task's stack as text */
 static int l_traceback(lua_State *L) {
     const task_t *task = task_at(L, 1);
     if (task == NULL || task->co == L) { return 0; }
     luaL_traceback(L, task->co, NULL, 0);
+    return 1;
+}
+
+/* here() -> "file.lua:12", the innermost line of a script that runs, or nil */
+static int l_here(lua_State *L) {
+    char place[GUARD_PLACE_BYTES];
+    (void)error_place(L, 0, place, sizeof place);
+    if (place[0] == '\0') { return 0; }
+    lua_pushstring(L, place);
     return 1;
 }
 
@@ -336,10 +337,7 @@ static int l_current_system(lua_State *L) {
 static int l_system_skipped(lua_State *L) {
     rt_t *rt = rt_of(L);
     uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
-    if (index < rt->system_count) {
-        rt->systems[index].skipped++;
-        rt->systems[index].runs++;
-    }
+    if (index < rt->system_count) { rt->systems[index].skipped++; }
     return 0;
 }
 
@@ -432,7 +430,7 @@ int api_open_task(lua_State *L) {
                                       {"park", l_park},
                                       {"sleep", l_sleep},
                                       {"commit", l_commit},
-                                      {"place", l_place},
+
                                       {"waits_for", l_waits_for},
                                       {NULL, NULL}};
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
@@ -441,6 +439,7 @@ int api_open_task(lua_State *L) {
                                          {"state", l_state},
                                          {"traceback", l_traceback},
                                          {"forgotten", l_forgotten},
+                                         {"here", l_here},
                                          {"sleep_until", l_sleep_until},
                                          {"ticks", l_ticks},
                                          {"watch", l_watch},

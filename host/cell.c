@@ -1,8 +1,10 @@
 #include "cell.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "api.h"
+#include "memory.h"
 
 #define NS_PER_S ((uint64_t)1000000000)
 /* VMs lost within so long of each other are lost in a row */
@@ -85,6 +87,10 @@ static void push_options(host_t *host) {
     lua_setfield(L, -2, "scene");
     lua_pushboolean(L, host->opts.check_only);
     lua_setfield(L, -2, "check_only");
+    lua_pushboolean(L, host->opts.explain_jit);
+    lua_setfield(L, -2, "explain_jit");
+    lua_pushboolean(L, host->opts.show_stats);
+    lua_setfield(L, -2, "show_stats");
     lua_newtable(L);
     for (int i = 0; i < host->opts.set_count; i++) {
         lua_pushstring(L, host->opts.sets[i]);
@@ -117,6 +123,10 @@ static void read_limits(host_t *host) {
     arena_set_limit(&host->vm.arena, host->heap_limit_bytes);
     host->rt->max_tasks = (uint32_t)number_field(L, "tasks", 0);
     host->max_losses = (uint32_t)number_field(L, "lost_vms", 0);
+    budget_t *budget = &host->rt->budget;
+    budget->limit_ns = (uint64_t)(number_field(L, "tick_lua_ms", 0) * 1e6);
+    budget->limit_slices = (uint32_t)number_field(L, "tick_slices", 0);
+    if (host->clock.is_virtual) { budget->limit_ns = 0; } /* its time stands still in a step */
 }
 
 /* boot.load answers the cell's settings, or nothing when it has told what is wrong. */
@@ -144,9 +154,52 @@ int cell_load(host_t *host) {
                                                      : LATE_SKIP;
     host->guard_ns = (uint64_t)(number_field(L, "guard_us", 0) * 1000);
     read_limits(host);
-    lua_pop(L, 1);
-    host->next_tick_ns = clock_now_ns(&host->clock) + host->period_ns;
+    lua_getfield(L, -1, "control");
+    rc = cell_listen(host, host->opts.control != NULL ? host->opts.control : lua_tostring(L, -1));
+    lua_pop(L, 2);
+    /* on the grid of the systems' own periods, which begins at 0 */
+    host->next_tick_ns = (clock_now_ns(&host->clock) / host->period_ns + 1) * host->period_ns;
+    return rc;
+}
+
+/* ---- the control socket -------------------------------------------------------------------------
+ */
+
+int cell_listen(host_t *host, const char *path) {
+    char why[160];
+    if (path == NULL || host->opts.check_only) { return HOST_EXIT_OK; }
+    if (control_open(&host->control, &host->loop.uv, path, why, sizeof why) != 0) {
+        log_printf(&host->log, LOG_ERROR, NULL, "control socket %s: %s", path, why);
+        return HOST_EXIT_FAULT;
+    }
+    log_printf(&host->log, LOG_INFO, NULL, "control socket %s", path);
     return HOST_EXIT_OK;
+}
+
+char *cell_answer(void *context, const char *line, size_t bytes, bool *last) {
+    host_t *host = context;
+    lua_State *L = host->vm.L;
+    uint64_t p50 = 0, p99 = 0;
+    if (host->vm.dead) { return NULL; }
+    (void)ecs_phase_set(host->world, ECS_PHASE_IDLE);
+    host_lateness(host, &p50, &p99);
+    lua_pushlstring(L, line, bytes);
+    lua_pushnumber(L, (lua_Number)p50 / 1e9);
+    lua_pushnumber(L, (lua_Number)p99 / 1e9);
+    int rc = cell_call(host, "control", 3, 2);
+    if (rc == VM_E_ABANDONED) { return NULL; }
+    const char *text = rc == VM_OK ? lua_tostring(L, -2) : NULL;
+    const char *then = rc == VM_OK ? lua_tostring(L, -1) : "close";
+    if (text == NULL) {
+        text = "{\"error\":{\"code\":\"error\",\"message\":\"no answer\"},\"ok\":false}";
+    }
+    char *copy = strdup(text);
+    memory_must(copy);
+    *last = then != NULL;
+    bool stop = then != NULL && strcmp(then, "stop") == 0;
+    if (rc == VM_OK) { lua_pop(L, 2); }
+    if (stop) { host_stop(host, "told to on the control socket"); }
+    return copy;
 }
 
 /* ---- a lost VM ----------------------------------------------------------------------------------

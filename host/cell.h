@@ -23,6 +23,11 @@ int cell_call(host_t *host, const char *name, int arguments, int results);
 /* A fresh VM in the place of the dead one, on the same world. After too many in a row nothing of
  * the scripts runs in it; when none can be made the host is stopped and faulted. */
 void cell_replace_vm(host_t *host);
+/* Listens where the scene or the command line says, if they do. HOST_EXIT_OK, or the reason was
+ * told. */
+int cell_listen(host_t *host, const char *path);
+/* A control_answer_t with the host as its context. */
+char *cell_answer(void *context, const char *line, size_t bytes, bool *last);
 /* Tells an error of the start; HOST_EXIT_FAULT. */
 int cell_cannot(host_t *host, const char *what);
 

@@ -107,6 +107,7 @@ int host_init(host_t *host, const host_opts_t *opts) {
 }
 
 void host_fini(host_t *host) {
+    control_close(&host->control);
     close_signals(host);
     bool had_vm = host->vm.L != NULL;
     if (had_vm && !host->vm.dead) { rt_drain(host->rt); }
@@ -163,6 +164,8 @@ static void run_tick(host_t *host, uint64_t now_ns) {
     rt_stats_t *stats = &host->rt->stats;
     uint64_t late_ns = now_ns - host->next_tick_ns;
     stats->lateness_ns[stats->ticks++ % RT_LATENESS_SAMPLES] = late_ns;
+    jitter_add(&stats->late, late_ns);
+    host->rt->tick_late_ns = late_ns;
     rt_step(host->rt, true);
     schedule_next_tick(host, late_ns);
 }
@@ -194,6 +197,7 @@ static void wait_for_work(host_t *host, uint64_t now_ns) {
     bool blocked = deadline - now_ns <= guard_ns(host); /* too near the tick */
     if (host->react_now && !blocked) {
         if (rt_has_work(host->rt)) {
+            if (host->rt->ready.count > 0) { loop_poll(&host->loop); } /* carried: let I/O in */
             run_reaction(host);
             return;
         }
@@ -218,13 +222,21 @@ void host_turn(host_t *host) {
         cell_replace_vm(host);
         return;
     }
-    if (now_ns >= host->next_tick_ns) {
+    bool is_tick = now_ns >= host->next_tick_ns;
+    if (is_tick) {
         loop_poll(&host->loop);
         run_tick(host, clock_now_ns(&host->clock));
     } else {
         wait_for_work(host, now_ns);
     }
+    if (host->control.open && !host->vm.dead) { /* a tick that is due goes first */
+        bool due = clock_now_ns(&host->clock) >= host->next_tick_ns;
+        if (is_tick || !due) { control_serve(&host->control, cell_answer, host); }
+    }
 }
+
+/* Whether there is something to do before the next tick. */
+static bool reacts(const host_t *host) { return host->react_now && rt_has_work(host->rt); }
 
 void host_run_until(host_t *host, uint64_t at_ns) {
     while (!host->stopped && clock_now_ns(&host->clock) <= at_ns) {
@@ -234,9 +246,9 @@ void host_run_until(host_t *host, uint64_t at_ns) {
             continue;
         }
         bool later = host->next_tick_ns > at_ns && (!host->react_now || wake > at_ns);
-        if (host->clock.is_virtual && later && !rt_has_work(host->rt)) {
+        if (host->clock.is_virtual && later && !reacts(host)) {
             loop_poll(&host->loop);
-            if (rt_has_work(host->rt)) { continue; }
+            if (reacts(host)) { continue; }
             clock_advance_to(&host->clock, at_ns);
             return;
         }

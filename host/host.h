@@ -3,6 +3,7 @@
 #ifndef HOST_H
 #define HOST_H
 
+#include "control.h"
 #include "runtime.h"
 
 enum { HOST_EXIT_OK = 0, HOST_EXIT_FAULT = 1, HOST_EXIT_USAGE = 2, HOST_EXIT_INVALID = 3 };
@@ -17,8 +18,11 @@ typedef struct {
     log_level_t log_level;
     const char *sets[HOST_MAX_SETS]; /* "key=value", override the scene's params */
     int set_count;
-    uint32_t walls;    /* ECS_WALL_* to force */
-    uint32_t patience; /* times the watchdog's limits; 0: 1 */
+    const char *control; /* path of the control socket, instead of the scene's; NULL: the scene's */
+    bool show_stats;     /* counts and histograms at the end */
+    bool explain_jit;    /* at the end: what the compiler gave up on */
+    uint32_t walls;      /* ECS_WALL_* to force */
+    uint32_t patience;   /* times the watchdog's limits; 0: 1 */
 } host_opts_t;
 
 typedef enum { LATE_SKIP, LATE_BURST, LATE_FAULT } late_policy_t;
@@ -33,6 +37,7 @@ typedef struct {
     rt_t *rt;
     guard_t guard;
     keep_t keep;
+    control_t control;
     int boot_ref; /* the module stator.boot */
     size_t heap_limit_bytes;
     uint32_t losses, max_losses; /* VMs lost in a row; at so many the scripts stay stopped */

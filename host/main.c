@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl.h"
 #include "host.h"
 #include "memory.h"
 
@@ -12,6 +13,8 @@ static const char USAGE[] =
     "usage: stator COMMAND [OPTIONS]\n"
     "\n"
     "  stator run SCENE      run the cell that SCENE (a JSON file) describes, until Ctrl-C\n"
+    "  stator ctl SOCKET tasks [NAME] | entities [PATH] | status | systems | stop\n"
+    "                        ask a running cell, see --control; --json: the answer as it came\n"
     "  stator check SCENE    validate the scene and its scripts; nothing is connected\n"
     "  stator --version\n"
     "  stator --help\n"
@@ -23,6 +26,10 @@ static const char USAGE[] =
     "  --log text|json       how events are written (default: text)\n"
     "  --log-level LEVEL     debug, info, warn or error (default: info)\n"
     "  --virtual             virtual time: no waiting; without links the same run every time\n"
+    "  --control PATH        listen for stator ctl on this unix socket (or \"control\" in the "
+    "scene)\n"
+    "  --stats               at the end: runs, lateness and histograms of systems and loops\n"
+    "  --explain-jit         at the end: loops that stay slow, why, and what to write instead\n"
     "  --walls LIST          force what a kernel may need: no-rotation, private-divert\n"
     "\n"
     "exit codes: 0 ended in order, 1 fault, 2 wrong usage, 3 scene or script invalid\n"
@@ -75,12 +82,25 @@ static int take_option(host_opts_t *opts, const char *name, const char *value) {
         bool ok = strcmp(value, "json") == 0 || strcmp(value, "text") == 0;
         return ok ? 0 : usage_error("--log expects text or json, got", value);
     }
+    if (strcmp(name, "--control") == 0) {
+        opts->control = value;
+        return 0;
+    }
     if (strcmp(name, "--walls") == 0) { return take_walls(opts, value); }
     if (strcmp(name, "--log-level") == 0) {
         bool ok = log_level_parse(value, &opts->log_level) == 0;
         return ok ? 0 : usage_error("--log-level expects debug, info, warn or error, got", value);
     }
     return usage_error("unknown option", name);
+}
+
+static bool take_flag(host_opts_t *opts, const char *word) {
+    bool *flag = strcmp(word, "--virtual") == 0       ? &opts->is_virtual
+                 : strcmp(word, "--stats") == 0       ? &opts->show_stats
+                 : strcmp(word, "--explain-jit") == 0 ? &opts->explain_jit
+                                                      : NULL;
+    if (flag != NULL) { *flag = true; }
+    return flag != NULL;
 }
 
 static int parse(host_opts_t *opts, int count, char **words) {
@@ -90,8 +110,8 @@ static int parse(host_opts_t *opts, int count, char **words) {
                 return usage_error("one scene at a time; unexpected", words[i]);
             }
             opts->scene_path = words[i];
-        } else if (strcmp(words[i], "--virtual") == 0) {
-            opts->is_virtual = true;
+        } else if (take_flag(opts, words[i])) {
+            continue;
         } else if (i + 1 == count) {
             return usage_error("a value is missing after", words[i]);
         } else {
@@ -116,6 +136,7 @@ int main(int count, char **words) {
         (void)fputs(USAGE, stderr);
         return HOST_EXIT_USAGE;
     }
+    if (strcmp(command, "ctl") == 0) { return ctl_main(count - 2, words + 2); }
     opts.check_only = strcmp(command, "check") == 0;
     if (!opts.check_only && strcmp(command, "run") != 0) {
         return usage_error("unknown command", command);

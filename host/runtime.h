@@ -13,7 +13,9 @@
 #define RUNTIME_H
 
 #include "../ecs/ecs.h"
+#include "budget.h"
 #include "guard.h"
+#include "jitter.h"
 #include "keep.h"
 #include "log.h"
 #include "loop.h"
@@ -147,7 +149,8 @@ struct task {
     origin_t origin;   /* of the function that made an operation last */
     uint32_t refusals; /* awaits of this slice that were refused because it is cancelled */
     uint64_t parked_ns;
-    ecs_id_t owner; /* entity that it belongs to; 0: none */
+    uint64_t carried; /* the step in which it was ready and the budget was spent; 0: none */
+    ecs_id_t owner;   /* entity that it belongs to; 0: none */
 };
 
 typedef struct {
@@ -169,6 +172,8 @@ typedef struct {
     uint64_t every_ns, due_ns, last_ns; /* every_ns 0: each tick */
     int function_ref, query_ref, tick_ref;
     uint64_t runs, skipped;
+    uint64_t missed; /* turns of its own period that passed without it */
+    jitter_t late;   /* behind its turn, or behind the tick's deadline */
 } system_t;
 
 /* ---- the runtime ------------------------------------------------------------------------------
@@ -186,6 +191,8 @@ typedef struct {
     uint64_t collected; /* whole collections near the heap's limit */
     uint64_t faults;    /* errors that nobody handled */
     uint64_t lost_vms;
+    uint64_t over_budget; /* steps whose budget did not suffice, see budget.h */
+    jitter_t late;        /* of ticks */
     uint64_t lateness_ns[RT_LATENESS_SAMPLES]; /* ring of the last ticks */
 } rt_stats_t;
 
@@ -222,6 +229,7 @@ struct rt {
     rt_lost_t lost; /* of the VM that is dead */
     wheel_t wheel;
     uint32_t max_tasks;
+    budget_t budget; /* of the step */
 
     task_t **tasks;
     uint32_t task_count, task_capacity; /* slots */
@@ -255,6 +263,7 @@ struct rt {
     uint32_t free_ref_count, free_ref_capacity;
     bool wants_react; /* call HOOK_REACT without events as well */
     uint64_t tick;
+    uint64_t tick_late_ns; /* the running tick, behind its deadline; set by who calls rt_step */
     uint32_t live_handles; /* sockets and the like that scripts own */
     struct stream *streams;
     struct listener *listeners;

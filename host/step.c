@@ -41,6 +41,7 @@ void rt_detach(rt_t *rt) {
     rt->ref_count = 0;
     rt->free_ref_count = 0;
     rt->wants_react = false;
+    rt->budget.waiting = 0;
     rt->vm = NULL;
 }
 
@@ -215,12 +216,19 @@ static void run(rt_t *rt, bool with_systems) {
     rt->running = rt->ready;
     rt->ready = swap;
     rt->ready.count = 0;
-    task_list_sort(&rt->running);
+    budget_sort(rt);
     for (uint32_t i = 0; i < rt->running.count; i++) {
         task_t *task = rt->running.items[i];
-        if (with_systems) { run_readers(rt, task->order); }
+        bool late = task->carried != 0; /* it runs ahead of all that this step brought */
+        if (with_systems && !late) { run_readers(rt, task->order); }
         if (rt->vm->dead) { return; }
-        if (task->state == TASK_READY) { task_resume(rt, task); }
+        if (task->state != TASK_READY) { continue; }
+        if (budget_is_spent(rt)) {
+            budget_carry(rt, i);
+            break;
+        }
+        task->carried = 0;
+        task_resume(rt, task);
     }
     if (with_systems) { run_readers(rt, UINT64_MAX); }
 }
@@ -314,7 +322,8 @@ static void react(rt_t *rt, bool applied) {
 static void run_rounds(rt_t *rt, bool is_tick) {
     for (uint32_t round = 0; round < RT_MAX_ROUNDS && !rt->vm->dead; round++) {
         bool first_of_tick = is_tick && round == 0;
-        bool idle = rt->ready.count == 0 && ecs_batch_count(rt->world) == 0 && !rt->wants_react;
+        bool ready = rt->ready.count > 0 && !rt->budget.spent;
+        bool idle = !ready && ecs_batch_count(rt->world) == 0 && !rt->wants_react;
         if (idle && !first_of_tick) { return; }
         rt->stats.rounds++;
         run(rt, first_of_tick);
@@ -342,10 +351,12 @@ static void collect(rt_t *rt) {
 void rt_step(rt_t *rt, bool is_tick) {
     rt->now_ns = clock_now_ns(rt->clock);
     if (is_tick) { rt->tick++; }
+    budget_begin(rt);
     settle(rt, is_tick);
     if (is_tick) { systems_begin_tick(rt); }
     run_rounds(rt, is_tick);
     if (!rt->vm->dead) { collect(rt); }
     rt->stats.carried += rt->vm->dead ? 0 : rt->ready.count;
+    if (!rt->vm->dead) { budget_end(rt); }
     (void)ecs_phase_set(rt->world, ECS_PHASE_IDLE);
 }

@@ -32,6 +32,8 @@ uint32_t system_add(rt_t *rt, const system_t *system) {
         added->faulted = past->faulted;
         added->runs = past->runs;
         added->skipped = past->skipped;
+        added->missed = past->missed;
+        added->late = past->late;
     }
     return rt->system_count++;
 }
@@ -56,12 +58,18 @@ void systems_freeze(rt_t *rt) {
     }
 }
 
-/* Whether this tick runs it; moves its own grid on. */
+/* Whether this tick runs it; moves its own grid on. The first turn counts as in time. */
 static bool take_turn(rt_t *rt, system_t *system) {
     if (system->faulted || system->done) { return false; }
-    if (system->phase == PHASE_STARTUP || system->every_ns == 0) { return true; }
+    if (system->phase == PHASE_STARTUP || system->every_ns == 0) {
+        jitter_add(&system->late, rt->tick_late_ns);
+        return true;
+    }
     if (rt->now_ns < system->due_ns) { return false; }
     uint64_t behind = (rt->now_ns - system->due_ns) / system->every_ns;
+    bool first = system->due_ns == 0;
+    jitter_add(&system->late, first ? 0 : (rt->now_ns - system->due_ns) % system->every_ns);
+    system->missed += first ? 0 : behind;
     system->due_ns += (behind + 1) * system->every_ns;
     return true;
 }
@@ -77,7 +85,10 @@ static void start_async(rt_t *rt, system_t *system) {
     lua_pushnumber(L, (double)rt->tick);
     lua_pushnumber(L, dt_s(rt, system));
     if (rt_hook(rt, HOOK_ASYNC, 3, 1) != VM_OK) { return; }
-    if (lua_toboolean(L, -1)) { system->last_ns = rt->now_ns; }
+    if (lua_toboolean(L, -1)) {
+        system->last_ns = rt->now_ns;
+        system->runs++;
+    }
     lua_pop(L, 1);
 }
 

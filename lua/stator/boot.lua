@@ -1,6 +1,9 @@
 --- What the host calls: load a scene, stop it, describe it. See host/host.c.
+local control = require "stator.control"
 local core = require "stator.core.task"
+local err = require "stator.err"
 local fault = require "stator.fault"
+local inspect = require "stator.inspect"
 local link = require "stator.link"
 local log = require "stator.log"
 local machine = require "stator.machine"
@@ -37,6 +40,14 @@ local function start_links(quarantine)
   end
 end
 
+--- What the control socket tells of the scene.
+local function note_settings(loaded)
+  local names = {}
+  for i, s in ipairs(loaded.scripts) do names[i] = s.name end
+  M.settings = loaded.settings
+  if loaded.settings then loaded.settings.script_names = names end
+end
+
 local function start_cell(loaded)
   system.freeze()
   start_links()
@@ -47,8 +58,10 @@ local function start_cell(loaded)
 end
 
 --- Loads and starts a scene. Answers its settings, or nothing after it has told what is wrong.
----@param options { scene: string, check_only: boolean, sets: string[] }
+---@param options { scene: string, check_only: boolean, sets: string[], show_stats: boolean, explain_jit: boolean }
 function M.load(options)
+  M.options = options
+  if options.explain_jit then require("stator.explain").start() end
   system.install()
   local loaded = scene.load(options.scene, options.sets, declare_host)
   local lines = loaded:report()
@@ -57,7 +70,7 @@ function M.load(options)
     if problem then lines = { options.scene .. ": " .. problem } end
   end
   if #lines > 0 then return tell_problems(options.scene, lines) end
-  M.settings = loaded.settings
+  note_settings(loaded)
   if options.check_only then
     io.stdout:write(("%s: ok: %d entities, %d scripts, %d links\n"):format(options.scene, #loaded.entities,
       #loaded.scripts, #loaded.links))
@@ -74,10 +87,12 @@ end
 ---@param quarantine boolean load the scripts, but run nothing of them
 ---@return boolean whether the cell goes on
 function M.restore(options, lost, quarantine)
+  M.options = options
+  if options.explain_jit then require("stator.explain").start() end
   system.install()
   local loaded = scene.load(options.scene, options.sets, declare_host, true)
   local lines = loaded:report()
-  M.settings = loaded.settings
+  note_settings(loaded)
   for _, line in ipairs(lines) do log.event("error", "host", line) end
   if #lines > 0 and not quarantine then return false end
   loaded:apply()
@@ -141,9 +156,9 @@ end
 function M.tell_stuck()
   for _, item in ipairs(sorted_tasks()) do
     if item.task.name ~= "stop" then
-      local _, waits_for, since_s = core.state(item.task.handle)
+      local waits_for, since_s = inspect.waits_for(item.task.handle)
       log.event("error", item.task.name, ("did not end in time; it waits for %s since %.1f s:\n%s"):format(
-        waits_for == "" and "nothing" or waits_for, since_s, tostring(core.traceback(item.task.handle))))
+        waits_for or "nothing", since_s or core.now(), err.script_frames(tostring(core.traceback(item.task.handle)))))
     end
   end
 end
@@ -151,9 +166,17 @@ end
 --- The tail of the status line.
 function M.status() return link.status() end
 
+--- Answers a request of the control socket: a line of JSON, and "stop" or "close" when that follows.
+---@param late_p50_s number of recent ticks
+function M.control(line, late_p50_s, late_p99_s)
+  return control.answer(line, M.settings, { p50_s = late_p50_s, p99_s = late_p99_s })
+end
+
 --- Last words. Answers whether there were faults.
 ---@param faulted boolean the host itself has one: a late tick, tasks that did not end
 function M.summary(faulted)
+  if M.options.show_stats then io.stdout:write(require("stator.ctl").show("systems", control.systems())) end
+  if M.options.explain_jit then io.stdout:write(require("stator.explain").report()) end
   local faults = core.faults()
   if faults > 0 then
     log.event("warn", "host", ("ended with %d fault%s"):format(faults, faults == 1 and "" or "s"))

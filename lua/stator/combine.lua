@@ -218,7 +218,7 @@ local function settle_rest(entries, used)
 end
 
 --- Waits for the group and notes in each entry how it stood then. Whatever happens, nothing that was
---- started is left running.
+--- started is left running. Who looks at the task reads `entries` from its stack, see stator.inspect.
 local function wait_group(entries, mode)
   local group = start_all(entries, mode)
   local ok, e = park(group)

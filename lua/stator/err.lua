@@ -5,7 +5,10 @@ local task_core = require "stator.core.task"
 ---@field code string what happened, for code: "timeout", "closed", "modbus.illegal_data_address"
 ---@field message string the same for people
 ---@field cause any the error that led to it
----@field trace string? stack where it was raised, then where it was awaited and spawned
+---@field trace string? stack where it was raised, then where it was awaited, then where its tasks were spawned
+---@field stacks string[]? the parts of trace, without
+---@field spawns string[]? the places of spawning
+---@field seen_by number? the task that has it now
 ---@field task string? name of the task it came from
 ---@field unknown boolean? whether it was done is unknown: it is no use to do it again without looking
 ---@field tries integer? how often stator.retry has run what failed, when more than once
@@ -42,6 +45,60 @@ end
 
 local NO_MEMORY = "not enough memory"
 
+local FRAMES_MAX = 24 -- of one stack
+
+--- A traceback without the runtime's frames and C functions; as it is when nothing else is in it.
+---@param text string
+---@return string lines, indented by a tab
+function M.script_frames(text)
+  local lines = {}
+  for line in text:gmatch "[^\n]+" do
+    local frame = line:match "^%s+(.*)$"
+    local internal = not frame or frame:find "^stator/" or frame:find "^%[" or frame:find '^=?%[?string "=?record'
+    if not internal and #lines < FRAMES_MAX then lines[#lines + 1] = "\t" .. frame end
+  end
+  return #lines > 0 and table.concat(lines, "\n") or text
+end
+
+local STACKS_MAX = 8 -- of one error: a failure that goes on through more tasks tells the first ones
+
+local function join_trace(e)
+  local parts = {}
+  for i, stack in ipairs(e.stacks) do parts[i] = stack end
+  for _, place in ipairs(e.spawns or {}) do parts[#parts + 1] = "spawned at " .. place end
+  e.trace = table.concat(parts, "\n")
+end
+
+--- Adds the stack of the running task, once: the first is where it failed, each further one where a task
+--- awaits the one before.
+local function note_stack(e)
+  local by = task_core.current() or -1
+  if e.stacks and (e.seen_by == by or #e.stacks >= STACKS_MAX) then return end
+  if not e.stacks and e.trace then e.stacks = { e.trace } end
+  local frames = M.script_frames(debug.traceback("", 3))
+  if e.stacks then
+    frames = ("awaited by %s:\n%s"):format(M.who(by) or "a task", frames)
+  else
+    frames = frames:gsub("^%s+", "")
+  end
+  e.stacks = e.stacks or {}
+  e.stacks[#e.stacks + 1] = frames
+  e.seen_by = by
+  join_trace(e)
+end
+
+--- The name of a task by its handle; set by stator.task.
+M.who = function() return nil end
+
+--- Notes where the task that failed with it was spawned.
+---@param place string?
+function M.note_spawn(e, place)
+  if not place or not e.stacks then return end
+  e.spawns = e.spawns or {}
+  if #e.spawns < STACKS_MAX then e.spawns[#e.spawns + 1] = place end
+  join_trace(e)
+end
+
 --- Turns whatever was raised into an error value. A message handler for xpcall: keeps the stack.
 function M.handler(raised)
   local e = raised
@@ -58,7 +115,11 @@ function M.handler(raised)
       e.unknown = is_table and raised.unknown == true or nil
     end
   end
-  if not e.trace and not e.scope then e.trace = debug.traceback("", 2):gsub("^%s+", "") end
+  if not e.scope then
+    note_stack(e)
+  elseif e.scope.failure and (e.scope.task or e.scope).handle == task_core.current() then
+    note_stack(e.scope.failure) -- a child failed, and this is where its parent waited meanwhile
+  end
   return e
 end
 

@@ -1,5 +1,6 @@
 --- Faults: errors that nobody handled. Told in the log and shown as a component on the entity that
---- owns what failed; the rest of the cell goes on.
+--- owns what failed; the rest of the cell goes on. The component stays until somebody removes it
+--- (`cmd:remove(e, Fault)`): that is how a fault is acknowledged, and counting begins anew.
 local command = require "stator.command"
 local component = require "stator.component"
 local core = require "stator.core.task"
@@ -16,7 +17,8 @@ local M = { pending = {}, owner_of = {} }
 --- Declares the component; called while the registry records for the host.
 function M.declare()
   M.Fault = component.component("Fault", {
-    "char task[64]", "char message[160]", "char place[64]", "uint32_t count", "double at_s",
+    "char task[64]", "char code[32]", "char message[160]", "char place[64]", "uint32_t count", "double first_s [s]",
+    "double at_s [s]",
   })
 end
 
@@ -30,8 +32,9 @@ local function write(item)
   if not entity.Entity.alive(id) then return end
   local before = entity.Entity.find(id, M.Fault)
   command:insert(id, M.Fault, {
-    task = item.name, message = item.message, place = item.place,
-    count = (before and before.count or 0) + item.count, at_s = item.at_s,
+    task = item.name, code = item.code, message = item.message, place = item.place,
+    count = (before and before.count or 0) + item.count, first_s = before and before.first_s or item.first_s,
+    at_s = item.at_s,
   })
 end
 
@@ -62,13 +65,14 @@ function M.raise(name, e, owner)
   for _, item in ipairs(M.pending) do
     if item.owner == owner and item.name == cut(name, 64) then
       item.count, item.message, item.place = item.count + 1, cut(message, 160), cut(place, 64)
+      item.code, item.at_s = cut(e.code, 32), core.now()
       return
     end
   end
   if #M.pending < PENDING_MAX then
     table.insert(M.pending, {
-      owner = owner, name = cut(name, 64), message = cut(message, 160), place = cut(place, 64),
-      count = 1, at_s = core.now(),
+      owner = owner, name = cut(name, 64), code = cut(e.code, 32), message = cut(message, 160), place = cut(place, 64),
+      count = 1, first_s = core.now(), at_s = core.now(),
     })
   end
   core.want_react()

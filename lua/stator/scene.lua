@@ -563,14 +563,15 @@ end
 -- ---- loading --------------------------------------------------------------------------------
 
 local TOP_KEYS = {
-  "name", "tick_hz", "react", "late", "guard_us", "stop_within_s", "limits", "scripts", "links", "world", "entities",
-  "params",
+  "name", "control", "tick_hz", "react", "late", "guard_us", "stop_within_s", "limits", "scripts", "links", "world",
+  "entities", "params",
 }
 
 --- What scripts may use: { name, lowest, highest, default }.
 local LIMITS = {
   { "slice_soft_ms", 0.1, 60000, 2 }, { "slice_ms", 1, 60000, 20 }, { "heap_mb", 8, 1536, 256 },
-  { "tasks", 16, 1048576, 1048576 }, { "lost_vms", 1, 1000000, 3 },
+  { "tasks", 16, 1048576, 1048576 }, { "lost_vms", 1, 1000000, 3 }, { "tick_lua_ms", 0, 60000, 0 },
+  { "tick_slices", 0, 1048576, 0 },
 }
 
 local function read_file(scene)
@@ -619,6 +620,12 @@ local function read_settings(scene, root)
   }
   local name = member(root, "name")
   if name and scene:expect(name, "name", "string") then scene.settings.name = name.value end
+  local control = member(root, "control")
+  if control and scene:expect(control, "control", "string") then
+    local path = control.value
+    if path == "" then scene:problem(control, "control", "expected the path of a socket, got an empty text") end
+    scene.settings.control = path:sub(1, 1) == "/" and path or scene.folder .. "/" .. path
+  end
   read_limits(scene, member(root, "limits"))
 end
 

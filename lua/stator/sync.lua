@@ -86,8 +86,8 @@ end
 --- A name in quotes, or the place where it is made.
 function M.name_of(what, name)
   if name == nil then
-    local place = core.place()
-    return place == "" and "" or "of " .. place
+    local place = core.here()
+    return place and "of " .. place or ""
   end
   if type(name) ~= "string" or name == "" or #name > NAME_MAX then
     err.raise(("%s: expected a name of 1 to %d bytes, got %s"):format(what, NAME_MAX, err.shown(name)))
@@ -153,7 +153,7 @@ end
 local function request(lock, n, t)
   lock.seq = lock.seq + 1
   local w = { lock = lock, n = n, task = t, seq = lock.seq, state = "waiting" }
-  if lock.kind == "mutex" then w.place = core.place() end
+  if lock.kind == "mutex" then w.place = core.here() end
   if lock.free >= n and not lock.waiters.first then grant(lock, w) end
   return w
 end

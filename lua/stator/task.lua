@@ -41,6 +41,11 @@ local function current(what)
 end
 M.current = current
 
+err.who = function(handle)
+  local task = M.by_handle[handle]
+  return task and task.name
+end
+
 log.who = function()
   local handle = core.current()
   local task = handle and M.by_handle[handle]
@@ -66,6 +71,7 @@ end
 ---@field passing boolean? of a combinator: permits go to the scope around it
 ---@field owned table? what was opened in it last, see own.lua
 ---@field left boolean? it has ended
+---@field due_s number? its deadline, for whoever asks
 local Scope = {}
 Scope.__index = Scope
 
@@ -175,7 +181,7 @@ function M.abandon(child, after_s)
   waits.release_tree(child)
   own.close_tree(child)
   local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, after_s))
-  e.trace = core.traceback(child.handle) or ""
+  e.trace = err.script_frames(core.traceback(child.handle) or "")
   M.on_fault(child.name, e, child.owner)
 end
 
@@ -261,7 +267,7 @@ local function outcome(scope, e)
   if scope.failure and err.is_cancelled(e) and e.scope == scope then return scope.failure end
   if err.is_cancelled(e) and e.scope == scope then
     local plain = err.new(e.as or "cancelled", e.message)
-    plain.trace = debug.traceback("", 2):gsub("^%s+", "")
+    err.handler(plain)
     return plain
   end
   return e
@@ -352,7 +358,7 @@ local function fail(task, e)
   if err.is(e) then
     e.passes = nil -- its slice is over: whoever awaits the task may handle it
     e.task = e.task or task.name
-    if task.spawned_at and e.trace then e.trace = e.trace .. "\nspawned at " .. task.spawned_at end
+    err.note_spawn(e, task.spawned_at)
   end
   tell_failure(task, e)
   return result_of(task, false, e)
@@ -457,22 +463,24 @@ function M.find(handle) return M.by_handle[handle] or past.find(handle) end
 ---@param fn function
 function M.child(fn, options, ...)
   local task = current("spawn")
-  local place = debug.getinfo(3, "Sl")
   return M.spawn({
     name = options.name or task.name, order = task.order, parent = task.scope, owner = task.owner,
     quiet = options.quiet, daemon = options.daemon, script = task.script,
-    spawned_at = place and place.currentline > 0 and place.short_src .. ":" .. place.currentline or nil,
+    spawned_at = core.here(),
   }, fn, ...)
 end
 
 --- A daemon that cancels `scope` after `within_s`.
 function M.deadline(scope, within_s)
   local task = scope.task
-  return M.spawn({ name = task.name, order = task.order, parent = scope, quiet = true, daemon = true },
+  scope.due_s = core.now() + within_s
+  local timer = M.spawn({ name = task.name, order = task.order, parent = scope, quiet = true, daemon = true },
     function()
       unwrap(park(core.sleep(within_s)))
       scope:cancel("timeout", ("not done within %g s"):format(within_s))
     end)
+  timer.hidden = true -- not a task of the script's
+  return timer
 end
 
 -- ---- await ----------------------------------------------------------------------------------

@@ -25,6 +25,42 @@ function M.ticks(n) return core.ticks(n) end
 
 local LATE = { skip = true, burst = true }
 
+-- ---- counts of loops --------------------------------------------------------------------------
+
+local BUCKETS, LOOPS_MAX = 20, 512
+local frexp, floor = math.frexp, math.floor
+
+local loops, loop_of = {}, {} -- in the order of their first start; by task and place
+
+--- The counts of the loop at this line of the running task: they go on when it starts again. Kept for
+--- the first LOOPS_MAX loops of the cell.
+---@param level integer of the caller
+local function counts_of(name, period_s, level)
+  local frame = debug.getinfo(level + 1, "Sl")
+  local place = frame and ("%s:%d"):format(frame.short_src, frame.currentline) or "?"
+  local key = name .. " " .. place
+  local counts = loop_of[key]
+  if counts then return counts end
+  counts = { name = name, place = place, period_s = period_s, runs = 0, missed = 0, late_max_s = 0, late = {} }
+  for i = 1, BUCKETS do counts.late[i] = 0 end
+  if #loops < LOOPS_MAX then loops[#loops + 1], loop_of[key] = counts, counts end
+  return counts
+end
+
+--- A turn that is `late_s` behind its grid: bucket 1 below 1 us, then a power of two each.
+local function count_turn(counts, late_s)
+  local _, exponent = frexp(floor(late_s * 1e6))
+  local late, bucket = counts.late, exponent < BUCKETS and exponent + 1 or BUCKETS
+  counts.runs = counts.runs + 1
+  late[bucket] = late[bucket] + 1
+  if late_s > counts.late_max_s then counts.late_max_s = late_s end
+end
+
+--- Counts of all `every` loops: name, place, period_s, runs, missed, late_max_s, late (a histogram whose
+--- buckets are those of host/jitter.h).
+function M.loops() return loops end
+
+
 --- Turns on a fixed grid: the first at once, then one a period. A turn that is late by a period or
 --- more is skipped and counted in `tick.missed`, or made up for (`late = "burst"`).
 ---@param period_s number
@@ -42,7 +78,7 @@ function M.every(period_s, options)
     late = options.late or late
     if not LATE[late] then err.raise(('every: late is "skip" or "burst", not "%s"'):format(tostring(late))) end
   end
-  task.current("every")
+  local counts = counts_of(task.current("every").name, period_s, 2)
   local tick = { n = 0, now_s = 0, late_s = 0, missed = 0 }
   local start, turn = core.now(), -1
   return function()
@@ -54,11 +90,14 @@ function M.every(period_s, options)
         turn = turn + behind
         due = start + turn * period_s
         tick.missed = tick.missed + behind
+        counts.missed = counts.missed + behind
       end
-      unwrap(park(core.sleep_until(due)))
+      -- a turn that is due runs in the next round, not in the next step
+      unwrap(park(due > core.now() and core.sleep_until(due) or core.commit()))
     end
     tick.n, tick.now_s = tick.n + 1, core.now()
     tick.late_s = math.max(0, tick.now_s - due)
+    count_turn(counts, tick.late_s)
     return tick
   end
 end

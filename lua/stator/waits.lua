@@ -119,7 +119,7 @@ local function told(step, goal)
   end
   local place
   if step.from == goal then
-    place = core.place()
+    place = core.here()
   else
     place = err.place { message = "", trace = core.traceback(step.from.handle) }
   end
@@ -133,8 +133,8 @@ local function check(t, list, waiter)
   if not steps then return end
   local texts = {}
   for i, step in ipairs(steps) do texts[i] = told(step, t) end
-  local place = core.place()
-  error(err.new("deadlock", (place ~= "" and place .. ": " or "") .. "this wait would never end: "
+  local place = core.here()
+  error(err.new("deadlock", (place and place .. ": " or "") .. "this wait would never end: "
     .. table.concat(texts, "; ")), 0)
 end
 

@@ -876,8 +876,8 @@ stator.task("three", {}, function() both(c, a, 0.02) end)
         .. 'main/t (spawned at main.lua:24) waits at main.lua:18 for mutex "m", which main/t holds since main.lua:20',
       'main.lua:25: main/t waits at main.lua:25 for main/t (spawned at main.lua:25) to end; '
         .. 'main/t (spawned at main.lua:25) waits at main.lua:18 for mutex "m", which main/t holds since main.lua:20',
-      'main.lua:18: main/t waits at main.lua:18 for mutex "m", which main/t holds since main.lua:20; '
-        .. "main/t waits at main.lua:26 for main/t to end",
+      'main.lua:18: main/t (spawned at main.lua:26) waits at main.lua:18 for mutex "m", which main/t holds since main.lua:20; '
+        .. "main/t waits at main.lua:26 for main/t (spawned at main.lua:26) to end",
       'main.lua:18: main/t (spawned at main.lua:27) waits at main.lua:18 for mutex "m", which main/t holds since main.lua:20; '
         .. "main/t waits at main.lua:20 for main/t (spawned at main.lua:27) to end; "
         .. "main/t (spawned at main.lua:27) waits for main/t (spawned at main.lua:27) to end",

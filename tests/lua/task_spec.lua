@@ -271,3 +271,18 @@ end]]
     assert.equal("turn 21", support.said(cell)[21])
   end)
 end)
+
+describe("a block whose function has returned", function()
+  after_each(support.finish)
+
+  it("keeps its deadline and its cancel_when until its children have ended", function()
+    local said = run [[
+      print(select(2, stator.try(stator.within, 0.5, function() stator.spawn(function() await(stator.sleep(9)) end) end)).code, stator.now())
+      print(select(2, stator.try(stator.scope, function()
+        stator.cancel_when(stator.sleep(0.25), "enough")
+        stator.spawn(function() await(stator.sleep(9)) end)
+      end)).message, stator.now())
+    ]]
+    assert.same({ "timeout\t0.5", "enough\t0.75" }, said)
+  end)
+end)

@@ -62,7 +62,7 @@ function M.cell(options)
   local path = options.path or M.scene(options)
   local cell, code = harness.open {
     scene = path, virtual = options.virtual ~= false, debug = options.debug, sets = options.sets,
-    patience = options.patience, walls = options.walls,
+    patience = options.patience, walls = options.walls, explain_jit = options.explain_jit,
   }
   if not cell then error("the scene was refused with exit code " .. code, 2) end
   M.cells[#M.cells + 1] = cell
