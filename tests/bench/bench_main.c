@@ -9,6 +9,7 @@
 #include "core.h"
 #include "echo.h"
 #include "limits.h"
+#include "peers.h"
 #include "walls.h"
 
 void bench_empty(double id);
@@ -91,7 +92,8 @@ double bench_resumes(double tasks, double rounds) {
         threads = realloc(threads, n * sizeof(lua_State *));
         luaL_openlibs(L);
         (void)luaL_dostring(
-            L, "local yield = coroutine.yield return function(a) while true do a = yield(a) end end");
+            L,
+            "local yield = coroutine.yield return function(a) while true do a = yield(a) end end");
         for (size_t i = 0; i < n; i++) {
             threads[i] = lua_newthread(L);
             (void)luaL_ref(L, LUA_REGISTRYINDEX);
@@ -191,6 +193,15 @@ static int l_echo(lua_State *L) {
     return 2;
 }
 
+/* bench_turns(): runs the cell until it is stopped, as peers/cell does. */
+static int l_turns(lua_State *L) {
+    (void)L;
+    while (!host->stopped) {
+        host_turn(host);
+    }
+    return 0;
+}
+
 int main(int count, char **words) {
     host_opts_t opts = {.scene_path = count > 1 ? words[1] : NULL,
                         .log_level = LOG_ERROR,
@@ -218,6 +229,9 @@ int main(int count, char **words) {
     lua_setglobal(L, "bench_task_bytes");
     lua_pushcfunction(L, l_echo);
     lua_setglobal(L, "bench_echo");
+    lua_pushcfunction(L, l_turns);
+    lua_setglobal(L, "bench_turns");
+    peers_register(L);
     if (rc == HOST_EXIT_OK) {
         rt_step(host->rt, true);
         (void)ecs_phase_set(host->world, ECS_PHASE_RUN);
