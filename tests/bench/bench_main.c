@@ -1,5 +1,6 @@
 /* Runs tests/bench/bench.lua inside the VM of a real cell, with the baselines that the rows are
- * held against as C functions that FFI calls. usage: stator_bench SCENE BENCH.lua OPTION ... */
+ * held against as C functions that FFI calls. usage: stator_bench SCENE BENCH.lua OPTION ...,
+ * or stator_bench echo-libuv: the bare echo server alone. */
 #include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,12 +194,13 @@ static int l_echo(lua_State *L) {
     return 2;
 }
 
-/* bench_turns(): runs the cell until it is stopped, as peers/cell does. */
+static bool turns;
+
+/* bench_turns(): when the file has been run, the cell runs until it is stopped, as one of `stator
+ * run` does: peers/cell. Not in here: this is a slice, which the watchdog looks at all the time. */
 static int l_turns(lua_State *L) {
     (void)L;
-    while (!host->stopped) {
-        host_turn(host);
-    }
+    turns = true;
     return 0;
 }
 
@@ -206,6 +208,7 @@ int main(int count, char **words) {
     host_opts_t opts = {.scene_path = count > 1 ? words[1] : NULL,
                         .log_level = LOG_ERROR,
                         .patience = 1000000}; /* the whole bench is one slice */
+    if (count == 2 && strcmp(words[1], "echo-libuv") == 0) { return echo_serve(); }
     if (count < 3) { return HOST_EXIT_USAGE; }
     host = calloc(1, sizeof *host);
     int rc = host_init(host, &opts);
@@ -240,6 +243,9 @@ int main(int count, char **words) {
             lua_pushstring(L, words[i]);
         }
         if (rc == 0) { rc = vm_call(&host->vm, count - 3, 0); }
+        while (rc == 0 && turns && !host->stopped) {
+            host_turn(host);
+        }
         if (rc != 0) {
             if (lua_istable(L, -1)) {
                 lua_getfield(L, -1, "message");

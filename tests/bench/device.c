@@ -34,7 +34,7 @@ int device_open(int *port) {
     return -1;
 }
 
-static double cpu_ns(int pid) {
+double device_cpu_ns(int pid) {
     clockid_t clock;
     struct timespec t;
     if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0) { return NAN; }
@@ -73,7 +73,7 @@ int device_serve(int listener, const device_peer_t *peer, size_t count, size_t f
         double told = request(fd);
         if (isnan(told)) { break; }
         if (i == DEVICE_WARM_UP) {
-            result->cpu_ns = -cpu_ns(peer->pid);
+            result->cpu_ns = -device_cpu_ns(peer->pid);
             result->wall_ns = -bench_now_ns();
         } else if (i > DEVICE_WARM_UP) {
             took_ns[result->count++] = told;
@@ -83,7 +83,7 @@ int device_serve(int listener, const device_peer_t *peer, size_t count, size_t f
         reply_t reply = {.number = (double)i, .x = 1, .y = 2, .stamp_ns = bench_now_ns()};
         if (send(fd, &reply, sizeof reply, MSG_NOSIGNAL) != (ssize_t)sizeof reply) { break; }
     }
-    result->cpu_ns += cpu_ns(peer->pid);
+    result->cpu_ns += device_cpu_ns(peer->pid);
     result->wall_ns += bench_now_ns();
     if (fd >= 0) { (void)close(fd); }
     return result->count == count ? 0 : -1;

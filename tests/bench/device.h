@@ -1,6 +1,6 @@
 /* A device that answers over TCP: what a robot's controller is to a cell, but for its protocol.
  *
- *   request, 12 bytes: uint32 number, double took_ns   (how late the reply before was seen; 0: none)
+ *   request, 12 bytes: uint32 number, double took_ns   (of the reply before: seen so late; 0: none)
  *   reply, 32 bytes:   double stamp_ns, number, x, y   (stamp: CLOCK_MONOTONIC, before the write)
  *
  * One request is in flight. The device answers after a delay that runs through a whole frame of
@@ -24,6 +24,8 @@ typedef struct {
 
 /* Listens on a free loopback port; the socket, or -1. */
 int device_open(int *port);
+/* CPU time of a process, user and system, with all its threads; NAN: there is none. */
+double device_cpu_ns(int pid);
 /* Serves one connection of the peer: `count` replies after those of the warm-up, delays from the
  * first-th on. took_ns[i] is what the peer told of each. 0, or -1: the peer did not connect, fell
  * silent for five seconds, or ended; result->count says after how many. */

@@ -121,6 +121,11 @@ static int l_echo(lua_State *L) {
     return 2;
 }
 
+static int l_cpu(lua_State *L) {
+    lua_pushnumber(L, device_cpu_ns(luaL_checkint(L, 1)));
+    return 1;
+}
+
 static int l_stop(lua_State *L) {
     stop(luaL_checkint(L, 1));
     return 0;
@@ -163,9 +168,10 @@ static int l_replies(lua_State *L) {
 
 void peers_register(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"bench_self", l_self},        {"bench_peer_start", l_start},
-        {"bench_peer_pause", l_pause}, {"bench_peer_echo", l_echo},
-        {"bench_peer_stop", l_stop},   {"bench_peer_replies", l_replies}};
+        {"bench_self", l_self},           {"bench_peer_start", l_start},
+        {"bench_peer_pause", l_pause},    {"bench_peer_echo", l_echo},
+        {"bench_peer_stop", l_stop},      {"bench_peer_cpu", l_cpu},
+        {"bench_peer_replies", l_replies}};
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
         lua_pushcfunction(L, functions[i].func);
         lua_setglobal(L, functions[i].name);

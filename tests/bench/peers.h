@@ -15,6 +15,7 @@
  *   bench_peer_start(command) -> pid, the first line that it prints; or nil, why not
  *   bench_peer_pause(pid, paused): a peer that waits for its turn takes no time from others
  *   bench_peer_echo(pid, port, connections, seconds) -> messages, user ns in all
+ *   bench_peer_cpu(pid) -> CPU ns, user and system
  *   bench_peer_replies(command, count, first) -> ns of each reply, CPU ns in all, wall ns in all;
  *     or nil, why not. The device's port is added to the command; `first` shifts its delays.
  *   bench_peer_stop(pid) */

@@ -1,19 +1,19 @@
 -- The tables of peers that are programs of their own: echo work, and a device's reply to the value in the
 -- world. Loaded by bench.lua. What a peer prints and asks: peers.h, device.h; the programs: peers/.
--- luacheck: globals bench_echo bench_self bench_peer_start bench_peer_pause bench_peer_stop bench_peer_echo
--- luacheck: globals bench_peer_replies
-local echo_bare, self = bench_echo, bench_self
-local start, pause, stop, play, replies = bench_peer_start, bench_peer_pause, bench_peer_stop, bench_peer_echo,
-  bench_peer_replies
+-- luacheck: globals bench_self bench_peer_start bench_peer_pause bench_peer_stop bench_peer_echo
+-- luacheck: globals bench_peer_replies bench_peer_cpu
+local self = bench_self
+local start, pause, stop, play = bench_peer_start, bench_peer_pause, bench_peer_stop, bench_peer_echo
+local replies, cpu_of = bench_peer_replies, bench_peer_cpu
 
 local ROUNDS = 3
 local CONNECTIONS, WARM_UP_S = 32, 0.2
 
 local M = { SECONDS = 1, REPLIES = 600, NAMES = { "luv", "node", "tokio", "bevy_async" } }
 
--- cell: react of a cell in a process of its own; peer: the program, with words of ours
+-- self: words for this program; cell: the react of a cell in it; peer: another program, with words of ours
 local ECHO = {
-  { title = "bare libuv in C" },
+  { title = "bare libuv in C", self = "echo-libuv" },
   { title = "stator", cell = "immediate" },
   { title = "plain luv in LuaJIT", peer = "luv" },
   { title = "Node.js", peer = "node" },
@@ -28,11 +28,12 @@ local REPLY = {
   { title = "bevy-async-ecs, 60 Hz", peer = "bevy_async", words = "async_ecs 60hz" },
   { title = "bevy-async-ecs, free-running", peer = "bevy_async", words = "async_ecs free" },
 }
-local ECHO_FIELDS = { "value", "user_ns", "over_value", "over_user" }
+local ECHO_FIELDS = { "value", "user_ns", "cpu_ns", "over_value", "over_user", "over_cpu" }
 local REPLY_FIELDS = { "value", "p99_us", "cpu_us", "cpu_percent", "over_value", "over_p99", "over_cpu" }
 
 --- The command of a row's program; nil and why there is none.
 local function command_of(spec, script, folder, chosen)
+  if spec.self then return self() .. " " .. spec.self end
   if spec.cell then
     return ("%s %speers/cell/%s.json %speers/cell/%s.lua"):format(self(), folder, spec.cell, folder, script)
   end
@@ -58,64 +59,69 @@ local function echo_open(folder, chosen)
   for i, spec in ipairs(ECHO) do
     local r = {
       name = "echo: " .. spec.title, title = spec.title, unit = "1/s", target = "", fields = ECHO_FIELDS,
-      is_bare = not (spec.cell or spec.peer), messages = 0, user = 0, samples = {},
+      messages = 0, user = 0, cpu = 0, samples = {},
     }
     rows[i] = r
-    if not r.is_bare then
-      local command, why = command_of(spec, "echo", folder, chosen)
-      if command then r.pid, why = start(command) end
-      if r.pid then
-        r.port = tonumber(why)
-        pause(r.pid, true)
-      else
-        r.reason = why
-      end
+    local command, why = command_of(spec, "echo", folder, chosen)
+    if command then r.pid, why = start(command) end
+    r.port = r.pid and tonumber(why)
+    if r.port then
+      pause(r.pid, true)
+    else
+      r.reason = r.pid and "it printed no port" or why
     end
   end
   return rows
 end
 
---- Messages and user ns of one sample.
+--- Messages, user ns and CPU ns of one sample.
 local function echo_sample(r, seconds)
-  if r.is_bare then
-    local rate, user = echo_bare(0, CONNECTIONS, seconds)
-    return rate * seconds, user * rate * seconds
-  end
+  local before = cpu_of(r.pid)
   pause(r.pid, false)
   local messages, user = play(r.pid, r.port, CONNECTIONS, seconds)
   pause(r.pid, true)
-  return messages, user
+  return messages, user, cpu_of(r.pid) - before
 end
 
 local function echo_round(rows, seconds, counts)
   for _, r in ipairs(rows) do
     if not r.reason then
-      local messages, user = echo_sample(r, seconds)
+      local messages, user, cpu = echo_sample(r, seconds)
       if messages <= 0 then
         r.reason = "it does not echo"
       elseif counts then
-        r.messages, r.user = r.messages + messages, r.user + user
+        r.messages, r.user, r.cpu = r.messages + messages, r.user + user, r.cpu + cpu
         r.samples[#r.samples + 1] = messages / seconds
       end
     end
   end
 end
 
-local function echo_rows(bench, folder, chosen)
-  local line = "%-42s %12s %14s %10s %10s"
-  print_row("\n" .. line, { title = ("echo, %d connections, 64 bytes"):format(CONNECTIONS) }, "messages/s",
-    "user ns/message", "rate to it", "user to it")
-  local rows, seconds = echo_open(folder, chosen), chosen.seconds or M.SECONDS
-  echo_round(rows, math.min(WARM_UP_S, seconds), false)
-  for _ = 1, ROUNDS do echo_round(rows, seconds, true) end
+local function echo_figures(bench, rows)
   local stator = rows[2]
   for _, r in ipairs(rows) do
-    if r.pid then stop(r.pid) end
-    if not r.reason then r.value, r.user_ns = bench.median(r.samples), r.user / r.messages end
+    if not r.reason then
+      r.value, r.user_ns, r.cpu_ns = bench.median(r.samples), r.user / r.messages, r.cpu / r.messages
+    end
   end
   for _, r in ipairs(rows) do
     r.over_value, r.over_user = over(stator.value, r.value), over(stator.user_ns, r.user_ns)
-    print_row(line, r, cell("%.0f", r.value), cell("%.0f", r.user_ns), cell("%.2fx", r.over_value), cell("%.2fx", r.over_user))
+    r.over_cpu = over(stator.cpu_ns, r.cpu_ns)
+  end
+end
+
+local function echo_rows(bench, folder, chosen)
+  local line = "%-42s %11s %13s %12s %8s %8s %8s"
+  print_row("\n" .. line, { title = ("echo, %d connections, 64 bytes"):format(CONNECTIONS) }, "messages/s",
+    "user ns each", "CPU ns each", "to rate", "to user", "to CPU")
+  local rows, seconds = echo_open(folder, chosen), chosen.seconds or M.SECONDS
+  echo_round(rows, math.min(WARM_UP_S, seconds), false)
+  for _ = 1, ROUNDS do echo_round(rows, seconds, true) end
+  echo_figures(bench, rows)
+  for _, r in ipairs(rows) do
+    if r.pid then stop(r.pid) end
+    print_row(line, r, cell("%.0f", r.value), cell("%.0f", r.user_ns), cell("%.0f", r.cpu_ns), cell("%.2fx", r.over_value),
+      cell("%.2fx", r.over_user), cell("%.2fx", r.over_cpu))
   end
   return rows
 end
@@ -153,9 +159,9 @@ local function reply_figures(r)
 end
 
 local function reply_rows(folder, chosen)
-  local line = "%-42s %10s %10s %13s %8s %9s %9s %9s"
-  print_row("\n" .. line, { title = "a device's reply to the value in the world" }, "p50 us", "p99 us", "CPU us/reply",
-    "of a core", "p50 to it", "p99 to it", "CPU to it")
+  local line = "%-42s %11s %13s %12s %8s %8s %8s %8s"
+  print_row("\n" .. line, { title = "a device's reply to the value in the world" }, "p50 us", "p99 us", "CPU us each",
+    "CPU", "to p50", "to p99", "to CPU")
   local rows, count = reply_open(folder, chosen), math.ceil((chosen.replies or M.REPLIES) / ROUNDS)
   for round = 1, ROUNDS do
     for _, r in ipairs(rows) do

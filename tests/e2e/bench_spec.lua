@@ -48,10 +48,10 @@ describe("./dev bench", function()
   end
 
   it("gives null for a peer that is not there, and says why, on paper too", function()
-    local rows, said = rows_of [[--nopeer 'node=it is "not" there' --peer luv=false]]
+    local rows, said = rows_of [[--nopeer 'node=it is "not" there' --peer luv=false --peer 'tokio=echo no number;']]
     for name, why in pairs {
       ["echo: Node.js"] = 'it is "not" there', ["echo: plain luv in LuaJIT"] = "it ended or said nothing",
-      ["echo: tokio, multi-thread"] = "no program was given",
+      ["echo: tokio, multi-thread"] = "it printed no port",
       ["reply to world: bevy-tokio-tasks, 60 Hz"] = "no program was given",
       ["reply to world: bevy-async-ecs, free-running"] = "no program was given",
     } do

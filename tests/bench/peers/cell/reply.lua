@@ -30,7 +30,7 @@ task.spawn({ name = "client", order = ORDER }, function()
   local conn = task.await(tcp.connect("127.0.0.1", port))
   local e = command:spawn { Sample {} }
   while true do
-    ask(conn)
+    if not pcall(ask, conn) then os.exit(0) end -- the device has hung up: it has what it wanted
     command:set(e, Sample, { stamp_ns = reply.stamp_ns, number = reply.number, x = reply.x, y = reply.y })
     task.await(command:commit())
     request.took_ns = now_ns() - e:get(Sample).stamp_ns
