@@ -66,6 +66,7 @@ function M.parse(words, peer_names)
     end
     i = i + 1
   end
+  if found.peers and (found.core or found.row) then refuse("--peers is of other tables than --core and --row") end
   return found
 end
 

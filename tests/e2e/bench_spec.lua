@@ -27,6 +27,7 @@ describe("./dev bench", function()
     for asked, why in pairs {
       ["--cor"] = "unknown option --cor", ["x"] = "unknown option x", ["--row"] = "no value after --row",
       ["--replies few"] = "no number for --replies: few", ["--seconds 0"] = "no number for --seconds: 0",
+      ["--peers --core"] = "--peers is of other tables than --core and --row",
       ["--peer erlang=erl"] = "no peer for --peer: erlang=erl", ["--nopeer node"] = "no peer for --nopeer: node",
     } do
       local said, code = support.shell(BENCH .. asked .. " 2>&1 >/dev/null")
@@ -64,7 +65,7 @@ describe("./dev bench", function()
   end)
 
   it("measures a cell in a process of its own, and a peer that is there", function()
-    local rows = rows_of("--peer 'luv=luajit tests/bench/peers/echo_luv.lua'")
+    local rows = rows_of("--seconds 0.2 --peer 'luv=luajit tests/bench/peers/echo_luv.lua'")
     for _, name in ipairs {
       "echo: bare libuv in C", "echo: stator", "echo: plain luv in LuaJIT",
       "reply to world: stator, react = immediate, ticks at 60 Hz", "reply to world: stator, react = tick, 60 Hz",
