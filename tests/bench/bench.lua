@@ -561,47 +561,21 @@ local function cell_rows()
   wall_rows()
 end
 
-local VALUES = { json = true, row = true, bevy = true, nobevy = true }
+local CELL_FIELDS = { "value", "limit", "ratio" }
+local CORE_FIELDS = { "value", "limit", "ratio", "luajit", "bevy", "over_bevy" }
 
-local USAGE = [[
-usage: ./dev bench [--core] [--row NAME] [--json FILE]
-
---core            only the table of the core alone
---row NAME        only that row of it, such as spawn_commands; names: tests/bench/core.lua
---json FILE       writes what was measured as a list
---bevy PROGRAM    the peer bevy_ecs; from ./dev, which builds it
---nobevy REASON   why there is no such peer; from ./dev
---help, -h        this text
-]]
-
---- By name; nil after the usage was asked for. What is no option ends the program.
-local function options(words)
-  local found, i = {}, 1
-  while i <= #words do
-    local name = words[i]:match "^%-%-(%l+)$"
-    if name == "help" or words[i] == "-h" then
-      io.stdout:write(USAGE)
-      return nil
-    end
-    local takes_value = name and VALUES[name] and words[i + 1] ~= nil
-    if not takes_value and name ~= "core" then
-      io.stderr:write(VALUES[name] and "no value after " or "unknown option ", words[i], "\n", USAGE)
-      os.exit(2)
-    end
-    found[name] = not takes_value or words[i + 1]
-    i = i + (takes_value and 2 or 1)
-  end
-  return found
+local function json_string(text)
+  return '"' .. text:gsub('[%c"\\]', function(c) return ("\\u%04x"):format(c:byte()) end) .. '"'
 end
 
-local JSON_FIELDS = { "value", "limit", "ratio", "luajit", "bevy", "over_bevy" }
-
---- What was not measured is null; columns of the core's table are in its rows only.
+--- What was not measured is null, and `reason` says why; columns of a table are in its rows only.
 local function json_row(r)
-  local parts = { ('"name": "%s", "unit": "%s", "target": "%s"'):format(r.name, r.unit, r.target) }
-  for i, field in ipairs(JSON_FIELDS) do
-    if i <= 3 or r.title then parts[#parts + 1] = ('"%s": %s'):format(field, r[field] and ("%.17g"):format(r[field]) or "null") end
+  local parts = { ('"name": %s, "unit": "%s", "target": "%s"'):format(json_string(r.name), r.unit, r.target) }
+  for _, field in ipairs(r.fields or CELL_FIELDS) do
+    local x = r[field]
+    parts[#parts + 1] = ('"%s": %s'):format(field, x and x - x == 0 and ("%.17g"):format(x) or "null")
   end
+  if r.reason then parts[#parts + 1] = '"reason": ' .. json_string(r.reason) end
   return "  { " .. table.concat(parts, ", ") .. " }"
 end
 
@@ -611,13 +585,24 @@ local function json_text(rows_list)
   return "[\n" .. table.concat(parts, ",\n") .. "\n]\n"
 end
 
-local chosen = options(arguments)
-if not chosen then return end
 local folder = debug.getinfo(1, "S").source:match "^@(.*/)"
-collectgarbage "stop"
 local core_table = assert(loadfile(folder .. "core.lua"))()
-if not (chosen.core or chosen.row) then cell_rows() end
-for _, r in ipairs(core_table.run({ timed = timed, median = median }, chosen)) do rows[#rows + 1] = r end
+local peer_tables = assert(loadfile(folder .. "peers.lua"))()
+local chosen = assert(loadfile(folder .. "options.lua"))().parse(arguments, peer_tables.NAMES)
+if not chosen then return end
+local tools = { timed = timed, median = median }
+local core_alone = chosen.core or chosen.row
+collectgarbage "stop"
+if not (core_alone or chosen.peers) then cell_rows() end
+if not chosen.peers then
+  for _, r in ipairs(core_table.run(tools, chosen)) do
+    r.fields = CORE_FIELDS
+    rows[#rows + 1] = r
+  end
+end
+if not core_alone then
+  for _, r in ipairs(peer_tables.run(tools, folder, chosen)) do rows[#rows + 1] = r end
+end
 
 if chosen.json then
   local file = assert(io.open(chosen.json, "w"))

@@ -1,5 +1,6 @@
 /* Runs tests/bench/bench.lua inside the VM of a real cell, with the baselines that the rows are
- * held against as C functions that FFI calls. usage: stator_bench SCENE BENCH.lua OPTION ... */
+ * held against as C functions that FFI calls. usage: stator_bench SCENE BENCH.lua OPTION ...,
+ * or stator_bench echo-libuv: the bare echo server alone. */
 #include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "core.h"
 #include "echo.h"
 #include "limits.h"
+#include "peers.h"
 #include "walls.h"
 
 void bench_empty(double id);
@@ -91,7 +93,8 @@ double bench_resumes(double tasks, double rounds) {
         threads = realloc(threads, n * sizeof(lua_State *));
         luaL_openlibs(L);
         (void)luaL_dostring(
-            L, "local yield = coroutine.yield return function(a) while true do a = yield(a) end end");
+            L,
+            "local yield = coroutine.yield return function(a) while true do a = yield(a) end end");
         for (size_t i = 0; i < n; i++) {
             threads[i] = lua_newthread(L);
             (void)luaL_ref(L, LUA_REGISTRYINDEX);
@@ -191,10 +194,21 @@ static int l_echo(lua_State *L) {
     return 2;
 }
 
+static bool turns;
+
+/* bench_turns(): when the file has been run, the cell runs until it is stopped, as one of `stator
+ * run` does: peers/cell. Not in here: this is a slice, which the watchdog looks at all the time. */
+static int l_turns(lua_State *L) {
+    (void)L;
+    turns = true;
+    return 0;
+}
+
 int main(int count, char **words) {
     host_opts_t opts = {.scene_path = count > 1 ? words[1] : NULL,
                         .log_level = LOG_ERROR,
                         .patience = 1000000}; /* the whole bench is one slice */
+    if (count == 2 && strcmp(words[1], "echo-libuv") == 0) { return echo_serve(); }
     if (count < 3) { return HOST_EXIT_USAGE; }
     host = calloc(1, sizeof *host);
     int rc = host_init(host, &opts);
@@ -218,6 +232,9 @@ int main(int count, char **words) {
     lua_setglobal(L, "bench_task_bytes");
     lua_pushcfunction(L, l_echo);
     lua_setglobal(L, "bench_echo");
+    lua_pushcfunction(L, l_turns);
+    lua_setglobal(L, "bench_turns");
+    peers_register(L);
     if (rc == HOST_EXIT_OK) {
         rt_step(host->rt, true);
         (void)ecs_phase_set(host->world, ECS_PHASE_RUN);
@@ -226,6 +243,9 @@ int main(int count, char **words) {
             lua_pushstring(L, words[i]);
         }
         if (rc == 0) { rc = vm_call(&host->vm, count - 3, 0); }
+        while (rc == 0 && turns && !host->stopped) {
+            host_turn(host);
+        }
         if (rc != 0) {
             if (lua_istable(L, -1)) {
                 lua_getfield(L, -1, "message");

@@ -1,5 +1,6 @@
 #include "echo.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -117,4 +118,12 @@ int echo_server_open(uv_loop_t *loop) {
 void echo_server_close(uv_loop_t *loop) {
     uv_close((uv_handle_t *)&server, NULL);
     (void)uv_run(loop, UV_RUN_NOWAIT);
+}
+
+int echo_serve(void) {
+    uv_loop_t loop;
+    if (uv_loop_init(&loop) != 0) { return 1; }
+    (void)printf("%d\n", echo_server_open(&loop));
+    (void)fflush(stdout);
+    return uv_run(&loop, UV_RUN_DEFAULT);
 }

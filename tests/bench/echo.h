@@ -17,6 +17,8 @@ double echo_client_finish(int pid, int pipe_fd);
 /* Listens with a bare echo server on the loop; returns the port. */
 int echo_server_open(uv_loop_t *loop);
 void echo_server_close(uv_loop_t *loop);
+/* The same server as a program: prints its port and serves until it is killed. */
+int echo_serve(void);
 /* User CPU time of this process. */
 double echo_user_ns(void);
 

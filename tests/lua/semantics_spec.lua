@@ -201,6 +201,20 @@ stator.system("s", {}, function() print("system", stator.now()) end)]]
     assert.same({ "0.03" }, support.said(cell, "^0"))
   end)
 
+  it("T8 goes on to react after steps that took longer than a tick", function()
+    local cell = support.cell { main = [[
+local stator = require "stator"
+stator.task("t", {}, function()
+  for _ = 1, 2 do
+    stator.await(stator.sleep(0.013))
+    print("woken", stator.now())
+  end
+end)]] }
+    cell:slow(0.050)
+    cell:advance(0.0405)
+    assert.same({ "woken\t0.013", "woken\t0.03" }, support.said(cell, "^woken")) -- 0.026 is near a tick
+  end)
+
   it("T9 starts nothing when anything is wrong, and says so with exit code 3", function()
     local path = support.scene {
       scripts = { ["main.lua"] = 'local stator = require "stator"\nstator.task("t", {}, function() print "ran" end)' },

@@ -122,6 +122,16 @@ static int l_turn(lua_State *L) {
     return 0;
 }
 
+/* cell:slow(seconds): as if all recent reaction steps had taken so long */
+static int l_slow(lua_State *L) {
+    host_t *host = check_cell(L)->host;
+    for (size_t i = 0; i < HOST_STEP_SAMPLES; i++) {
+        host->step_ns[i] = (uint64_t)(luaL_checknumber(L, 2) * 1e9);
+    }
+    host->step_count = HOST_STEP_SAMPLES;
+    return 0;
+}
+
 static void copy_scalar(lua_State *from, int index, lua_State *to) {
     switch (lua_type(from, index)) {
     case LUA_TNUMBER: lua_pushnumber(to, lua_tonumber(from, index)); break;
@@ -305,7 +315,7 @@ static int open_harness(lua_State *L) {
         {"advance", l_advance}, {"turn", l_turn},   {"eval", l_eval},   {"logs", l_logs},
         {"hash", l_hash},       {"check", l_check}, {"guard", l_guard}, {"counts", l_counts},
         {"stop", l_stop},       {"maps", l_maps},   {"close", l_close}, {"memory", l_memory},
-        {"port", l_port},       {NULL, NULL}};
+        {"port", l_port},       {"slow", l_slow},   {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"open", l_open}, {"gate", l_gate}, {"at_gate", l_at_gate}, {NULL, NULL}};
     (void)luaL_newmetatable(L, CELL);
