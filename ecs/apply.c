@@ -40,6 +40,7 @@ int ecs_apply(ecs_world_t *world) {
         world->recording ^= 1u;
         ecs__stream_rewind(world, 1); /* it is empty */
         world->shared.tick++;
+        ecs__rooms_begin(world);
         for (uint32_t i = 0; i < stream->batch_count; i++) {
             ecs__validate(world, stream, i);
         }

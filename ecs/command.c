@@ -291,7 +291,7 @@ static int may_record(ecs_world_t *world, uint32_t op, uint32_t component) {
         return ecs__fail(world, ECS_E_PHASE,
                          "commands are recorded in a task, a system or an observer");
     }
-    bool names = op >= ECS_OP_INSERT && op <= ECS_OP_EXPECT;
+    bool names = (op >= ECS_OP_INSERT && op <= ECS_OP_EXPECT) || op == ECS_OP_CONFIRM;
     if (names && component >= world->component_count) {
         return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
     }
@@ -417,7 +417,7 @@ void *ecs_record_at(ecs_world_t *world, uint32_t place, uint32_t op, ecs_id_t id
 int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component) {
     ECS__ENTER(world);
     int rc = may_record(world, op, component);
-    if (rc == ECS_OK && op != ECS_OP_DESPAWN && op != ECS_OP_REMOVE) {
+    if (rc == ECS_OK && op != ECS_OP_DESPAWN && op != ECS_OP_REMOVE && op != ECS_OP_CONFIRM) {
         rc = ecs__fail(world, ECS_E_INVALID, "operation %u carries a value", op);
     }
     if (rc == ECS_OK && take_command(world, op, id, component, 0) == NULL) {

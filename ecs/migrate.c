@@ -296,6 +296,7 @@ static void commit(job_t *job, ecs_migration_t *migration) {
     memcpy(component->name, before.name, sizeof component->name);
     component->sparse = before.sparse;
     component->observed = before.observed;
+    component->written = before.written;
     component->touched = before.touched;
     component->watches = before.watches;
     for (uint32_t i = 0; i < world->query_count; i++) {

@@ -165,6 +165,9 @@ void ecs_readers_reset(ecs_world_t *world) {
         if (world->watches[i].id != 0) { free_watch(world, i + 1); }
     }
     ecs__cursors_reset(world);
+    for (uint32_t room = 1; room <= world->room_used; room++) {
+        ecs_room_close(world, room);
+    }
 }
 
 void ecs__watch_fini(ecs_world_t *world) {

@@ -338,6 +338,7 @@ static void collect(rt_t *rt) {
 
 void rt_step(rt_t *rt, bool is_tick) {
     rt->now_ns = clock_now_ns(rt->clock);
+    ecs_time_set(rt->world, rt->now_ns);
     if (is_tick) { rt->tick++; }
     settle(rt, is_tick);
     if (is_tick) { systems_begin_tick(rt); }
