@@ -7,6 +7,8 @@
 
 #include "internal.h"
 
+#define ECS__AGED_PHASES (1u << ECS_PHASE_SETUP | 1u << ECS_PHASE_IDLE | 1u << ECS_PHASE_RUN)
+
 /* Pages of one component for so many pages of slots. */
 static int pages_make(ecs_world_t *world, ecs__component_t *component, uint32_t pages) {
     for (uint32_t i = 0; i < pages; i++) {
@@ -55,7 +57,7 @@ int ecs_component_aged(ecs_world_t *world, uint32_t component) {
     }
     ecs__component_t *known = &world->components[component];
     if (known->written != NULL) { return ECS_OK; }
-    int rc = ecs__guard(world, 1u << ECS_PHASE_SETUP | 1u << ECS_PHASE_IDLE);
+    int rc = ecs__guard(world, ECS__AGED_PHASES);
     if (rc != ECS_OK) { return rc; }
     if (known->size_bytes == 0) {
         return ecs__fail(world, ECS_E_INVALID, "%s is a tag: it has no value that ages",

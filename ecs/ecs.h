@@ -323,7 +323,7 @@ const ecs_batch_result_t *ecs_apply_results(const ecs_world_t *world, uint32_t *
 /* The component keeps its age: each entity's, that of the last write to any field of it. Commands
  * count by entity, bulk spawns too; a writer's box counts for all its rows unless it is withdrawn,
  * ecs_write for those of its chunk. ECS_OP_CONFIRM begins it anew without a write. 8 bytes a slot.
- * Setup or idle phase; again is ECS_OK in any phase. ECS_E_INVALID for a tag. */
+ * Setup, idle or run phase; again is ECS_OK in any phase. ECS_E_INVALID for a tag. */
 int ecs_component_aged(ecs_world_t *world, uint32_t component);
 bool ecs_component_is_aged(const ecs_world_t *world, uint32_t component);
 /* The time of what is written from now on; the host's, at each step. Owner thread.

@@ -128,8 +128,8 @@ end
 --- Lets an operation run without waiting for it here; it is taken back when the innermost block ends.
 ---@return userdata future
 function M.start(x)
-  local future, cancel, child = task.start(x)
-  if core.is(x) ~= "future" then task.keep_started(future, cancel, child) end
+  local future, cancel, child, undo = task.start(x)
+  if core.is(x) ~= "future" then task.keep_started(future, cancel, child, undo) end
   return future
 end
 
@@ -166,7 +166,7 @@ end
 local function start_all(entries, mode)
   local group = core.future(#entries, mode)
   for _, entry in ipairs(entries) do
-    entry.future, entry.cancel, entry.task = task.start(entry.x)
+    entry.future, entry.cancel, entry.task, entry.undo = task.start(entry.x)
     entry.future:tell(group)
   end
   return group
@@ -184,6 +184,14 @@ local function cancel_rest(entries, why)
   end
 end
 
+--- Undoes what went well and whose values nobody gets, where that can be done: an item goes back to its
+--- channel, a permit to its semaphore.
+local function undo_rest(entries, winner)
+  for _, entry in ipairs(entries) do
+    if entry ~= winner and entry.undo and entry.future:state() == "ok" then entry.undo() end
+  end
+end
+
 --- Waits for the group and notes in each entry how it stood then. Whatever happens, nothing that was
 --- started is left running.
 local function wait_group(entries, mode)
@@ -191,14 +199,20 @@ local function wait_group(entries, mode)
   local ok, e = park(group)
   for _, entry in ipairs(entries) do entry.state = entry.future:state() end
   cancel_rest(entries, e)
-  if not ok then error(e, 0) end
+  if not ok then
+    undo_rest(entries)
+    error(e, 0)
+  end
 end
 
 local function run_race(entries)
   wait_group(entries, "race")
   for _, entry in ipairs(entries) do
-    if entry.state == "ok" then return entry.key, entry.future:values() end
-    if entry.state == "failed" then error((entry.future:values()), 0) end
+    if entry.state ~= "pending" then
+      undo_rest(entries, entry)
+      if entry.state == "ok" then return entry.key, entry.future:values() end
+      error((entry.future:values()), 0)
+    end
   end
 end
 
@@ -206,7 +220,10 @@ local function run_all(entries)
   wait_group(entries, "all")
   local results, named = {}, false
   for _, entry in ipairs(entries) do
-    if entry.state == "failed" then error((entry.future:values()), 0) end
+    if entry.state == "failed" then
+      undo_rest(entries)
+      error((entry.future:values()), 0)
+    end
   end
   for _, entry in ipairs(entries) do
     results[entry.key] = (entry.future:values())
@@ -220,7 +237,10 @@ local function run_any(entries)
   wait_group(entries, "any")
   local first
   for _, entry in ipairs(entries) do
-    if entry.state == "ok" then return entry.key, entry.future:values() end
+    if entry.state == "ok" then
+      undo_rest(entries, entry)
+      return entry.key, entry.future:values()
+    end
     first = first or (entry.future:values())
   end
   local e = err.new("all_failed", "every alternative failed, first: " .. tostring(first and first.message), first)

@@ -6,6 +6,7 @@ local component = require "stator.component"
 local core = require "stator.core.world"
 local entity = require "stator.entity"
 local err = require "stator.err"
+local event = require "stator.event"
 local persist = require "stator.persist"
 local registry = require "stator.registry"
 local task_core = require "stator.core.task"
@@ -136,6 +137,20 @@ function Commands:remove(e, c)
   if C.ecs_record_plain(world, C.ECS_OP_REMOVE, id, c.id) ~= 0 then not_recorded() end
 end
 
+--- Sends an event: observers and inboxes get it once the batch is applied, in the order of recording.
+---@param e stator.Event
+---@param values table? what is not named has its default
+---@param to number|table|nil an entity; nil: nobody in particular
+function Commands:send(e, values, to) event.send(place_of(self), e, values, to) end
+
+--- Says that a component is still what it is: its age begins anew, and nothing else happens.
+function Commands:confirm(e, c)
+  need("confirm", c)
+  local id = id_of(e)
+  note_place(self)
+  if C.ecs_record_plain(world, C.ECS_OP_CONFIRM, id, c.id) ~= 0 then not_recorded() end
+end
+
 --- Makes the batch depend on the component being, at apply, as this task sees it now. Such a batch
 --- has to end in commit().
 function Commands:expect(e, c)
@@ -169,7 +184,8 @@ function Commands.commit() return task_core.commit() end
 setmetatable(Commands, {
   __index = function(_, key)
     local names = {
-      "spawn", "despawn", "insert", "set", "add", "remove", "expect", "persist", "commit", "on_dead_target",
+      "spawn", "despawn", "insert", "set", "add", "remove", "send", "confirm", "expect", "persist", "commit",
+      "on_dead_target",
     }
     err.raise(('cmd has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
   end,

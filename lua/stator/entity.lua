@@ -164,6 +164,19 @@ function M.id_of(value)
     type(value) == "string" and ": write stator.entity(name)" or ""))
 end
 
+--- The id that a handle stands for now, or nil. Raises for what is no handle.
+function M.lookup(handle)
+  if getmetatable(handle) ~= Handle then M.id_of(handle) end
+  local id = C.ecs_lookup(world, rawget(handle, "_path"))
+  return id ~= 0 and id or nil
+end
+
+--- The path of a handle; raises for what is none.
+function M.path_of(handle)
+  if getmetatable(handle) ~= Handle then M.id_of(handle) end
+  return rawget(handle, "_path")
+end
+
 local ID_MIN, ID_END = 2 ^ 32, 2 ^ 52 -- a generation from 1 on, and an index of 32 bits
 
 --- What a field that holds an entity stores for a value: an id, 0 for none; nil when it is neither.

@@ -4,6 +4,8 @@ local command = require "stator.command"
 local component = require "stator.component"
 local entity = require "stator.entity"
 local err = require "stator.err"
+local event = require "stator.event"
+local inbox = require "stator.inbox"
 local link = require "stator.link"
 local persist = require "stator.persist"
 local log = require "stator.log"
@@ -19,7 +21,7 @@ local stator = {
   component = component.component, enum = component.enum, struct = component.struct, system = system.system,
   async_system = system.async_system, per_entity = system.per_entity, task = system.task,
   observer = system.observer, query = query.query, params = script.params, entity = entity.entity,
-  link = link.link,
+  link = link.link, event = event.event, inbox = inbox.inbox,
   -- waiting
   await = task.await, sleep = time.sleep, every = time.every, next_tick = time.next_tick,
   ticks = time.ticks, now = time.now,

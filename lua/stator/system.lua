@@ -4,8 +4,10 @@ local command = require "stator.command"
 local component = require "stator.component"
 local core = require "stator.core.task"
 local entity = require "stator.entity"
+local event = require "stator.event"
 local err = require "stator.err"
 local fault = require "stator.fault"
+local inbox = require "stator.inbox"
 local keep = require "stator.core.keep"
 local log = require "stator.log"
 local places = require "stator.places"
@@ -35,7 +37,7 @@ local SYSTEM_KEYS = with_keys { "phase", "every" }
 local ASYNC_KEYS = with_keys { "phase", "every", "overrun" }
 local TASK_KEYS = { "restart" }
 local PER_ENTITY_KEYS = { "with", "without", "restart" }
-local OBSERVER_KEYS = { "added", "changed", "removed", "despawned" }
+local OBSERVER_KEYS = { "added", "changed", "removed", "despawned", "event" }
 
 local function declare(kind, name, options, fn, keys)
   if type(name) ~= "string" or name == "" or #name > NAME_MAX then
@@ -126,8 +128,9 @@ function M.per_entity(name, options, fn)
 end
 
 --- Declares an observer: fn(cmd, entity) runs after the apply in which a component was added,
---- changed or removed, or an entity despawned. It never waits.
----@param options table exactly one of added, changed, removed (a component) and despawned (true)
+--- changed or removed, or an entity despawned; fn(cmd, values, to) after one that sent the event. It never
+--- waits.
+---@param options table exactly one of added, changed, removed (a component), despawned (true) and event
 function M.observer(name, options, fn)
   local d = declare("observer", name, options, fn, OBSERVER_KEYS)
   local count = 0
@@ -136,12 +139,13 @@ function M.observer(name, options, fn)
     if value ~= nil then
       count = count + 1
       d.event, d.component = key, value
-      local ok = key == "despawned" and value == true or getmetatable(value) == component.Component
-      local wants = key == "despawned" and "true" or "a component"
+      local ok, wants = getmetatable(value) == component.Component, "a component"
+      if key == "despawned" then ok, wants = value == true, "true" end
+      if key == "event" then ok, wants = getmetatable(value) == event.Event, "an event" end
       if not ok then error(("%s: %s expects %s"):format(d.what, key, wants), 2) end
     end
   end
-  if count ~= 1 then error(d.what .. ": name one of added, changed, removed, despawned", 2) end
+  if count ~= 1 then error(d.what .. ": name one of added, changed, removed, despawned, event", 2) end
   table.insert(registry.observers, d)
 end
 
@@ -179,8 +183,9 @@ function M.freeze()
   table.sort(registry.observers, by_order)
   table.sort(registry.per_entity, by_order)
   for _, d in ipairs(registry.observers) do
-    world.observe(EVENT[d.event], d.event ~= "despawned" and d.component.id or 0)
+    if d.event ~= "event" then world.observe(EVENT[d.event], d.event ~= "despawned" and d.component.id or 0) end
   end
+  inbox.freeze()
   for _, d in ipairs(registry.per_entity) do
     d.tasks = {}
     for _, list in ipairs { d.options.with, d.options.without or {} } do
@@ -385,10 +390,12 @@ local function update_per_entity(events)
 end
 
 --- Runs one observer on one event. Answers whether it recorded anything.
-local function run_observer(d, index, e)
+---@param subject any entity or values
+---@param to number? of an event that was sent
+local function run_observer(d, index, subject, to)
   world.begin(OWNER_OBSERVER, index)
   task.observer_name = d.name
-  local ok, raised = xpcall(d.fn, err.handler, command, e)
+  local ok, raised = xpcall(d.fn, err.handler, command, subject, to)
   task.observer_name = nil
   if ok then return world.seal() end
   world.drop()
@@ -396,19 +403,33 @@ local function run_observer(d, index, e)
   return false
 end
 
+--- One observer that has recorded something: noted when an observer had set it off.
+local function recorded(d, by_observer, names)
+  core.want_react() -- so that the chain ends when this round's commands set nobody off
+  if by_observer and names[#names] ~= d.name then names[#names + 1] = d.name end
+end
+
+local function observe_sent(d, index, sent, names)
+  for _, s in ipairs(sent) do
+    local wanted = not d.faulted and s.event == d.component and not (s.by_observer and M.muted)
+    if wanted and run_observer(d, index, event.value(s), s.to) then recorded(d, s.by_observer, names) end
+  end
+end
+
+local function observe_changes(d, index, events, names)
+  local kind, id = EVENT[d.event], d.component ~= true and d.component.id or -1
+  for i = 1, #events, 4 do
+    local by_observer = events[i + 3]
+    local wanted = not d.faulted and events[i] == kind and events[i + 2] == id and not (by_observer and M.muted)
+    if wanted and run_observer(d, index, events[i + 1]) then recorded(d, by_observer, names) end
+  end
+end
+
 --- Runs the observers. Answers the names of those that recorded something because of an observer.
-local function run_observers(events)
+local function run_observers(events, sent)
   local names = {}
   for index, d in ipairs(M.quarantined and {} or registry.observers) do
-    local kind, id = EVENT[d.event], d.component ~= true and d.component.id or -1
-    for i = 1, #events, 4 do
-      local by_observer = events[i + 3]
-      local wanted = not d.faulted and events[i] == kind and events[i + 2] == id and not (by_observer and M.muted)
-      if wanted and run_observer(d, index, events[i + 1]) then
-        core.want_react() -- so that the chain ends when this round's commands set nobody off
-        if by_observer and names[#names] ~= d.name then names[#names + 1] = d.name end
-      end
-    end
+    if d.event == "event" then observe_sent(d, index, sent, names) else observe_changes(d, index, events, names) end
   end
   return names
 end
@@ -424,11 +445,13 @@ local function check_chain(names)
   return true
 end
 
-local function react(has_events)
-  if has_events then
-    local events = world.events()
+local function react(has_events, has_sent)
+  if has_events or has_sent then
+    local events, sent = has_events and world.events() or {}, has_sent and event.sent() or {}
     update_per_entity(events)
-    local names = run_observers(events)
+    local names = run_observers(events, sent)
+    inbox.bury(events)
+    inbox.deliver(sent)
     M.muted = check_chain(names) -- what they recorded last is applied, but sets no observer off
   else
     M.chain, M.muted = 0, false
@@ -465,13 +488,17 @@ local function shown(id) return entity.path(id) or ("entity %.0f"):format(id) en
 
 --- What a command was to do. The target of a spawn is new: its parent can be gone, its name be taken.
 local function describe(op, id, component_id, parent, name)
+  if OP[op] == "send" then
+    local e = event.by_id[component_id]
+    return ("send of %s%s"):format(e and e.name or "an event", id ~= 0 and " to " .. shown(id) or "")
+  end
   if OP[op] == "spawn" then
     local what = name and name ~= "" and ('"%s"'):format(name) or ("entity %.0f"):format(id)
     return ("spawn of %s%s"):format(what, parent ~= 0 and " below " .. shown(parent) or "")
   end
   local c = component.by_id[component_id]
   local text = OP[op] .. " on " .. shown(id)
-  return op >= 2 and op <= 6 and c and text .. " of " .. c.name or text
+  return (op >= 2 and op <= 6 or OP[op] == "confirm") and c and text .. " of " .. c.name or text
 end
 
 --- Who changed the component last: another task or system, its line.

@@ -176,7 +176,10 @@ end
 local function stop_started(scope)
   local list = scope.started
   for i = list and #list or 0, 1, -1 do
-    if not list[i].child and list[i].future:state() == "pending" then list[i].cancel() end
+    local item = list[i]
+    local state = item.future:state()
+    if not item.child and state == "pending" then item.cancel() end
+    if item.undo and state == "ok" and not item.future:observed() then item.undo() end
   end
 end
 
@@ -194,18 +197,19 @@ end
 
 --- Ties a started operation to the running task's innermost scope.
 ---@param child table? the task that runs it
-function M.keep_started(future, cancel, child)
+---@param undo function? of an operation that went well, see M.paired
+function M.keep_started(future, cancel, child, undo)
   local scope = current("start").scope
   local list = scope.started or {}
   if #list >= STARTED_PRUNE then
     local kept = {}
     for _, item in ipairs(list) do
-      local unseen = item.future:state() == "failed" and not item.future:observed()
+      local unseen = (item.undo or item.future:state() == "failed") and not item.future:observed()
       if unseen or item.future:state() == "pending" then kept[#kept + 1] = item end
     end
     list = kept
   end
-  list[#list + 1] = { future = future, cancel = cancel, child = child }
+  list[#list + 1] = { future = future, cancel = cancel, child = child, undo = undo }
   scope.started = list
 end
 
@@ -422,10 +426,12 @@ end
 
 --- An operation of lua/stator holds "run" and a function that runs inside the awaiting task, or in a
 --- task of its own when it is combined; or "begin" and a function that answers a future and a
---- function that takes it back.
+--- function that takes it back; or "paired" and both, see M.paired.
 local function run_lua(op)
   local e = op:use()
-  if e[1] == "run" then
+  if e[1] == "paired" then
+    return e[2].await(unpack(e, 3, e.n))
+  elseif e[1] == "run" then
     return block(enter(current("await")), e[2], unpack(e, 3, e.n))
   end
   local future, cancel = e[2](unpack(e, 3, e.n))
@@ -450,10 +456,17 @@ function M.operation(fn, ...) return core.operation("run", fn, ...) end
 --- A cold operation; begin(...) answers a future and a function(error) that takes it back.
 function M.request(begin, ...) return core.operation("begin", begin, ...) end
 
+--- A cold operation of two functions: `pair.await(...)` runs in the awaiting task, without a scope;
+--- `pair.start(...)` answers a future, a function that takes it back while it is pending, and one that
+--- undoes it after it went well, when nobody gets its values; or nothing: then a child task awaits it.
+---@param pair { await: function, start: function }
+function M.paired(pair, ...) return core.operation("paired", pair, ...) end
+
 --- Starts an operation, a future or a function inside the scope of the running task.
 ---@return userdata future
 ---@return function cancel takes it back
 ---@return table? task
+---@return function? undo
 function M.start(x)
   if type(x) == "function" or is_lua(x) then
     local e = type(x) ~= "function" and x:use() or nil
@@ -462,7 +475,11 @@ function M.start(x)
       return future, function(why) if cancel and future:state() == "pending" then cancel(why) end end
     end
     local task
-    if e then
+    if e and e[1] == "paired" then
+      local future, cancel, undo = e[2].start(unpack(e, 3, e.n))
+      if future then return future, cancel, nil, undo end
+      task = M.child(e[2].await, { quiet = true }, unpack(e, 3, e.n))
+    elseif e then
       task = M.child(e[2], { quiet = true }, unpack(e, 3, e.n))
     else
       task = M.child(x, { quiet = true })

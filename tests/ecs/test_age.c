@@ -148,6 +148,7 @@ static void tags_and_late_declarations_are_refused(void) {
     ecs_id_t id = ecs_record_spawn(f.world, 0, NULL);
     insert_pos(&f, id, f.vel, 1);
     apply(&f);
+    CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_APPLY), ECS_OK);
     CHECK_EQ(ecs_component_aged(f.world, f.vel), ECS_E_PHASE);
     CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_IDLE), ECS_OK);
     CHECK_EQ(ecs_component_aged(f.world, f.vel), ECS_OK);
