@@ -11,6 +11,7 @@ local persist = require "stator.persist"
 local log = require "stator.log"
 local query = require "stator.query"
 local script = require "stator.script"
+local service = require "stator.service"
 local system = require "stator.system"
 local task = require "stator.task"
 local time = require "stator.time"
@@ -22,6 +23,7 @@ local stator = {
   async_system = system.async_system, per_entity = system.per_entity, task = system.task,
   observer = system.observer, query = query.query, params = script.params, entity = entity.entity,
   link = link.link, event = event.event, inbox = inbox.inbox,
+  service = service.service, call = service.call,
   -- waiting
   await = task.await, sleep = time.sleep, every = time.every, next_tick = time.next_tick,
   ticks = time.ticks, now = time.now,

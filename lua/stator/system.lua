@@ -13,6 +13,7 @@ local log = require "stator.log"
 local places = require "stator.places"
 local query = require "stator.query"
 local registry = require "stator.registry"
+local service = require "stator.service"
 local task = require "stator.task"
 local world = require "stator.core.world"
 
@@ -284,7 +285,7 @@ local function culprit_of(lost)
     local d = registry.observers[lost.order]
     if d then return is, d.name, d.script.entity end
   elseif lost.kind == "task" then
-    for _, list in ipairs { registry.tasks, registry.per_entity, registry.systems } do
+    for _, list in ipairs { registry.tasks, registry.per_entity, registry.systems, registry.service_list } do
       for _, d in ipairs(list) do
         if is(d) then return is, d.name, lost.owner ~= 0 and lost.owner or d.script.entity end
       end
@@ -302,7 +303,13 @@ local function mark_faulted(lost)
     if is_async or (lost.kind == "system" and d.name == lost.name) then core.fault_system(i) end
   end
   local culprit = lost.kind == "observer" and registry.observers[lost.order]
+  for _, d in ipairs(registry.service_list) do
+    if lost.kind == "task" and order_of(d) == lost.order then culprit = d end
+  end
   if culprit then keep.put("faulted:" .. culprit.name, "") end
+  for _, d in ipairs(registry.service_list) do
+    if keep.get("faulted:" .. d.name) then d.faulted = "its task was running when a VM was lost" end
+  end
   for _, d in ipairs(registry.observers) do d.faulted = keep.get("faulted:" .. d.name) ~= nil end
 end
 
@@ -532,6 +539,9 @@ end
 
 --- Gives the runtime its hooks.
 function M.install()
+  service.stopping = function()
+    return M.stopping and "the cell stops" or M.quarantined and "its script stays stopped" or nil
+  end
   task.on_fault = fault.raise
   core.hook("fault", function(name, e) fault.raise(name, e) end)
   core.hook("react", react)
