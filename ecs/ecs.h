@@ -374,7 +374,9 @@ enum {
                         */
     ECS_WATCH_ADDED,   /* the component appears */
     ECS_WATCH_REMOVED, /* it goes, with or without the entity */
-    ECS_WATCH_DESPAWNED /* the entity goes */
+    ECS_WATCH_DESPAWNED, /* the entity goes */
+    ECS_WATCH_NOT,       /* the entity is there and not all conditions hold, now or later */
+    ECS_WATCH_COUNT      /* a query's count lies in a range, now or later */
 };
 enum { ECS_WATCH_MAX_CONDITIONS = 4 };
 
@@ -386,6 +388,9 @@ typedef struct {
         field_count; /* conditions; 0: the component is there. CHANGED: 0 whole, 1 that field */
     uint32_t field[ECS_WATCH_MAX_CONDITIONS];
     double value[ECS_WATCH_MAX_CONDITIONS]; /* compared with the field as a number */
+    const ecs_query_t *query; /* COUNT, whose other members are 0 but value: least, most, and not 0
+                               * to wait until it is out of that range. No `changed` or `added`. It
+                               * is counted when a component that it names was touched */
 } ecs_watch_desc_t;
 
 typedef struct {

@@ -122,6 +122,7 @@ struct ecs_world {
     uint32_t watch_free;                              /* index + 1 */
     uint64_t watch_sequence;
     uint32_t despawn_watches; /* as ecs__component_t.watches and touched, for despawns */
+    uint32_t count_watches;
     uint64_t despawned;
     ecs__fired_t *fired;
     ecs_watch_result_t *watch_results;

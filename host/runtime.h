@@ -77,6 +77,8 @@ struct op {
         struct {
             ecs_watch_desc_t desc;
             uint32_t id;
+            bool holding;     /* the condition holds: `timer` runs, and desc waits for its end */
+            uint64_t hold_ns; /* so long without a break; 0: at once */
         } watch;
         struct {
             const op_io_t *type;
