@@ -133,8 +133,9 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     ecs__stream_t *stream = recording(world);
     if (stream->open) { return ecs__fail(world, ECS_E_INVALID, "a batch is open already"); }
     if (!ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity) ||
+        !ECS__ROOM(world->next_results, stream->batch_count + 1, world->next_result_capacity) ||
         !ECS__ROOM(stream->cuts, 1, stream->cut_capacity)) {
-        return ecs__oom(world); /* sealing and going back cannot fail */
+        return ecs__oom(world); /* sealing, going back and saying what became of it cannot fail */
     }
     ecs__pos_t at = ecs__stream_pos(world);
     stream->current =

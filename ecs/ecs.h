@@ -314,7 +314,6 @@ uint32_t ecs_batch_count(const ecs_world_t *world);
 /* Applies the sealed batches in the order they were sealed. Apply phase; ECS_E_INVALID while one is
  * open. The results stay valid until the next apply; one per batch, in order. A batch for which
  * memory or the world's limits do not suffice is refused, whole (ECS_E_MEMORY, ECS_E_LIMIT).
- * ECS_E_MEMORY of the call itself: there is not even room for the results; the batches wait.
  * Entities move in the order in which a command first concerned them; one that only writes what is
  * there does not count, unless that change is observed or its batch has expectations. */
 int ecs_apply(ecs_world_t *world);

@@ -101,6 +101,8 @@ struct ecs_world {
     uint64_t writer; /* owner of the writer that runs */
     ecs_batch_result_t *results;
     uint32_t result_count, result_capacity;
+    ecs_batch_result_t *next_results; /* room for those of the next apply */
+    uint32_t next_result_capacity;
     char expect_scratch[ECS_MAX_COMPONENT_BYTES];
 
     uint64_t now_ns; /* as given to ecs_time_set, and 1; 0: no time yet */

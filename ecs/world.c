@@ -87,6 +87,7 @@ void ecs_world_destroy(ecs_world_t *world) {
     free(world->growing);
     free(world->bulks);
     free(world->results);
+    free(world->next_results);
     free(world);
 }
 

@@ -17,8 +17,10 @@ typedef struct {
     log_level_t log_level;
     const char *sets[HOST_MAX_SETS]; /* "key=value", override the scene's params */
     int set_count;
-    uint32_t walls;    /* ECS_WALL_* to force */
-    uint32_t patience; /* times the watchdog's limits; 0: 1 */
+    uint32_t walls;          /* ECS_WALL_* to force */
+    size_t world_bytes;      /* of the world's values, at most; 0: the core's default */
+    uint32_t world_entities; /* ids there are room for, made at once; 0: no limit */
+    uint32_t patience;       /* times the watchdog's limits; 0: 1 */
 } host_opts_t;
 
 typedef enum { LATE_SKIP, LATE_BURST, LATE_FAULT } late_policy_t;

@@ -7,6 +7,7 @@ local core = require "stator.core.world"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local event = require "stator.event"
+local keep = require "stator.core.keep"
 local persist = require "stator.persist"
 local registry = require "stator.registry"
 local task_core = require "stator.core.task"
@@ -40,6 +41,9 @@ local function need_fields(what, c, values)
 end
 
 local function not_recorded() err.raise(abi.last_error()) end
+
+--- No id is left, or no memory for more.
+local function no_room() err.raise(abi.last_error(), "limit") end
 
 --- Scripts may have a table of their own that passes methods on.
 local function place_of(self) return type(self) == "table" and rawget(self, "_place") or 0 end
@@ -90,7 +94,10 @@ function Commands:spawn(values, options)
   local parent = options ~= nil and spawn_options(options) or 0
   note_place(self)
   local id = C.ecs_record_spawn(world, parent, options and options.name)
-  if id == 0 then not_recorded() end
+  if id == 0 then
+    if not keep.recording() then not_recorded() end
+    no_room()
+  end
   for i, value in ipairs(values or {}) do
     if getmetatable(value) == Component then value = { component = value } end
     if not is_value(value) then

@@ -178,8 +178,10 @@ function query.Query:when_count(n, options)
   elseif n == nil then
     bound(false)
   end
+  least, most = bound(least, 0), bound(most, math.huge)
+  if least > most then err.raise(("when_count: min %g is more than max %g"):format(least, most)) end
   local hold_s, within = options_of("when_count", options)
-  return limited(core.watch_count(self.handle, bound(least, 0), bound(most, math.huge), hold_s), within)
+  return limited(core.watch_count(self.handle, least, most, hold_s), within)
 end
 
 --- Waits until the bytes of a component, or of one of its fields, are others. An operation.

@@ -542,7 +542,10 @@ function Scene:input_is_free(point, node, l)
     self:problem(node, path, "link " .. taken .. " fills this field already", true)
     return false
   end
-  if point.input then self.input_points[node.key] = l.name end
+  if point.input then
+    self.input_points[node.key] = l.name
+    world.aged(point.component.id)
+  end
   return true
 end
 

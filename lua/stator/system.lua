@@ -515,13 +515,14 @@ local function by_whom(kind, owner, place)
   return (" by %s%s"):format((owner_name(kind, owner)), at and " at " .. at or "")
 end
 
-local GONE = "entity does not exist" -- the core's text
+local GONE = "entity does not exist" -- the core's texts
+local FULL = { ["limit reached"] = true, ["the world's memory is full"] = true }
 
 local function rejected(kind, owner, reason, op, id, component_id, place, parent, name_wanted, ...)
   local name, entity_id = owner_name(kind, owner)
   local at = places.text(place)
   if OP[op] == "spawn" and reason == GONE then reason = "its parent does not exist" end
-  local e = err.new("batch_rejected", ("%sthe batch was rejected whole: %s: %s%s"):format(
+  local e = err.new(FULL[reason] and "limit" or "batch_rejected", ("%sthe batch was rejected whole: %s: %s%s"):format(
     at and at .. ": " or "", describe(op, id, component_id, parent, name_wanted), reason,
     by_whom(...)))
   local t = kind == 1 and task.by_handle[owner]
