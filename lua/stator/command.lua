@@ -2,6 +2,7 @@
 --- once the task waits, or the system or observer ends.
 local ffi = require "ffi"
 local abi = require "stator.abi"
+local bulk = require "stator.bulk"
 local component = require "stator.component"
 local core = require "stator.core.world"
 local entity = require "stator.entity"
@@ -108,6 +109,20 @@ function Commands:spawn(values, options)
   return id
 end
 
+--- Spawns `count` entities that all have the components, in one command.
+---@param count integer
+---@param values table[] as of spawn; a field is one value for all, or a list of `count`
+---@return number[] ids
+function Commands:spawn_many(count, values) return bulk.spawn_many(place_of(self), count, values, need) end
+
+--- Sets the named fields of many entities, as `set` does.
+---@param list table[] entities
+---@param values table a field is one value for all, or a list of as many as entities
+function Commands:set_many(list, c, values)
+  need_fields("set_many", c, values)
+  bulk.set_many(place_of(self), list, c, values)
+end
+
 --- Removes an entity and its children. One that is gone already is no error.
 function Commands:despawn(e)
   local id = id_of(e)
@@ -191,8 +206,8 @@ function Commands.commit() return task_core.commit() end
 setmetatable(Commands, {
   __index = function(_, key)
     local names = {
-      "spawn", "despawn", "insert", "set", "add", "remove", "send", "confirm", "expect", "persist", "commit",
-      "on_dead_target",
+      "spawn", "spawn_many", "despawn", "insert", "set", "set_many", "add", "remove", "send", "confirm", "expect",
+      "persist", "commit", "on_dead_target",
     }
     err.raise(('cmd has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
   end,

@@ -709,7 +709,7 @@ end
 --- A struct's layout with its FFI types, by its id. After freeze.
 function M.layout(id) return layout_of(id, M.known_enums) end
 
-M.struct_value = struct_value
+M.struct_value, M.store_field, M.unknown_field = struct_value, store_field, unknown_field
 --- Stores what struct_value answered at p, a pointer to the layout's payload_type.
 function M.store_struct(p, layout, values) store_struct(p, layout, values) end
 
