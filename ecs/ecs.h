@@ -282,9 +282,9 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
  * until the batch is sealed. An entity that is gone counts as for other commands. NULL with
  * ecs_last_error(). See ecs_sent.
  *
- * ecs_room_open bounds such events, sent to the entity `to`, or with 0 all of the kind: a batch that
- * sends more than are free is refused whole (ECS_E_FULL). ecs_room_set says how many are free for
- * the next apply; before, none is. Returns the room; 0 with ecs_last_error() when memory or the
+ * ecs_room_open bounds such events, sent to the entity `to`, or with 0 all of the kind: a batch
+ * that sends more than are free is refused whole (ECS_E_FULL). ecs_room_set says how many are free
+ * for the next apply; before, none is. Returns the room; 0 with ecs_last_error() when memory or the
  * limit of 1024 is reached. ecs_readers_reset closes all. Any phase; O(rooms of the event) a send.
  *
  * ecs_record_many records one INSERT, SET or ADD for each of `count` ids, with values[i] as

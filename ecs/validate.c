@@ -350,16 +350,18 @@ static int target(pass_t *pass, const ecs__cmd_t *cmd, ecs__touched_t **out, boo
     return rc;
 }
 
+/* Whether an entity will be there after the commands so far; any id. */
+static bool will_be_there(const ecs_world_t *world, ecs_id_t id) {
+    const ecs__record_t *record = ecs__record_find(world, id);
+    if (record == NULL) { return false; }
+    const ecs__touched_t *entry = entry_of(world, record);
+    return entry != NULL ? ecs__exists(entry)
+                         : record->archetype == ECS__COMING || ecs__record_alive(record);
+}
+
 /* An event, to nobody in particular or to an entity that will be there. */
 static int validate_send(pass_t *pass, ecs__cmd_t *cmd) {
-    if (cmd->id != 0) {
-        const ecs__record_t *record = ecs__record_find(pass->world, cmd->id);
-        if (record == NULL) { return dead_target(pass, cmd); }
-        const ecs__touched_t *entry = entry_of(pass->world, record);
-        bool there = entry != NULL ? ecs__exists(entry)
-                                   : record->archetype == ECS__COMING || ecs__record_alive(record);
-        if (!there) { return dead_target(pass, cmd); }
-    }
+    if (cmd->id != 0 && !will_be_there(pass->world, cmd->id)) { return dead_target(pass, cmd); }
     int rc = ecs__room_take(pass->world, cmd);
     if (rc != ECS_OK) { return refuse(pass, cmd, rc); }
     cmd->next = ECS__DIRECT;
@@ -369,12 +371,7 @@ static int validate_send(pass_t *pass, ecs__cmd_t *cmd) {
 
 /* Without effect where the component is not, or comes in the same apply: that is a write. */
 static int validate_confirm(pass_t *pass, ecs__cmd_t *cmd) {
-    const ecs__record_t *record = ecs__record_find(pass->world, cmd->id);
-    const ecs__touched_t *entry = record == NULL ? NULL : entry_of(pass->world, record);
-    bool there = entry != NULL ? ecs__exists(entry)
-                               : record != NULL && (record->archetype == ECS__COMING ||
-                                                    ecs__record_alive(record));
-    if (!there) { return dead_target(pass, cmd); }
+    if (!will_be_there(pass->world, cmd->id)) { return dead_target(pass, cmd); }
     if (ecs__place(pass->world, cmd->id, cmd->component).slot == NULL) { return ECS_OK; }
     cmd->next = ECS__DIRECT;
     pass->confirms = true;

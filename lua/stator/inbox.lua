@@ -26,15 +26,20 @@ local DESPAWNED = 3
 ---@class stator.Inbox
 ---@field name string script and name
 ---@field event_name string
----@field to any entity, a number or a handle; nil: all events of the kind
+---@field to any entity, a number or a handle; false: all events of the kind
 ---@field cap integer
 ---@field full string
 ---@field queue table[] from first to last, each { value, to }
 ---@field waiters table[] from wait_first to wait_last
 ---@field gone boolean its entity is gone
----@field room integer? of the core, for full = "reject"
+---@field room integer|false of the core, for full = "reject"
 local Inbox = {}
-Inbox.__index = Inbox
+local METHODS = { "next", "each", "try_next", "count", "stats" }
+Inbox.__index = function(_, key)
+  local method = rawget(Inbox, key)
+  if method then return method end
+  err.raise(('an inbox has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), METHODS)))
+end
 Inbox.__tostring = function(inbox) return "inbox " .. inbox.name end
 
 local M = {
@@ -193,7 +198,9 @@ function Inbox:count() return length(self) end
 
 --- Counts since it was made: `received`, `taken`, `dropped`; `waiting`, `cap`.
 function Inbox:stats()
-  return { received = self.received, taken = self.taken, dropped = self.dropped, waiting = length(self), cap = self.cap }
+  return {
+    received = self.received, taken = self.taken, dropped = self.dropped, waiting = length(self), cap = self.cap,
+  }
 end
 
 -- ---- declaring ------------------------------------------------------------------------------
@@ -286,7 +293,7 @@ function M.inbox(e, options)
   end
   if M.count >= INBOXES_MAX then err.raise(("inbox: more than %d inboxes"):format(INBOXES_MAX), "limit") end
   local inbox = setmetatable({
-    name = name .. shown, key = key, event_name = e.name, to = to, cap = cap, full = full, place = place_of(),
+    name = name .. shown, key = key, event_name = e.name, to = to or false, cap = cap, full = full, place = place_of(), room = false,
     queue = {}, first = 1, last = 0, waiters = {}, wait_first = 1, wait_last = 0,
     received = 0, taken = 0, dropped = 0, tell_at = 1, gone = false,
   }, Inbox)
@@ -308,7 +315,7 @@ end
 local function deliver(inboxes, sent)
   for _, inbox in ipairs(inboxes or {}) do
     local to = inbox.to
-    if to == nil or to == sent.to or (type(to) ~= "number" and sent.to and entity.lookup(to) == sent.to) then
+    if not to or to == sent.to or (type(to) ~= "number" and sent.to and entity.lookup(to) == sent.to) then
       put(inbox, { value = event.value(sent), to = sent.to })
     end
   end
@@ -332,7 +339,7 @@ local function close(inbox)
   M.count = M.count - 1
   lists_of(inbox.event_name).by_to[inbox.to] = nil
   if inbox.room then C.ecs_room_close(world, inbox.room) end
-  inbox.room = nil
+  inbox.room = false
   local w = next_waiter(inbox)
   while w do
     w.future:settle(false, gone_error(inbox))

@@ -139,7 +139,7 @@ local function take_back(call)
   fault.raise(t.name, e, t.owner)
 end
 
-local function finish(call, ok, e, ...)
+local function finish(call, ok, e)
   if ok then return plain.unpack(e) end
   if call.future:state() == "pending" then
     take_back(call)

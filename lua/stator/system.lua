@@ -457,8 +457,8 @@ local function react(has_events, has_sent)
     local events, sent = has_events and world.events() or {}, has_sent and event.sent() or {}
     update_per_entity(events)
     local names = run_observers(events, sent)
-    inbox.bury(events)
     inbox.deliver(sent)
+    inbox.bury(events)
     M.muted = check_chain(names) -- what they recorded last is applied, but sets no observer off
   else
     M.chain, M.muted = 0, false

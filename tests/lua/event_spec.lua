@@ -359,13 +359,14 @@ end)]], entities = ENTITIES,
         function() stator.inbox(N) end, function() stator.inbox(Part, { capp = 1 }) end,
         function() stator.inbox(Part, { cap = 9 }) end, function() stator.inbox(Part, { to = "e" }) end,
         function() stator.inbox(Part, { to = 17 }) end, function() stator.inbox(Part, { name = 3 }) end,
+        function() box:nxt() end,
       } do print((select(2, pcall(bad))) ) end
     ]], "local box = stator.inbox(Part)")
     for i, wanted in ipairs {
       "cap is a whole number from 1 to 65536, not 0", 'not "drop_odl", did you mean "drop_old"',
       "inbox: expected an event, got component N", 'unknown option "capp", did you mean "cap"',
       "inbox main/Part: made with other options at main.lua:%d+", 'expected an entity, got "e"',
-      "entity 17 does not exist", "name is a text, not 3",
+      "entity 17 does not exist", "name is a text, not 3", 'an inbox has no "nxt", did you mean "next"',
     } do assert.matches(wanted, said[i]) end
   end)
 

@@ -88,6 +88,14 @@ print(await(stator.race { a = stator.call("ask"), b = stator.sleep(0.2) }), stat
     assert.equal(2, cleaned)
   end)
 
+  it("S3 leaves a call that goes on for 1 s after it was cancelled, which is a fault", function()
+    local said, c = cell([[
+stator.service("ask", function() stator.shield(function() await(stator.sleep(3)) end) end)]], [[
+print(select(2, stator.try(stator.within, 0.2, function() await(stator.call("ask")) end)).code, stator.now())]])
+    assert.equal("timeout\t1.2", said[#said])
+    assert.matches('service "ask" went on for 1 s after it was cancelled', support.faults(c)[1])
+  end)
+
   it("S4 runs so many at once, lets so many wait, in order, and refuses the rest", function()
     local said = cell([[
 local running, most = 0, 0
