@@ -8,10 +8,15 @@
 
 enum { PREFETCH = 8 };
 
-/* Whether there is room for the results; nothing has happened yet when there is not. */
-static bool has_room(ecs_world_t *world, const ecs__stream_t *stream) {
+/* The results go where room was made when their batches were begun. */
+static void take_results(ecs_world_t *world) {
+    ecs_batch_result_t *results = world->results;
+    uint32_t capacity = world->result_capacity;
+    world->results = world->next_results;
+    world->result_capacity = world->next_result_capacity;
+    world->next_results = results;
+    world->next_result_capacity = capacity;
     world->result_count = 0;
-    return ECS__ROOM(world->results, stream->batch_count, world->result_capacity);
 }
 
 static void fold_all(ecs_world_t *world, const ecs__stream_t *stream) {
@@ -36,27 +41,25 @@ int ecs_apply(ecs_world_t *world) {
     world->bulk_count = world->bulk_rows = 0;
     world->event_bound = 0;
     world->wrote = false;
-    if (has_room(world, stream)) {
-        world->recording ^= 1u;
-        ecs__stream_rewind(world, 1); /* it is empty */
-        world->shared.tick++;
-        for (uint32_t i = 0; i < stream->batch_count; i++) {
-            ecs__validate(world, stream, i);
-        }
-        ecs__bulk_fold(world);
-        fold_all(world, stream);
-        if (world->touched_count > 0 || world->bulk_count > 0 || world->wrote) {
-            ecs__views_stale(&world->memory.maps);
-        }
-        ecs__stream_clear(world, stream);
-        ecs__spare_age(world);
-        ecs__archetypes_trim_some(world);
-        ecs__memory_trim_some(&world->memory);
-    } else {
-        rc = ecs__oom(world);
+    take_results(world);
+    world->recording ^= 1u;
+    ecs__stream_rewind(world, 1); /* it is empty */
+    world->shared.tick++;
+    ecs__rooms_begin(world);
+    for (uint32_t i = 0; i < stream->batch_count; i++) {
+        ecs__validate(world, stream, i);
     }
+    ecs__bulk_fold(world);
+    fold_all(world, stream);
+    if (world->touched_count > 0 || world->bulk_count > 0 || world->wrote) {
+        ecs__views_stale(&world->memory.maps);
+    }
+    ecs__stream_clear(world, stream);
+    ecs__spare_age(world);
+    ecs__archetypes_trim_some(world);
+    ecs__memory_trim_some(&world->memory);
     ECS__LEAVE(world);
-    return rc;
+    return ECS_OK;
 }
 
 const ecs_batch_result_t *ecs_apply_results(const ecs_world_t *world, uint32_t *count) {

@@ -289,6 +289,10 @@ static void fold_one(ecs_world_t *world, const ecs__bulk_t *bulk) {
     }
     for (uint32_t k = 0; k < bulk->component_count && bulk->count > 0; k++) {
         ecs__touch(world, bulk->components[k]);
+        if (world->components[bulk->components[k]].written == NULL) { continue; }
+        for (uint32_t i = 0; i < bulk->count; i++) {
+            ecs__aged(world, bulk->components[k], ecs__index(ecs__bulk_ids(bulk)[i]));
+        }
     }
     archetype->coming -= bulk->count;
     world->shared.alive += bulk->count;

@@ -133,8 +133,9 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     ecs__stream_t *stream = recording(world);
     if (stream->open) { return ecs__fail(world, ECS_E_INVALID, "a batch is open already"); }
     if (!ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity) ||
+        !ECS__ROOM(world->next_results, stream->batch_count + 1, world->next_result_capacity) ||
         !ECS__ROOM(stream->cuts, 1, stream->cut_capacity)) {
-        return ecs__oom(world); /* sealing and going back cannot fail */
+        return ecs__oom(world); /* sealing, going back and saying what became of it cannot fail */
     }
     ecs__pos_t at = ecs__stream_pos(world);
     stream->current =
@@ -296,7 +297,7 @@ static int may_record(ecs_world_t *world, uint32_t op, uint32_t component) {
         return ecs__fail(world, ECS_E_PHASE,
                          "commands are recorded in a task, a system or an observer");
     }
-    bool names = op >= ECS_OP_INSERT && op <= ECS_OP_EXPECT;
+    bool names = (op >= ECS_OP_INSERT && op <= ECS_OP_EXPECT) || op == ECS_OP_CONFIRM;
     if (names && component >= world->component_count) {
         return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
     }
@@ -422,7 +423,7 @@ void *ecs_record_at(ecs_world_t *world, uint32_t place, uint32_t op, ecs_id_t id
 int ecs_record_plain(ecs_world_t *world, uint32_t op, ecs_id_t id, uint32_t component) {
     ECS__ENTER(world);
     int rc = may_record(world, op, component);
-    if (rc == ECS_OK && op != ECS_OP_DESPAWN && op != ECS_OP_REMOVE) {
+    if (rc == ECS_OK && op != ECS_OP_DESPAWN && op != ECS_OP_REMOVE && op != ECS_OP_CONFIRM) {
         rc = ecs__fail(world, ECS_E_INVALID, "operation %u carries a value", op);
     }
     if (rc == ECS_OK && take_command(world, op, id, component, 0) == NULL) {

@@ -35,7 +35,8 @@
     X(ECS_E_UNKNOWN, -9, "unknown name")                                                           \
     X(ECS_E_EXPECT, -10, "an expected value had changed")                                          \
     X(ECS_E_EXISTS, -11, "name already taken")                                                     \
-    X(ECS_E_KERNEL, -12, "the kernel refuses what it did before")
+    X(ECS_E_KERNEL, -12, "the kernel refuses what it did before")                                  \
+    X(ECS_E_FULL, -13, "an inbox for it is full")
 
 typedef enum {
 #define ECS_ERROR_ENUM(name, value, text) name = (value),
@@ -270,7 +271,7 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
  *
  * ecs_record_at does the same and notes the place first, as ecs_batch_place.
  *
- * ecs_record_plain records DESPAWN and REMOVE.
+ * ecs_record_plain records DESPAWN, REMOVE and CONFIRM.
  *
  * ecs_record_spawn_many reserves `count` ids and records that they are spawned, each with all of at
  * most ECS_MAX_TERMS components. Returns the ids; columns[k] is then the place of `count` values of
@@ -281,6 +282,11 @@ int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
  * ecs_record_send records an event: the place of a value of the struct, with its defaults, good
  * until the batch is sealed. An entity that is gone counts as for other commands. NULL with
  * ecs_last_error(). See ecs_sent.
+ *
+ * ecs_room_open bounds such events, sent to the entity `to`, or with 0 all of the kind: a batch
+ * that sends more than are free is refused whole (ECS_E_FULL). ecs_room_set says how many are free
+ * for the next apply; before, none is. Returns the room; 0 with ecs_last_error() when memory or the
+ * limit of 1024 is reached. ecs_readers_reset closes all. Any phase; O(rooms of the event) a send.
  *
  * ecs_record_many records one INSERT, SET or ADD for each of `count` ids, with values[i] as
  * its value: the same commands as by ecs_record, in one call; all or none of them. */
@@ -311,11 +317,22 @@ uint32_t ecs_batch_count(const ecs_world_t *world);
 /* Applies the sealed batches in the order they were sealed. Apply phase; ECS_E_INVALID while one is
  * open. The results stay valid until the next apply; one per batch, in order. A batch for which
  * memory or the world's limits do not suffice is refused, whole (ECS_E_MEMORY, ECS_E_LIMIT).
- * ECS_E_MEMORY of the call itself: there is not even room for the results; the batches wait.
  * Entities move in the order in which a command first concerned them; one that only writes what is
  * there does not count, unless that change is observed or its batch has expectations. */
 int ecs_apply(ecs_world_t *world);
 const ecs_batch_result_t *ecs_apply_results(const ecs_world_t *world, uint32_t *count);
+
+/* The component keeps its age: each entity's, that of the last write to any field of it. Commands
+ * count by entity, bulk spawns too; a writer's box counts for all its rows unless it is withdrawn,
+ * ecs_write for those of its chunk. ECS_OP_CONFIRM begins it anew without a write. 8 bytes a slot.
+ * Setup, idle or run phase; again is ECS_OK in any phase. ECS_E_INVALID for a tag. */
+int ecs_component_aged(ecs_world_t *world, uint32_t component);
+bool ecs_component_is_aged(const ecs_world_t *world, uint32_t component);
+/* The time of what is written from now on; the host's, at each step. Owner thread.
+ * ecs_written_s (a leaf) is when an entity's value was last written, in seconds of that time; -1:
+ * before the first time was set, or restored from a snapshot; -2: it is not there, or does not keep
+ * its age. */
+void ecs_time_set(ecs_world_t *world, uint64_t now_ns);
 
 /* The newest write to the component's column in the entity's chunk: whose it was, where it was
  * recorded, at which tick. A chunk's rows share it. ECS_E_ABSENT; ECS_E_INVALID for a tag. */
@@ -359,7 +376,9 @@ enum {
                         */
     ECS_WATCH_ADDED,   /* the component appears */
     ECS_WATCH_REMOVED, /* it goes, with or without the entity */
-    ECS_WATCH_DESPAWNED /* the entity goes */
+    ECS_WATCH_DESPAWNED, /* the entity goes */
+    ECS_WATCH_NOT,       /* the entity is there and not all conditions hold, now or later */
+    ECS_WATCH_COUNT      /* a query's count lies in a range, now or later */
 };
 enum { ECS_WATCH_MAX_CONDITIONS = 4 };
 
@@ -371,6 +390,9 @@ typedef struct {
         field_count; /* conditions; 0: the component is there. CHANGED: 0 whole, 1 that field */
     uint32_t field[ECS_WATCH_MAX_CONDITIONS];
     double value[ECS_WATCH_MAX_CONDITIONS]; /* compared with the field as a number */
+    const ecs_query_t *query; /* COUNT, whose other members are 0 but value: least, most, and not 0
+                               * to wait until it is out of that range. No `changed` or `added`. It
+                               * is counted when a component that it names was touched */
 } ecs_watch_desc_t;
 
 typedef struct {

@@ -53,7 +53,8 @@ enum {
     ECS_OP_REMOVE,
     ECS_OP_EXPECT,
     ECS_OP_SPAWN_MANY,
-    ECS_OP_SEND
+    ECS_OP_SEND,
+    ECS_OP_CONFIRM /* the value is known to be what it is: its age begins anew */
 };
 
 /* The newest write to a column of one chunk. */
@@ -159,6 +160,10 @@ const ecs_id_t *ecs_record_spawn_many(ecs_world_t *world, uint32_t count,
                                       const uint32_t *components, uint32_t component_count,
                                       void **columns);
 void *ecs_record_send(ecs_world_t *world, uint32_t event, ecs_id_t to);
+uint32_t ecs_room_open(ecs_world_t *world, uint32_t event, ecs_id_t to);
+void ecs_room_set(ecs_world_t *world, uint32_t room, uint32_t free);
+void ecs_room_close(ecs_world_t *world, uint32_t room);
+double ecs_written_s(const ecs_world_t *world, ecs_id_t id, uint32_t component);
 int ecs_record_many(ecs_world_t *world, uint32_t op, uint32_t component, double mask,
                     uint32_t count, const ecs_id_t *ids, const void *values);
 /* ABI-END */

@@ -14,6 +14,7 @@ int ecs__pages_make(ecs_world_t *world, uint32_t slots) {
         if (world->pages == NULL) { return ecs__oom(world); }
     }
     while (world->page_count * (uint64_t)ECS__PAGE_ROWS < slots) {
+        if (ecs__ages_reserve(world, world->page_count + 1) != ECS_OK) { return ECS_E_MEMORY; }
         ecs__page_t *page = ecs__calloc(1, sizeof *page);
         if (page == NULL) { return ecs__oom(world); }
         world->pages[world->page_count++] = page;
@@ -135,8 +136,10 @@ const char *ecs__cell_read(const ecs_world_t *world, ecs_id_t id, uint32_t compo
 int ecs_write_begin(ecs_world_t *world, uint64_t owner) {
     int rc = ecs__guard(world, 1u << ECS_PHASE_WRITE);
     if (rc != ECS_OK) { return rc; }
+    ecs__ages_of_writer(world);
     world->shared.tick++;
     world->writer = owner;
+    world->writer_runs = true;
     return ECS_OK;
 }
 

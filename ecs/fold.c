@@ -176,6 +176,7 @@ static inline void write_at(ecs_world_t *world, const ecs__cmd_t *cmd, cell_t ce
     stamp->changed = world->shared.tick;
     stamp->owner = owner;
     stamp->place = ecs__cmd_place(cmd);
+    ecs__aged(world, cmd->component, ecs__index(cmd->id));
 }
 
 /* A command on a sparse component: its table gets or loses a row, or has one written. */
@@ -232,6 +233,7 @@ static void write_one(const ecs_world_t *world, const write_t *write, uint64_t o
     write->stamp->changed = world->shared.tick;
     write->stamp->owner = owner;
     write->stamp->place = ecs__cmd_place(write->cmd);
+    ecs__aged(world, write->cmd->component, ecs__index(write->cmd->id));
 }
 
 /* Commands whose record, then whose row is on its way from memory. */
@@ -285,7 +287,7 @@ void ecs__direct_write(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch
     for (ecs__pos_t pos = ecs__cmd_first(stream, batch); pos != batch->end;
          pos = ecs__cmd_after(world, stream, pos, batch->end)) {
         const ecs__cmd_t *cmd = ecs__cmd_at(stream, pos);
-        if (cmd->next != ECS__DIRECT || cmd->op == ECS_OP_SEND) { continue; }
+        if (cmd->next != ECS__DIRECT || !ecs__cmd_writes(cmd)) { continue; }
         advance(world, &pipe, cmd, batch->owner);
     }
     for (uint32_t i = 0; i < 2 * LANE; i++) {

@@ -101,10 +101,20 @@ struct ecs_world {
     uint64_t writer; /* owner of the writer that runs */
     ecs_batch_result_t *results;
     uint32_t result_count, result_capacity;
+    ecs_batch_result_t *next_results; /* room for those of the next apply */
+    uint32_t next_result_capacity;
     char expect_scratch[ECS_MAX_COMPONENT_BYTES];
+
+    uint64_t now_ns; /* as given to ecs_time_set, and 1; 0: no time yet */
+    uint32_t *aged;  /* components that keep their age */
+    uint32_t aged_count, aged_capacity;
+    bool writer_runs; /* and its rows have not been given their time */
 
     ecs_sent_t *sent;
     uint32_t sent_count, sent_capacity;
+    struct ecs__room *rooms;
+    uint32_t room_used, room_capacity; /* slots ever used */
+    uint32_t room_free;                /* index + 1 */
     ecs_event_t *events;
     uint32_t event_count, event_capacity;
     uint64_t event_bound; /* of those that the accepted batches can raise */
@@ -114,6 +124,7 @@ struct ecs_world {
     uint32_t watch_free;                              /* index + 1 */
     uint64_t watch_sequence;
     uint32_t despawn_watches; /* as ecs__component_t.watches and touched, for despawns */
+    uint32_t count_watches;
     uint64_t despawned;
     ecs__fired_t *fired;
     ecs_watch_result_t *watch_results;
@@ -422,6 +433,11 @@ void ecs__recorder_set(ecs_world_t *world);
 static inline ecs__bulk_t *ecs__cmd_bulk(const ecs__cmd_t *cmd) {
     return (ecs__bulk_t *)(uintptr_t)(cmd + 1);
 }
+/* Takes the room that an event needs where it is bounded, or ECS_E_FULL; gives it back. */
+int ecs__room_take(ecs_world_t *world, const ecs__cmd_t *cmd);
+void ecs__room_give_back(ecs_world_t *world, const ecs__cmd_t *cmd);
+/* All that was taken counts as delivered: for the start of an apply. */
+void ecs__rooms_begin(ecs_world_t *world);
 /* Room for so many more events that are sent; gives those of an accepted batch out. */
 int ecs__sent_reserve(ecs_world_t *world, uint32_t count);
 void ecs__send(ecs_world_t *world, const ecs__stream_t *stream, const ecs__batch_t *batch);
@@ -470,6 +486,22 @@ void ecs__direct_write(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch
 void ecs__fold(ecs_world_t *world, const ecs__stream_t *stream, const ecs__touched_t *entry);
 /* Owner of the command at `pos`; `batch` is the likely one. */
 uint64_t ecs__owner_at(const ecs__stream_t *stream, uint32_t batch, ecs__pos_t pos);
+/* Pages of times for so many pages of slots. */
+int ecs__ages_reserve(ecs_world_t *world, uint32_t pages);
+void ecs__ages_fini(ecs_world_t *world);
+/* Forgets all times: those of another content. */
+void ecs__ages_clear(ecs_world_t *world);
+/* The writer has ended: gives the rows that it took their time. */
+void ecs__ages_of_writer(ecs_world_t *world);
+/* What an accepted batch confirms. */
+void ecs__confirm(ecs_world_t *world, const ecs__stream_t *stream, const ecs__batch_t *batch);
+/* A value of the slot was written now. */
+static inline void ecs__aged(const ecs_world_t *world, uint32_t component, uint32_t index) {
+    uint64_t **written = world->components[component].written;
+    if (written == NULL) { return; }
+    written[index / ECS__PAGE_ROWS][index % ECS__PAGE_ROWS] = world->now_ns;
+}
+
 /* Ask for cache lines: of an entity's record; of the row that its payloads most likely go to. */
 void ecs__prefetch_row(const ecs_world_t *world, ecs_id_t id);
 static inline void ecs__prefetch_record(const ecs_world_t *world, ecs_id_t id) {

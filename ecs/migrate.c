@@ -84,7 +84,7 @@ static int watch_desc(const job_t *job, ecs_watch_desc_t *d) {
 
 static bool is_ours(const job_t *job, const ecs__watch_t *watch) {
     return watch->id != 0 && watch->desc.kind != ECS_WATCH_DESPAWNED &&
-           watch->desc.component == job->component;
+           watch->desc.kind != ECS_WATCH_COUNT && watch->desc.component == job->component;
 }
 
 static int check_watches(const job_t *job) {
@@ -296,6 +296,7 @@ static void commit(job_t *job, ecs_migration_t *migration) {
     memcpy(component->name, before.name, sizeof component->name);
     component->sparse = before.sparse;
     component->observed = before.observed;
+    component->written = before.written;
     component->touched = before.touched;
     component->watches = before.watches;
     for (uint32_t i = 0; i < world->query_count; i++) {

@@ -277,6 +277,7 @@ static int replace(const ecs__restore_t *restore) {
     }
     content_free(world, old);
     ecs__queries_refill(world);
+    ecs__ages_clear(world);
     forget(restore);
     return ECS_OK;
 }

@@ -134,8 +134,10 @@ typedef struct {
     bool padded;                /* bytes of a value belong to no leaf */
     uint8_t observed;           /* bit per ECS_EVENT_* kind */
     struct ecs__sparse *sparse; /* NULL: its values lie in archetypes */
-    uint64_t touched; /* tick at which an entity last got it, lost it, or had it written */
-    uint32_t watches; /* the first watch on it, index + 1 */
+    uint64_t **written; /* pages of times by slot, see age.c; NULL: it does not keep its age */
+    uint32_t rooms;     /* of a struct: the first room for such events, index + 1 */
+    uint64_t touched;   /* tick at which an entity last got it, lost it, or had it written */
+    uint32_t watches;   /* the first watch on it, index + 1 */
 } ecs__component_t;
 
 /* ---- entities ------------------------------------------------------------------------------- */

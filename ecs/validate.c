@@ -23,6 +23,7 @@ typedef struct {
     bool direct; /* some commands are written at once when it is accepted; the last of those */
     uint32_t archetype, component; /* was to an entity of this archetype, and wrote that */
     uint32_t sent;                 /* events */
+    bool confirms;                 /* some command is a CONFIRM */
 } pass_t;
 
 /* ---- entries -------------------------------------------------------------------------------- */
@@ -349,18 +350,31 @@ static int target(pass_t *pass, const ecs__cmd_t *cmd, ecs__touched_t **out, boo
     return rc;
 }
 
+/* Whether an entity will be there after the commands so far; any id. */
+static bool will_be_there(const ecs_world_t *world, ecs_id_t id) {
+    const ecs__record_t *record = ecs__record_find(world, id);
+    if (record == NULL) { return false; }
+    const ecs__touched_t *entry = entry_of(world, record);
+    return entry != NULL ? ecs__exists(entry)
+                         : record->archetype == ECS__COMING || ecs__record_alive(record);
+}
+
 /* An event, to nobody in particular or to an entity that will be there. */
 static int validate_send(pass_t *pass, ecs__cmd_t *cmd) {
-    if (cmd->id != 0) {
-        const ecs__record_t *record = ecs__record_find(pass->world, cmd->id);
-        if (record == NULL) { return dead_target(pass, cmd); }
-        const ecs__touched_t *entry = entry_of(pass->world, record);
-        bool there = entry != NULL ? ecs__exists(entry)
-                                   : record->archetype == ECS__COMING || ecs__record_alive(record);
-        if (!there) { return dead_target(pass, cmd); }
-    }
+    if (cmd->id != 0 && !will_be_there(pass->world, cmd->id)) { return dead_target(pass, cmd); }
+    int rc = ecs__room_take(pass->world, cmd);
+    if (rc != ECS_OK) { return refuse(pass, cmd, rc); }
     cmd->next = ECS__DIRECT;
     pass->sent++;
+    return ECS_OK;
+}
+
+/* Without effect where the component is not, or comes in the same apply: that is a write. */
+static int validate_confirm(pass_t *pass, ecs__cmd_t *cmd) {
+    if (!will_be_there(pass->world, cmd->id)) { return dead_target(pass, cmd); }
+    if (ecs__place(pass->world, cmd->id, cmd->component).slot == NULL) { return ECS_OK; }
+    cmd->next = ECS__DIRECT;
+    pass->confirms = true;
     return ECS_OK;
 }
 
@@ -371,6 +385,7 @@ static int validate(pass_t *pass, ecs__cmd_t *cmd, ecs__pos_t pos) {
         return ecs__bulk_validate(world, cmd, pass->stream->batches[pass->batch].owner);
     }
     if (cmd->op == ECS_OP_SEND) { return validate_send(pass, cmd); }
+    if (cmd->op == ECS_OP_CONFIRM) { return validate_confirm(pass, cmd); }
     bool direct = false;
     int rc = target(pass, cmd, &entry, &direct);
     if (rc != ECS_OK) { return refuse(pass, cmd, rc); }
@@ -464,6 +479,7 @@ static void undo(const pass_t *pass, const ecs__batch_t *batch, ecs__pos_t stop)
          pos = ecs__cmd_after(world, pass->stream, pos, batch->end)) {
         const ecs__cmd_t *cmd = ecs__cmd_at(pass->stream, pos);
         if (cmd->op == ECS_OP_DESPAWN) { mark_alive(world, cmd->id, pos); }
+        if (cmd->op == ECS_OP_SEND && cmd->next == ECS__DIRECT) { ecs__room_give_back(world, cmd); }
     }
     for (ecs__pos_t pos = pass->start; pos != batch->end;
          pos = ecs__cmd_after(world, pass->stream, pos, batch->end)) {
@@ -551,6 +567,7 @@ void ecs__validate(ecs_world_t *world, ecs__stream_t *stream, uint32_t index) {
     } else {
         if (pass.direct) { ecs__direct_write(world, stream, index); }
         if (pass.sent > 0) { ecs__send(world, stream, batch); }
+        if (pass.confirms) { ecs__confirm(world, stream, batch); }
     }
     for (uint32_t i = 0; i < world->growing_count; i++) {
         world->growing[i]->grows = false;

@@ -30,8 +30,18 @@ static const char *watched_bytes(const ecs_world_t *world, const ecs_watch_desc_
                : value + (d->field_count > 0 ? component->fields[d->field[0]].offset_bytes : 0);
 }
 
+static bool count_holds(const ecs_watch_desc_t *d) {
+    double count = ecs_query_count(d->query);
+    return (count >= d->value[0] && count <= d->value[1]) == (d->value[2] == 0);
+}
+
 static int check_desc(ecs_world_t *world, const ecs_watch_desc_t *d) {
-    if (d->kind > ECS_WATCH_DESPAWNED || d->field_count > ECS_WATCH_MAX_CONDITIONS) {
+    if (d->kind == ECS_WATCH_COUNT) {
+        bool counts = d->query != NULL && d->field_count == 0 &&
+                      d->query->desc.changed_count == 0 && d->query->desc.added_count == 0;
+        return counts ? ECS_OK : ecs__fail(world, ECS_E_INVALID, "no query without a past");
+    }
+    if (d->kind > ECS_WATCH_COUNT || d->field_count > ECS_WATCH_MAX_CONDITIONS) {
         return ecs__fail(world, ECS_E_INVALID, "a condition names at most %d fields",
                          (int)ECS_WATCH_MAX_CONDITIONS);
     }
@@ -57,6 +67,8 @@ static bool state_now(const ecs_world_t *world, const ecs_watch_desc_t *d) {
     case ECS_WATCH_LEVEL:
     case ECS_WATCH_RISING:
     case ECS_WATCH_FALLING: return holds(world, d);
+    case ECS_WATCH_NOT: return ecs_alive(world, d->id) && !holds(world, d);
+    case ECS_WATCH_COUNT: return count_holds(d);
     case ECS_WATCH_DESPAWNED: return !ecs_alive(world, d->id);
     default: return ecs_has(world, d->id, d->component);
     }
@@ -65,8 +77,11 @@ static bool state_now(const ecs_world_t *world, const ecs_watch_desc_t *d) {
 /* ---- the pool and its lists ------------------------------------------------------------------ */
 
 static uint32_t *list_of(ecs_world_t *world, const ecs_watch_desc_t *d) {
-    return d->kind == ECS_WATCH_DESPAWNED ? &world->despawn_watches
-                                          : &world->components[d->component].watches;
+    switch (d->kind) {
+    case ECS_WATCH_DESPAWNED: return &world->despawn_watches;
+    case ECS_WATCH_COUNT: return &world->count_watches;
+    default: return &world->components[d->component].watches;
+    }
 }
 
 /* A slot of the pool; 0 with the error noted. */
@@ -117,6 +132,12 @@ static void free_watch(ecs_world_t *world, uint32_t link) {
     world->watch_count--;
 }
 
+/* Whether the state suffices, however long it has been so. */
+static bool fires_at_once(uint32_t kind) {
+    return kind == ECS_WATCH_LEVEL || kind == ECS_WATCH_NOT || kind == ECS_WATCH_COUNT ||
+           kind == ECS_WATCH_DESPAWNED;
+}
+
 int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t owner, uint32_t *out,
                   bool *fired) {
     if (!pthread_equal(world->owner, pthread_self())) { return ECS_E_THREAD; }
@@ -125,9 +146,8 @@ int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t own
     int rc = check_desc(world, desc);
     if (rc != ECS_OK) { return rc; }
     bool now = state_now(world, desc);
-    bool gone = !ecs_alive(world, desc->id);
-    *fired = (desc->kind == ECS_WATCH_LEVEL && now) || (desc->kind == ECS_WATCH_DESPAWNED && now) ||
-             (desc->kind == ECS_WATCH_REMOVED && gone);
+    bool gone = desc->kind != ECS_WATCH_COUNT && !ecs_alive(world, desc->id);
+    *fired = (fires_at_once(desc->kind) && now) || (desc->kind == ECS_WATCH_REMOVED && gone);
     if (*fired) { return ECS_OK; }
     if (gone) { return ecs__fail(world, ECS_E_DEAD, "the entity is gone"); }
     size_t bytes = 0;
@@ -165,6 +185,9 @@ void ecs_readers_reset(ecs_world_t *world) {
         if (world->watches[i].id != 0) { free_watch(world, i + 1); }
     }
     ecs__cursors_reset(world);
+    for (uint32_t room = 1; room <= world->room_used; room++) {
+        ecs_room_close(world, room);
+    }
 }
 
 void ecs__watch_fini(ecs_world_t *world) {
@@ -180,8 +203,27 @@ uint32_t ecs_watch_count(const ecs_world_t *world) { return world->watch_count; 
 
 /* ---- polling --------------------------------------------------------------------------------- */
 
+/* Whether a query may match others than at a tick. One that names only what is to be absent matches
+ * entities without components: their coming touches nothing. */
+static bool count_may_have_changed(const ecs_world_t *world, const ecs_query_t *query,
+                                   uint64_t tick) {
+    const ecs_query_desc_t *d = &query->desc;
+    const uint32_t *lists[] = {d->write, d->read, d->with, d->without};
+    const uint32_t counts[] = {d->write_count, d->read_count, d->with_count, d->without_count};
+    if (counts[0] + counts[1] + counts[2] == 0) { return true; }
+    for (uint32_t k = 0; k < 4; k++) {
+        for (uint32_t i = 0; i < counts[k]; i++) {
+            if (world->components[lists[k][i]].touched > tick) { return true; }
+        }
+    }
+    return false;
+}
+
 /* False when nothing can have changed for the watch since it was last tested. */
 static bool may_have_changed(const ecs_world_t *world, const ecs__watch_t *watch) {
+    if (watch->desc.kind == ECS_WATCH_COUNT) {
+        return count_may_have_changed(world, watch->desc.query, watch->seen_tick);
+    }
     const ecs__record_t *record = ecs__record_find(world, watch->desc.id);
     if (record == NULL || !ecs__record_alive(record)) { return true; }
     ecs__place_t place = ecs__place(world, watch->desc.id, watch->desc.component);
@@ -212,6 +254,8 @@ static bool fires(const ecs_world_t *world, ecs__watch_t *watch) {
     watch->last = now;
     switch (watch->desc.kind) {
     case ECS_WATCH_LEVEL:
+    case ECS_WATCH_NOT:
+    case ECS_WATCH_COUNT:
     case ECS_WATCH_DESPAWNED: return now;
     case ECS_WATCH_RISING:
     case ECS_WATCH_ADDED: return now && !before;
@@ -232,7 +276,8 @@ static void poll_list(ecs_world_t *world, uint32_t link, uint32_t *fired_count) 
         bool test = may_have_changed(world, watch);
         watch->seen_tick = world->shared.tick;
         bool fired = test && fires(world, watch);
-        if (fired || (test && !ecs_alive(world, watch->desc.id))) {
+        bool of_entity = watch->desc.kind != ECS_WATCH_COUNT;
+        if (fired || (test && of_entity && !ecs_alive(world, watch->desc.id))) {
             world->fired[(*fired_count)++] = (ecs__fired_t){
                 watch->sequence, {watch->id, watch->owner, fired ? ECS_OK : ECS_E_DEAD}};
             free_watch(world, link);
@@ -258,6 +303,7 @@ const ecs_watch_result_t *ecs_watch_poll(ecs_world_t *world, uint32_t *count) {
         }
     }
     if (deaths) { poll_list(world, world->despawn_watches, &fired); }
+    poll_list(world, world->count_watches, &fired);
     if (fired > 1) { qsort(world->fired, fired, sizeof *world->fired, by_sequence); }
     for (uint32_t i = 0; i < fired; i++) {
         world->watch_results[i] = world->fired[i].result;

@@ -74,6 +74,8 @@ void ecs_world_destroy(ecs_world_t *world) {
     ecs__watch_fini(world);
     free(world->events);
     free(world->sent);
+    free(world->rooms);
+    ecs__ages_fini(world);
     ecs__stream_fini(world);
     free(world->spare.at);
     ecs__archetype_fini(world);
@@ -85,6 +87,7 @@ void ecs_world_destroy(ecs_world_t *world) {
     free(world->growing);
     free(world->bulks);
     free(world->results);
+    free(world->next_results);
     free(world);
 }
 
@@ -96,7 +99,10 @@ int ecs_phase_set(ecs_world_t *world, ecs_phase_t phase) {
     if (phase == ECS_PHASE_SETUP && world->shared.alive > 0) {
         return ecs__fail(world, ECS_E_PHASE, "setup is over: the world has entities");
     }
-    if (phase != ECS_PHASE_WRITE) { ecs__window_close(world); }
+    if (phase != ECS_PHASE_WRITE) {
+        ecs__window_close(world);
+        ecs__ages_of_writer(world);
+    }
     world->phase = phase;
     world->shared.writing = phase == ECS_PHASE_WRITE;
     ecs__recorder_set(world);

@@ -224,7 +224,29 @@ static int l_commit(lua_State *L) {
     return 1;
 }
 
-/* watch(kind, entity, component, { field, value, field, value, ... }) -> operation */
+/* For how long a condition has to hold; nothing: not at all. */
+static uint64_t hold_at(lua_State *L, int index) {
+    double seconds = luaL_optnumber(L, index, 0);
+    if (!(seconds >= 0 && seconds <= MAX_SECONDS)) {
+        return (uint64_t)luaL_error(L, "hold_s: expected 0 to 6.3e7 seconds, got %f", seconds);
+    }
+    return (uint64_t)(seconds * NS_PER_S);
+}
+
+/* watch_count(query's pointer, least, most[, hold_s]) -> operation */
+static int l_watch_count(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
+    ecs_watch_desc_t desc = {.kind = ECS_WATCH_COUNT,
+                             .value = {luaL_checknumber(L, 2), luaL_checknumber(L, 3)},
+                             .query = lua_touserdata(L, 1)};
+    uint64_t hold_ns = hold_at(L, 4);
+    op_t *op = op_new(L, OP_WATCH);
+    op->watch.desc = desc;
+    op->watch.hold_ns = hold_ns;
+    return 1;
+}
+
+/* watch(kind, entity, component, { field, value, field, value, ... }[, hold_s]) -> operation */
 static int l_watch(lua_State *L) {
     static const char *const kinds[] = {"level", "rising",  "falling",   "changed",
                                         "added", "removed", "despawned", NULL};
@@ -244,7 +266,10 @@ static int l_watch(lua_State *L) {
         lua_pop(L, 2);
     }
     desc.field_count = (uint32_t)count;
-    op_new(L, OP_WATCH)->watch.desc = desc;
+    uint64_t hold_ns = hold_at(L, 5);
+    op_t *op = op_new(L, OP_WATCH);
+    op->watch.desc = desc;
+    op->watch.hold_ns = hold_ns;
     return 1;
 }
 
@@ -443,6 +468,7 @@ int api_open_task(lua_State *L) {
                                          {"sleep_until", l_sleep_until},
                                          {"ticks", l_ticks},
                                          {"watch", l_watch},
+                                         {"watch_count", l_watch_count},
                                          {"operation", l_operation},
                                          {"operation_metatable", l_operation_metatable},
                                          {"system", l_system},

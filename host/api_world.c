@@ -178,6 +178,33 @@ static int l_events(lua_State *L) {
     return 1;
 }
 
+/* sent() -> flat array { event, to or 0, by an observer, pointer to the value, ... } of the last
+ * apply; pointers are good until the next one */
+static int l_sent(lua_State *L) {
+    uint32_t count = 0;
+    const ecs_sent_t *sent = ecs_sent(world_of(L), &count);
+    lua_createtable(L, (int)count * 4, 0);
+    for (uint32_t i = 0; i < count; i++) {
+        lua_pushinteger(L, (lua_Integer)sent[i].event);
+        lua_rawseti(L, -2, (int)i * 4 + 1);
+        lua_pushnumber(L, sent[i].to);
+        lua_rawseti(L, -2, (int)i * 4 + 2);
+        lua_pushboolean(L, sent[i].owner >> 60 == OWNER_OBSERVER);
+        lua_rawseti(L, -2, (int)i * 4 + 3);
+        lua_pushlightuserdata(L, (void *)(uintptr_t)sent[i].value);
+        lua_rawseti(L, -2, (int)i * 4 + 4);
+    }
+    return 1;
+}
+
+/* aged(component): it keeps its age -> true | nil, message, code */
+static int l_aged(lua_State *L) {
+    int rc = ecs_component_aged(world_of(L), (uint32_t)luaL_checkinteger(L, 1));
+    if (rc != ECS_OK) { return refuse(L, rc); }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* begin(owner kind, owner) opens a batch; seal() -> whether it holds anything; drop() */
 static int l_begin(lua_State *L) {
     uint64_t owner = RT_OWNER((uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checknumber(L, 2));
@@ -323,6 +350,8 @@ int api_open_world(lua_State *L) {
                                          {"pointer", l_pointer},
                                          {"observe", l_observe},
                                          {"events", l_events},
+                                         {"sent", l_sent},
+                                         {"aged", l_aged},
                                          {"begin", l_begin},
                                          {"seal", l_seal},
                                          {"drop", l_drop},

@@ -76,7 +76,9 @@ static void tell_missing_walls(host_t *host, uint32_t lacks) {
 }
 
 int host_init(host_t *host, const host_opts_t *opts) {
-    ecs_options_t world = {.walls = opts->walls};
+    ecs_options_t world = {.walls = opts->walls,
+                           .reserve_bytes = opts->world_bytes,
+                           .max_entities = opts->world_entities};
     guard_limits_t limits = {.soft_ns = CELL_SLICE_SOFT_NS,
                              .hard_ns = CELL_SLICE_HARD_NS,
                              .patience = opts->patience == 0 ? 1 : opts->patience};

@@ -22,7 +22,9 @@ typedef struct {
     bool show_stats;     /* counts and histograms at the end */
     bool explain_jit;    /* at the end: what the compiler gave up on */
     uint32_t walls;      /* ECS_WALL_* to force */
-    uint32_t patience;   /* times the watchdog's limits; 0: 1 */
+    size_t world_bytes;  /* of the world's values, at most; 0: the core's default */
+    uint32_t world_entities; /* ids there are room for, made at once; 0: no limit */
+    uint32_t patience;       /* times the watchdog's limits; 0: 1 */
 } host_opts_t;
 
 typedef enum { LATE_SKIP, LATE_BURST, LATE_FAULT } late_policy_t;

@@ -125,6 +125,7 @@ op_t *op_new(lua_State *L, op_kind_t kind) {
     op->future = NULL;
     op->sequence = ++rt->op_sequence;
     op->timer = (wheel_node_t){0};
+    if (kind == OP_WATCH) { memset(&op->watch, 0, sizeof op->watch); }
     if (kind == OP_IO) {
         memset(&op->io, 0, sizeof op->io);
         op->io.subject_ref = op->io.ref = LUA_NOREF;
@@ -213,6 +214,35 @@ static void start_ticks(rt_t *rt, op_t *op) {
     rt->tick_ops[rt->tick_op_count++] = op;
 }
 
+static void start_watch(rt_t *rt, op_t *op);
+
+/* From waiting for the condition to waiting for its end, and back. */
+static void turn_watch(op_t *op) {
+    ecs_watch_desc_t *d = &op->watch.desc;
+    op->watch.holding = !op->watch.holding;
+    switch (d->kind) {
+    case ECS_WATCH_COUNT: d->value[2] = d->value[2] == 0; break;
+    case ECS_WATCH_LEVEL:
+    case ECS_WATCH_RISING: d->kind = ECS_WATCH_NOT; break;
+    default: d->kind = ECS_WATCH_LEVEL; break; /* falling, not */
+    }
+}
+
+/* No state is missed: what ends a hold is watched from the very apply that began it. */
+static void watch_fired(rt_t *rt, op_t *op) {
+    if (op->watch.hold_ns == 0) {
+        op_finish(rt, op, rt->vm->L, true, 0);
+        return;
+    }
+    turn_watch(op);
+    if (op->watch.holding) {
+        wheel_add(&rt->wheel, &op->timer, rt->now_ns + op->watch.hold_ns);
+    } else {
+        wheel_remove(&rt->wheel, &op->timer);
+    }
+    start_watch(rt, op);
+}
+
 static void start_watch(rt_t *rt, op_t *op) {
     bool fired = false;
     int rc =
@@ -224,7 +254,7 @@ static void start_watch(rt_t *rt, op_t *op) {
         lua_pushstring(L, ecs_last_error(rt->world));
         op_finish(rt, op, L, false, 1);
     } else if (fired) {
-        op_finish(rt, op, L, true, 0);
+        watch_fired(rt, op);
     }
 }
 
@@ -246,6 +276,10 @@ static void op_end(rt_t *rt, op_t *op) {
     if (op->kind == OP_IO) {
         rt_unref(rt, rt->vm->L, op->io.subject_ref);
         rt_unref(rt, rt->vm->L, op->io.ref);
+    }
+    if (op->kind == OP_WATCH) {
+        wheel_remove(&rt->wheel, &op->timer);
+        ecs_watch_remove(rt->world, op->watch.id);
     }
     rt_unref(rt, rt->vm->L, op->anchor_ref);
     op_free(rt, op);
@@ -303,8 +337,8 @@ void op_abort(rt_t *rt, op_t *op) {
     switch ((op_kind_t)op->kind) {
     case OP_SLEEP: wheel_remove(&rt->wheel, &op->timer); break;
     case OP_TICKS: forget_ticks(rt, op); break;
-    case OP_WATCH: ecs_watch_remove(rt->world, op->watch.id); break;
     case OP_IO: op->io.type->abort(rt, op); break;
+    case OP_WATCH: /* op_end */
     case OP_COMMIT:
     case OP_LUA: break;
     }
@@ -334,15 +368,26 @@ void op_settle_ticks(rt_t *rt) {
     rt->tick_op_count = kept;
 }
 
+/* To the core a value that goes with its entity has fallen, or changed. */
+static bool went_first(const rt_t *rt, const op_t *op) {
+    uint32_t kind = op->watch.desc.kind;
+    bool of_value = kind == ECS_WATCH_FALLING || kind == ECS_WATCH_CHANGED;
+    return of_value && !ecs_alive(rt->world, op->watch.desc.id);
+}
+
 void op_settle_watches(rt_t *rt) {
     uint32_t count = 0;
     const ecs_watch_result_t *results = ecs_watch_poll(rt->world, &count);
     for (uint32_t i = 0; i < count; i++) {
         op_t *op = (op_t *)(uintptr_t)results[i].owner;
-        bool ok = results[i].error == ECS_OK;
+        bool ok = results[i].error == ECS_OK && !went_first(rt, op);
         if (rt->vm->dead) { return; }
-        if (!ok && rt_hook(rt, HOOK_GONE, 0, 1) != VM_OK) { lua_pushnil(rt->vm->L); }
-        op_finish(rt, op, rt->vm->L, ok, ok ? 0 : 1);
+        if (ok) {
+            watch_fired(rt, op);
+            continue;
+        }
+        if (rt_hook(rt, HOOK_GONE, 0, 1) != VM_OK) { lua_pushnil(rt->vm->L); }
+        op_finish(rt, op, rt->vm->L, false, 1);
     }
 }
 

@@ -90,6 +90,8 @@ struct op {
         struct {
             ecs_watch_desc_t desc;
             uint32_t id;
+            bool holding;     /* the condition holds: `timer` runs, and desc waits for its end */
+            uint64_t hold_ns; /* so long without a break; 0: at once */
         } watch;
         struct {
             const op_io_t *type;
@@ -209,7 +211,7 @@ typedef struct {
 /* Functions of lua/stator that the runtime calls. */
 typedef enum {
     HOOK_FAULT,    /* (name, error): nobody handled it */
-    HOOK_REACT,    /* (has events): observers and per_entity */
+    HOOK_REACT,    /* (has events, has sent ones): observers, per_entity and inboxes */
     HOOK_ASYNC,    /* (system index, tick, dt_s) -> whether a task was started for it */
     HOOK_REJECTED, /* (owner kind, owner, error, op, id, component, place [, kind, owner, place of
                     * who changed it]) -> error value */

@@ -306,13 +306,17 @@ static bool apply(rt_t *rt) {
 /* ---- react ----------------------------------------------------------------------------------- */
 
 static void react(rt_t *rt, bool applied) {
-    uint32_t events = 0;
+    uint32_t events = 0, sent = 0;
     (void)ecs_phase_set(rt->world, ECS_PHASE_REACT);
-    if (applied) { (void)ecs_events(rt->world, &events); }
-    if (events > 0 || rt->wants_react) {
+    if (applied) {
+        (void)ecs_events(rt->world, &events);
+        (void)ecs_sent(rt->world, &sent);
+    }
+    if (events > 0 || sent > 0 || rt->wants_react) {
         rt->wants_react = false;
         lua_pushboolean(rt->vm->L, events > 0);
-        (void)rt_hook(rt, HOOK_REACT, 1, 0);
+        lua_pushboolean(rt->vm->L, sent > 0);
+        (void)rt_hook(rt, HOOK_REACT, 2, 0);
     }
     op_settle_watches(rt);
 }
@@ -350,6 +354,7 @@ static void collect(rt_t *rt) {
 
 void rt_step(rt_t *rt, bool is_tick) {
     rt->now_ns = clock_now_ns(rt->clock);
+    ecs_time_set(rt->world, rt->now_ns);
     if (is_tick) { rt->tick++; }
     budget_begin(rt);
     settle(rt, is_tick);

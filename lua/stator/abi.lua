@@ -11,7 +11,7 @@ M.TYPE = {
   [0] = "bool", "int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t",
   "float", "double", "char", "entity", "enum", "struct",
 }
-M.OP = { [0] = "spawn", "despawn", "insert", "set", "add", "remove", "expect", "spawn_many", "send" }
+M.OP = { [0] = "spawn", "despawn", "insert", "set", "add", "remove", "expect", "spawn_many", "send", "confirm" }
 
 --- The newest message of the core.
 function M.last_error() return ffi.string(ffi.C.ecs_last_error(M.world)) end

@@ -111,6 +111,7 @@ function M.cancel_when(x, reason)
   local future, cancel, child, undo = task.start(x, true)
   if child then child.daemon = true end -- the block does not wait for it
   local item = task.keep_started(future, cancel, child, undo or function() future:undo() end)
+  item.always = true -- its own task looks at it
   reason = reason or "cancelled"
   task.child(function()
     local ok, e = park(future)
@@ -136,8 +137,8 @@ end
 --- Lets an operation run without waiting for it here; it is taken back when the innermost block ends.
 ---@return userdata future
 function M.start(x)
-  local future, cancel, child = task.start(x)
-  if core.is(x) ~= "future" then task.keep_started(future, cancel, child) end
+  local future, cancel, child, undo = task.start(x)
+  if core.is(x) ~= "future" then task.keep_started(future, cancel, child, undo) end
   return future
 end
 

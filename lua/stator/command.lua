@@ -2,10 +2,13 @@
 --- once the task waits, or the system or observer ends.
 local ffi = require "ffi"
 local abi = require "stator.abi"
+local bulk = require "stator.bulk"
 local component = require "stator.component"
 local core = require "stator.core.world"
 local entity = require "stator.entity"
 local err = require "stator.err"
+local event = require "stator.event"
+local keep = require "stator.core.keep"
 local persist = require "stator.persist"
 local registry = require "stator.registry"
 local task_core = require "stator.core.task"
@@ -39,6 +42,9 @@ local function need_fields(what, c, values)
 end
 
 local function not_recorded() err.raise(abi.last_error()) end
+
+--- No id is left, or no memory for more.
+local function no_room() err.raise(abi.last_error(), "limit") end
 
 --- Scripts may have a table of their own that passes methods on.
 local function place_of(self) return type(self) == "table" and rawget(self, "_place") or 0 end
@@ -89,7 +95,10 @@ function Commands:spawn(values, options)
   local parent = options ~= nil and spawn_options(options) or 0
   note_place(self)
   local id = C.ecs_record_spawn(world, parent, options and options.name)
-  if id == 0 then not_recorded() end
+  if id == 0 then
+    if not keep.recording() then not_recorded() end
+    no_room()
+  end
   for i, value in ipairs(values or {}) do
     if getmetatable(value) == Component then value = { component = value } end
     if not is_value(value) then
@@ -98,6 +107,20 @@ function Commands:spawn(values, options)
     insert("spawn", place_of(self), id, value.component, value.values)
   end
   return id
+end
+
+--- Spawns `count` entities that all have the components, in one command.
+---@param count integer
+---@param values table[] as of spawn; a field is one value for all, or a list of `count`
+---@return number[] ids
+function Commands:spawn_many(count, values) return bulk.spawn_many(place_of(self), count, values, need) end
+
+--- Sets the named fields of many entities, as `set` does.
+---@param list table[] entities
+---@param values table a field is one value for all, or a list of as many as entities
+function Commands:set_many(list, c, values)
+  need_fields("set_many", c, values)
+  bulk.set_many(place_of(self), list, c, values)
 end
 
 --- Removes an entity and its children. One that is gone already is no error.
@@ -136,6 +159,20 @@ function Commands:remove(e, c)
   if C.ecs_record_plain(world, C.ECS_OP_REMOVE, id, c.id) ~= 0 then not_recorded() end
 end
 
+--- Sends an event: observers and inboxes get it once the batch is applied, in the order of recording.
+---@param e stator.Event
+---@param values table? what is not named has its default
+---@param to number|table|nil an entity; nil: nobody in particular
+function Commands:send(e, values, to) event.send(place_of(self), e, values, to) end
+
+--- Says that a component is still what it is: its age begins anew, and nothing else happens.
+function Commands:confirm(e, c)
+  need("confirm", c)
+  local id = id_of(e)
+  note_place(self)
+  if C.ecs_record_plain(world, C.ECS_OP_CONFIRM, id, c.id) ~= 0 then not_recorded() end
+end
+
 --- Makes the batch depend on the component being, at apply, as this task sees it now. Such a batch
 --- has to end in commit().
 function Commands:expect(e, c)
@@ -169,7 +206,8 @@ function Commands.commit() return task_core.commit() end
 setmetatable(Commands, {
   __index = function(_, key)
     local names = {
-      "spawn", "despawn", "insert", "set", "add", "remove", "expect", "persist", "commit", "on_dead_target",
+      "spawn", "spawn_many", "despawn", "insert", "set", "set_many", "add", "remove", "send", "confirm", "expect",
+      "persist", "commit", "on_dead_target",
     }
     err.raise(('cmd has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
   end,

@@ -59,14 +59,17 @@ end
 --- Declares a component, or refers to one that is declared elsewhere.
 ---@param name string
 ---@param fields string[]? such as { "double speed_rpm", "char label[24]" }; nil: declared elsewhere
----@param options { sparse: boolean }? sparse: what comes and goes often
+---@param options { sparse: boolean, age: boolean }? sparse: what comes and goes often; age: it keeps when each
+--- entity's was last written
 ---@return stator.Component
 function M.component(name, fields, options)
   check_name("component", name)
   if fields then check_declarations("component", name, fields) end
+  local aged = false
   if options then
     if not fields then error(('component "%s": options belong where its fields are declared'):format(name), 2) end
-    registry.check_options(('component "%s"'):format(name), options, { "sparse" }, 2)
+    registry.check_options(('component "%s"'):format(name), options, { "sparse", "age" }, 2)
+    aged = options.age == true
   end
   local _, _, place = registry.declare('component "' .. name .. '"', 3)
   local known = registry.components[name]
@@ -75,7 +78,7 @@ function M.component(name, fields, options)
     registry.components[name] = known
     table.insert(registry.component_list, known)
   end
-  known.mentioned = known.mentioned or place
+  known.mentioned, known.aged = known.mentioned or place, known.aged or aged
   if fields then
     known.places[#known.places + 1] = { place = place, fields = fields, sparse = (options or {}).sparse == true }
   end
@@ -649,6 +652,10 @@ local function register(component, problems)
     end
     component.id = id
   end
+  if component.aged then
+    local ok, message = core.aged(component.id)
+    if not ok then problems[#problems + 1] = ('%s: component "%s": %s'):format(first.place, component.name, message) end
+  end
 end
 
 local layout_of
@@ -699,6 +706,13 @@ local function build(component, enums)
   component.add = adder(component)
 end
 
+--- A struct's layout with its FFI types, by its id. After freeze.
+function M.layout(id) return layout_of(id, M.known_enums) end
+
+M.struct_value, M.store_field, M.unknown_field = struct_value, store_field, unknown_field
+--- Stores what struct_value answered at p, a pointer to the layout's payload_type.
+function M.store_struct(p, layout, values) store_struct(p, layout, values) end
+
 --- Registers structs in an order in which each knows those that it holds.
 local function register_structs(problems)
   local left, moved = registry.struct_list, true
@@ -724,6 +738,7 @@ end
 ---@return string[]
 function M.freeze()
   local problems, enums = {}, {}
+  M.known_enums = enums
   for _, e in ipairs(registry.enum_list) do
     local id, message = core.enum(e._name, e._members)
     if id then

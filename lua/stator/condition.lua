@@ -1,19 +1,22 @@
 --- Conditions on entities, as operations: e:when, e:rising, e:falling, e:changed, e:added,
---- e:removed, e:despawned.
+--- e:removed, e:despawned; and on queries: q:when_count.
 ---
 --- `cond` is the name of a bool field, a table of field values, or a function of the component's
---- view. The first two are tested in C after each apply, only where something changed.
+--- view. The first two are tested in C after each apply, only where something changed. What begins and ends
+--- within one apply is not seen.
 local abi = require "stator.abi"
 local component = require "stator.component"
 local core = require "stator.core.task"
 local entity = require "stator.entity"
 local err = require "stator.err"
+local query = require "stator.query"
 local registry = require "stator.registry"
 local task = require "stator.task"
 
 local TYPE = abi.TYPE
 local Entity = entity.Entity
 local OPTIONS = { "hold_s", "within" }
+local SECONDS_MAX = 6.3e7 -- two years
 
 local function field_of(c, name)
   local field = c.by_name[name]
@@ -65,8 +68,11 @@ local function holds_now(e, c, predicate)
   return view ~= nil and predicate(view) and true or false
 end
 
---- Waits with a Lua predicate: tests after every change of the component.
-local function run_predicate(e, c, predicate, want, edge)
+-- ---- predicates of Lua ----------------------------------------------------------------------
+
+--- Waits until the predicate holds, or does not; with `edge`, until it becomes so. Tests after every change
+--- of the component.
+local function until_predicate(e, c, predicate, want, edge)
   local before = holds_now(e, c, predicate)
   if not edge and before == want then return end
   while true do
@@ -77,56 +83,106 @@ local function run_predicate(e, c, predicate, want, edge)
   end
 end
 
-local function watch(kind, e, c, cond)
-  if type(cond) == "function" then
-    local want = kind ~= "falling"
-    return task.operation(run_predicate, e, c, cond, want, kind ~= "level")
+--- Whether it stays so for hold_s.
+local function stays(e, c, predicate, want, hold_s)
+  local until_s = core.now() + hold_s
+  while holds_now(e, c, predicate) == want do
+    local who = task.await(require("stator.combine").race {
+      held = core.sleep_until(until_s), changed = core.watch("changed", e, c.id, {}),
+    })
+    if who == "held" then return true end
   end
-  return core.watch(kind, e, c.id, compile(c, cond))
+  return false
 end
 
---- True without a break for hold_s.
-local function run_hold(kind, e, c, cond, hold_s)
-  local combine = require "stator.combine"
-  task.await(watch(kind, e, c, cond))
-  while true do
-    local holds, lost
-    if type(cond) == "function" then
-      holds = holds_now(e, c, cond)
-      lost = holds and watch("falling", e, c, cond)
-    else
-      lost = core.watch("falling", e, c.id, compile(c, cond))
-    end
-    local who = task.await(combine.race { held = core.sleep(hold_s), lost = lost or core.sleep(0) })
-    if who == "held" then return end
-    task.await(watch("level", e, c, cond))
+local PREDICATE = { start = function() end } -- a child task awaits it
+
+function PREDICATE.await(kind, e, c, predicate, hold_s)
+  local want = kind ~= "falling"
+  until_predicate(e, c, predicate, want, kind ~= "level")
+  while hold_s and not stays(e, c, predicate, want, hold_s) do
+    until_predicate(e, c, predicate, want, false)
   end
+end
+
+-- ---- options --------------------------------------------------------------------------------
+
+--- hold_s and within of the options, or nothing.
+local function options_of(what, options)
+  if options == nil then return nil, nil end
+  registry.check_options(what, options, OPTIONS)
+  for _, name in ipairs(OPTIONS) do
+    local value = options[name]
+    if value ~= nil and (type(value) ~= "number" or not (value >= 0 and value <= SECONDS_MAX)) then
+      err.raise(("%s: %s is seconds from 0 on, not %s"):format(what, name, err.shown(value)))
+    end
+  end
+  local hold_s = options.hold_s
+  return hold_s and hold_s > 0 and hold_s or nil, options.within
+end
+
+local function in_time(within, op) return require("stator.combine").within(within, task.await, op) end
+
+--- The operation, with a deadline when there is one.
+local function limited(op, within)
+  if not within then return op end
+  op:claim()
+  return task.operation(in_time, within, op)
 end
 
 local function with_options(kind, e, c, cond, options)
   need(c)
   e = entity.id_of(e)
-  if not options then return watch(kind, e, c, cond) end
-  registry.check_options(kind == "level" and "when" or kind, options, OPTIONS, 3)
-  local hold_s, within = options.hold_s, options.within
-  if hold_s and kind == "falling" then err.raise("falling: hold_s is for when and rising") end
-  local function run()
-    if hold_s then return run_hold(kind, e, c, cond, hold_s) end
-    return task.await(watch(kind, e, c, cond))
+  local hold_s, within = options_of(kind == "level" and "when" or kind, options)
+  local op
+  if type(cond) == "function" then
+    op = task.paired(PREDICATE, kind, e, c, cond, hold_s)
+  else
+    op = core.watch(kind, e, c.id, compile(c, cond), hold_s)
   end
-  if not within then return task.operation(run) end
-  return task.operation(function() return require("stator.combine").within(within, run) end)
+  return limited(op, within)
 end
 
 --- Waits until `cond` holds; at once when it does already. An operation.
----@param options { hold_s: number?, within: number? }? hold for so long; give up with code "timeout"
+---@param options { hold_s: number?, within: number? }? hold_s: it has to stay so for so long without a break;
+--- within: give up with code "timeout"
 function Entity.when(e, c, cond, options) return with_options("level", e, c, cond, options) end
 
 --- Waits until `cond` becomes true. An operation.
 function Entity.rising(e, c, cond, options) return with_options("rising", e, c, cond, options) end
 
---- Waits until `cond` becomes false. An operation.
+--- Waits until `cond` becomes false; so it does when the component goes, but not when the entity does. An
+--- operation.
 function Entity.falling(e, c, cond, options) return with_options("falling", e, c, cond, options) end
+
+local function bound(value, default)
+  if value == nil then return default end
+  if type(value) == "number" and value >= 0 then return value end
+  err.raise(("when_count: expected a count or { min = n, max = n }, got %s"):format(err.shown(value)))
+end
+
+--- Waits until as many entities match as `n` says; at once when they do already. Counted only after an apply or
+--- a writer that has touched what the query names. An operation.
+---@param n integer|{ min: integer?, max: integer? }
+---@param options { hold_s: number?, within: number? }? as of e:when
+function query.Query:when_count(n, options)
+  if not self.handle then err.raise "when_count: the query is not laid out yet: scripts' bodies only declare" end
+  if self.options.changed or self.options.added then
+    err.raise "when_count: a query with changed or added has no count of its own"
+  end
+  local least, most = n, n
+  if type(n) == "table" then
+    registry.check_options("when_count", n, { "min", "max" })
+    if n.min == nil and n.max == nil then bound(n) end
+    least, most = n.min, n.max
+  elseif n == nil then
+    bound(false)
+  end
+  least, most = bound(least, 0), bound(most, math.huge)
+  if least > most then err.raise(("when_count: min %g is more than max %g"):format(least, most)) end
+  local hold_s, within = options_of("when_count", options)
+  return limited(core.watch_count(self.handle, least, most, hold_s), within)
+end
 
 --- Waits until the bytes of a component, or of one of its fields, are others. An operation.
 ---@param field string?

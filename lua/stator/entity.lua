@@ -5,6 +5,7 @@ local abi = require "stator.abi"
 local core = require "stator.core.world"
 local err = require "stator.err"
 local registry = require "stator.registry"
+local task_core = require "stator.core.task"
 
 local C, world, cast = abi.C, abi.world, ffi.cast
 
@@ -44,11 +45,42 @@ local function absent(id, component)
   err.raise(("%s has no %s"):format(M.path(id), component.name))
 end
 
+--- Seconds since the entity's component was last written, or confirmed; math.huge when that was before the
+--- cell started: the scene's values. Raises when it is absent, or does not keep its age.
+---@param component stator.Component
+---@return number
+function Entity.age(id, component)
+  need_component(component)
+  local at = C.ecs_written_s(world, id, component.id)
+  if at == -1 then return math.huge end
+  if at >= 0 then return task_core.now() - at end
+  if C.ecs_view(world, id, component.id) == nil then absent(id, component) end
+  err.raise(("%s does not keep its age: declare it with { age = true }"):format(component.name))
+end
+
+local AGE_OPTIONS = { "max_age_s" }
+
+--- Raises code "stale" when the value is older than the options say.
+local function check_age(id, component, options)
+  registry.check_options("get", options, AGE_OPTIONS)
+  local max_age_s = options.max_age_s
+  if type(max_age_s) ~= "number" or not (max_age_s >= 0) then
+    err.raise("get: max_age_s is seconds from 0 on, not " .. err.shown(max_age_s))
+  end
+  local age_s = Entity.age(id, component)
+  if age_s <= max_age_s then return end
+  local what = ("%s of %s"):format(component.name, M.path(id))
+  if age_s == math.huge then err.raise(what .. " was not written since the cell started", "stale") end
+  err.raise(("%s was last written %.3f s ago, which is more than %g s"):format(what, age_s, max_age_s), "stale")
+end
+
 --- A view of a component: read-only, good until the next await. Raises when it is absent.
 ---@param component stator.Component
-function Entity.get(id, component)
+---@param options { max_age_s: number }? raises code "stale" when it was last written longer ago
+function Entity.get(id, component, options)
   local p = component.id and C.ecs_view(world, id, component.id) or nil
   if p == nil then absent(id, component) end
+  if options then check_age(id, component, options) end
   return cast(component.read_pointer, p)[0]
 end
 
@@ -67,8 +99,9 @@ function Entity.has(id, component)
 end
 
 --- A plain table with the component's fields; outlives awaits. Raises when it is absent.
-function Entity.copy(id, component)
-  return component:to_table(Entity.get(id, component))
+---@param options { max_age_s: number }? as of get
+function Entity.copy(id, component, options)
+  return component:to_table(Entity.get(id, component, options))
 end
 
 ---@return boolean
@@ -157,7 +190,7 @@ function M.entity(path)
 end
 
 --- The id of a path, or nil.
-function M.lookup(path)
+function M.at(path)
   local id = C.ecs_lookup(world, path)
   if id ~= 0 then return id end
 end
@@ -168,6 +201,19 @@ function M.id_of(value)
   if getmetatable(value) == Handle then return Handle.id(value) end
   err.raise(("expected an entity, got %s%s"):format(err.shown(value),
     type(value) == "string" and ": write stator.entity(name)" or ""))
+end
+
+--- The id that a handle stands for now, or nil. Raises for what is no handle.
+function M.lookup(handle)
+  if getmetatable(handle) ~= Handle then M.id_of(handle) end
+  local id = C.ecs_lookup(world, rawget(handle, "_path"))
+  return id ~= 0 and id or nil
+end
+
+--- The path of a handle; raises for what is none.
+function M.path_of(handle)
+  if getmetatable(handle) ~= Handle then M.id_of(handle) end
+  return rawget(handle, "_path")
 end
 
 local ID_MIN, ID_END = 2 ^ 32, 2 ^ 52 -- a generation from 1 on, and an index of 32 bits

@@ -66,6 +66,9 @@ local function holds_fields(list, i)
   return before == "(" and (method == "when" or method == "rising" or method == "falling")
 end
 
+--- Of methods that may be passed on: `pcall(e.get, e, Motor, { max_age_s = 1 })`.
+local OPTION = { max_age_s = true, hold_s = true, within = true }
+
 local function check_table(source, list, i, component, problems)
   local depth = 0
   repeat
@@ -74,7 +77,7 @@ local function check_table(source, list, i, component, problems)
     if t == "}" or t == ")" or t == "]" then depth = depth - 1 end
     local starts = list[i - 1].text == "{" or list[i - 1].text == "," or list[i - 1].text == ";"
     if depth == 1 and starts and list[i + 1] and list[i + 1].text == "=" and t:find("^[%a_]")
-      and not component.by_name[t] then
+      and not component.by_name[t] and not OPTION[t] then
       problems[#problems + 1] = ('%s:%d: %s has no field "%s"%s'):format(source.shown, list[i].line,
         component.name, t, err.nearest(t, component.field_names))
     end

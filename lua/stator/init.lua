@@ -6,6 +6,8 @@ local component = require "stator.component"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local iec = require "stator.iec"
+local event = require "stator.event"
+local inbox = require "stator.inbox"
 local link = require "stator.link"
 local machine = require "stator.machine"
 local persist = require "stator.persist"
@@ -15,6 +17,7 @@ local query = require "stator.query"
 local retry = require "stator.retry"
 local script = require "stator.script"
 local supervise = require "stator.supervise"
+local service = require "stator.service"
 local system = require "stator.system"
 local sync = require "stator.sync"
 local task = require "stator.task"
@@ -42,7 +45,8 @@ local stator = {
   component = component.component, enum = component.enum, struct = component.struct, system = system.system,
   async_system = system.async_system, per_entity = system.per_entity, task = system.task,
   observer = system.observer, query = query.query, params = script.params, entity = entity.entity,
-  link = link.link,
+  link = link.link, event = event.event, inbox = inbox.inbox,
+  service = service.service, call = service.call,
   -- waiting
   await = task.await, sleep = time.sleep, every = time.every, next_tick = time.next_tick,
   ticks = time.ticks, now = time.now,

@@ -120,7 +120,7 @@ local function place_on(m, d, on)
   end
   m.path = path
   m.subject = function()
-    if path then return entity.lookup(path) end
+    if path then return entity.at(path) end
     return d.script.entity
   end
 end

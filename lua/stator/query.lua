@@ -250,7 +250,7 @@ function M.build(q)
     changed = ids(o.changed), added = ids(o.added),
   }
   if not pointer then return ("%s: %s: %s"):format(q.place, q.what, message) end
-  q.pointer = cast("ecs_query_t *", pointer)
+  q.pointer, q.handle = cast("ecs_query_t *", pointer), pointer
   make_walks(q)
 end
 

@@ -5,6 +5,7 @@ local builtin = require "stator.core.builtin"
 local command = require "stator.command"
 local component = require "stator.component"
 local err = require "stator.err"
+local event = require "stator.event"
 local fieldcheck = require "stator.fieldcheck"
 local json = require "stator.core.json"
 local keep = require "stator.core.keep"
@@ -542,7 +543,10 @@ function Scene:input_is_free(point, node, l)
     self:problem(node, path, "link " .. taken .. " fills this field already", true)
     return false
   end
-  if point.input then self.input_points[node.key] = l.name end
+  if point.input then
+    self.input_points[node.key] = l.name
+    world.aged(point.component.id)
+  end
   return true
 end
 
@@ -722,6 +726,7 @@ function M.load(file, sets, declare_host, restoring)
   local before = #scene.problems
   for _, s in ipairs(scene.scripts) do load_script(scene, s) end
   for _, problem in ipairs(component.freeze()) do scene:problem_text(problem) end
+  for _, problem in ipairs(event.freeze()) do scene:problem_text(problem) end
   local laid_out = #scene.problems == before and #scene.scripts == scene.scripts_named
   if laid_out then
     for _, problem in ipairs(fieldcheck.run()) do scene:problem_text(problem) end

@@ -4,13 +4,16 @@ local command = require "stator.command"
 local component = require "stator.component"
 local core = require "stator.core.task"
 local entity = require "stator.entity"
+local event = require "stator.event"
 local err = require "stator.err"
 local fault = require "stator.fault"
+local inbox = require "stator.inbox"
 local keep = require "stator.core.keep"
 local log = require "stator.log"
 local places = require "stator.places"
 local query = require "stator.query"
 local registry = require "stator.registry"
+local service = require "stator.service"
 local task = require "stator.task"
 local world = require "stator.core.world"
 
@@ -35,7 +38,7 @@ local SYSTEM_KEYS = with_keys { "phase", "every" }
 local ASYNC_KEYS = with_keys { "phase", "every", "overrun" }
 local TASK_KEYS = { "restart" }
 local PER_ENTITY_KEYS = { "with", "without", "restart" }
-local OBSERVER_KEYS = { "added", "changed", "removed", "despawned" }
+local OBSERVER_KEYS = { "added", "changed", "removed", "despawned", "event" }
 
 local function declare(kind, name, options, fn, keys)
   if type(name) ~= "string" or name == "" or #name > NAME_MAX then
@@ -131,8 +134,9 @@ function M.per_entity(name, options, fn)
 end
 
 --- Declares an observer: fn(cmd, entity) runs after the apply in which a component was added,
---- changed or removed, or an entity despawned. It never waits.
----@param options table exactly one of added, changed, removed (a component) and despawned (true)
+--- changed or removed, or an entity despawned; fn(cmd, values, to) after one that sent the event. It never
+--- waits.
+---@param options table exactly one of added, changed, removed (a component), despawned (true) and event
 function M.observer(name, options, fn)
   local d = declare("observer", name, options, fn, OBSERVER_KEYS)
   local count = 0
@@ -141,12 +145,13 @@ function M.observer(name, options, fn)
     if value ~= nil then
       count = count + 1
       d.event, d.component = key, value
-      local ok = key == "despawned" and value == true or getmetatable(value) == component.Component
-      local wants = key == "despawned" and "true" or "a component"
+      local ok, wants = getmetatable(value) == component.Component, "a component"
+      if key == "despawned" then ok, wants = value == true, "true" end
+      if key == "event" then ok, wants = getmetatable(value) == event.Event, "an event" end
       if not ok then error(("%s: %s expects %s"):format(d.what, key, wants), 2) end
     end
   end
-  if count ~= 1 then error(d.what .. ": name one of added, changed, removed, despawned", 2) end
+  if count ~= 1 then error(d.what .. ": name one of added, changed, removed, despawned, event", 2) end
   table.insert(registry.observers, d)
 end
 
@@ -184,8 +189,9 @@ function M.freeze()
   table.sort(registry.observers, by_order)
   table.sort(registry.per_entity, by_order)
   for _, d in ipairs(registry.observers) do
-    world.observe(EVENT[d.event], d.event ~= "despawned" and d.component.id or 0)
+    if d.event ~= "event" then world.observe(EVENT[d.event], d.event ~= "despawned" and d.component.id or 0) end
   end
+  inbox.freeze()
   for _, d in ipairs(registry.per_entity) do
     d.tasks = {}
     for _, list in ipairs { d.options.with, d.options.without or {} } do
@@ -287,7 +293,7 @@ local function culprit_of(lost)
     local d = registry.observers[lost.order]
     if d then return is, d.name, d.script.entity end
   elseif lost.kind == "task" then
-    for _, list in ipairs { registry.tasks, registry.per_entity, registry.systems } do
+    for _, list in ipairs { registry.tasks, registry.per_entity, registry.systems, registry.service_list } do
       for _, d in ipairs(list) do
         if is(d) then return is, d.name, lost.owner ~= 0 and lost.owner or d.script.entity end
       end
@@ -305,7 +311,13 @@ local function mark_faulted(lost)
     if is_async or (lost.kind == "system" and d.name == lost.name) then core.fault_system(i) end
   end
   local culprit = lost.kind == "observer" and registry.observers[lost.order]
+  for _, d in ipairs(registry.service_list) do
+    if lost.kind == "task" and order_of(d) == lost.order then culprit = d end
+  end
   if culprit then keep.put("faulted:" .. culprit.name, "") end
+  for _, d in ipairs(registry.service_list) do
+    if keep.get("faulted:" .. d.name) then d.faulted = "its task was running when a VM was lost" end
+  end
   for _, d in ipairs(registry.observers) do d.faulted = keep.get("faulted:" .. d.name) ~= nil end
 end
 
@@ -393,10 +405,12 @@ local function update_per_entity(events)
 end
 
 --- Runs one observer on one event. Answers whether it recorded anything.
-local function run_observer(d, index, e)
+---@param subject any entity or values
+---@param to number? of an event that was sent
+local function run_observer(d, index, subject, to)
   world.begin(OWNER_OBSERVER, index)
   task.observer_name = d.name
-  local ok, raised = xpcall(d.fn, err.handler, command, e)
+  local ok, raised = xpcall(d.fn, err.handler, command, subject, to)
   task.observer_name = nil
   if ok then return world.seal() end
   world.drop()
@@ -404,19 +418,33 @@ local function run_observer(d, index, e)
   return false
 end
 
+--- One observer that has recorded something: noted when an observer had set it off.
+local function recorded(d, by_observer, names)
+  core.want_react() -- so that the chain ends when this round's commands set nobody off
+  if by_observer and names[#names] ~= d.name then names[#names + 1] = d.name end
+end
+
+local function observe_sent(d, index, sent, names)
+  for _, s in ipairs(sent) do
+    local wanted = not d.faulted and s.event == d.component and not (s.by_observer and M.muted)
+    if wanted and run_observer(d, index, event.value(s), s.to) then recorded(d, s.by_observer, names) end
+  end
+end
+
+local function observe_changes(d, index, events, names)
+  local kind, id = EVENT[d.event], d.component ~= true and d.component.id or -1
+  for i = 1, #events, 4 do
+    local by_observer = events[i + 3]
+    local wanted = not d.faulted and events[i] == kind and events[i + 2] == id and not (by_observer and M.muted)
+    if wanted and run_observer(d, index, events[i + 1]) then recorded(d, by_observer, names) end
+  end
+end
+
 --- Runs the observers. Answers the names of those that recorded something because of an observer.
-local function run_observers(events)
+local function run_observers(events, sent)
   local names = {}
   for index, d in ipairs(M.quarantined and {} or registry.observers) do
-    local kind, id = EVENT[d.event], d.component ~= true and d.component.id or -1
-    for i = 1, #events, 4 do
-      local by_observer = events[i + 3]
-      local wanted = not d.faulted and events[i] == kind and events[i + 2] == id and not (by_observer and M.muted)
-      if wanted and run_observer(d, index, events[i + 1]) then
-        core.want_react() -- so that the chain ends when this round's commands set nobody off
-        if by_observer and names[#names] ~= d.name then names[#names + 1] = d.name end
-      end
-    end
+    if d.event == "event" then observe_sent(d, index, sent, names) else observe_changes(d, index, events, names) end
   end
   return names
 end
@@ -432,11 +460,13 @@ local function check_chain(names)
   return true
 end
 
-local function react(has_events)
-  if has_events then
-    local events = world.events()
+local function react(has_events, has_sent)
+  if has_events or has_sent then
+    local events, sent = has_events and world.events() or {}, has_sent and event.sent() or {}
     update_per_entity(events)
-    local names = run_observers(events)
+    local names = run_observers(events, sent)
+    inbox.deliver(sent)
+    inbox.bury(events)
     M.muted = check_chain(names) -- what they recorded last is applied, but sets no observer off
   else
     M.chain, M.muted = 0, false
@@ -473,13 +503,17 @@ local function shown(id) return entity.path(id) or ("entity %.0f"):format(id) en
 
 --- What a command was to do. The target of a spawn is new: its parent can be gone, its name be taken.
 local function describe(op, id, component_id, parent, name)
+  if OP[op] == "send" then
+    local e = event.by_id[component_id]
+    return ("send of %s%s"):format(e and e.name or "an event", id ~= 0 and " to " .. shown(id) or "")
+  end
   if OP[op] == "spawn" then
     local what = name and name ~= "" and ('"%s"'):format(name) or ("entity %.0f"):format(id)
     return ("spawn of %s%s"):format(what, parent ~= 0 and " below " .. shown(parent) or "")
   end
   local c = component.by_id[component_id]
   local text = OP[op] .. " on " .. shown(id)
-  return op >= 2 and op <= 6 and c and text .. " of " .. c.name or text
+  return (op >= 2 and op <= 6 or OP[op] == "confirm") and c and text .. " of " .. c.name or text
 end
 
 --- Who changed the component last: another task or system, its line.
@@ -489,13 +523,14 @@ local function by_whom(kind, owner, place)
   return (" by %s%s"):format((owner_name(kind, owner)), at and " at " .. at or "")
 end
 
-local GONE = "entity does not exist" -- the core's text
+local GONE = "entity does not exist" -- the core's texts
+local FULL = { ["limit reached"] = true, ["the world's memory is full"] = true }
 
 local function rejected(kind, owner, reason, op, id, component_id, place, parent, name_wanted, ...)
   local name, entity_id = owner_name(kind, owner)
   local at = places.text(place)
   if OP[op] == "spawn" and reason == GONE then reason = "its parent does not exist" end
-  local e = err.new("batch_rejected", ("%sthe batch was rejected whole: %s: %s%s"):format(
+  local e = err.new(FULL[reason] and "limit" or "batch_rejected", ("%sthe batch was rejected whole: %s: %s%s"):format(
     at and at .. ": " or "", describe(op, id, component_id, parent, name_wanted), reason,
     by_whom(...)))
   local t = kind == 1 and task.by_handle[owner]
@@ -513,6 +548,9 @@ end
 
 --- Gives the runtime its hooks.
 function M.install()
+  service.stopping = function()
+    return M.stopping and "the cell stops" or M.quarantined and "its script stays stopped" or nil
+  end
   task.on_fault = fault.raise
   core.hook("fault", function(name, e) fault.raise(name, e) end)
   core.hook("react", react)

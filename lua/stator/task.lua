@@ -194,8 +194,9 @@ local function stop_started(scope)
   local list = scope.started
   for i = list and #list or 0, 1, -1 do
     local item = list[i]
-    if not item.child and item.future:state() == "pending" then item.cancel() end
-    if item.undo and item.future:state() == "ok" then item.undo() end
+    local state = item.future:state()
+    if not item.child and state == "pending" then item.cancel() end
+    if item.undo and state == "ok" and (item.always or not item.future:observed()) then item.undo() end
     item.undo = nil
   end
 end
@@ -215,7 +216,8 @@ end
 
 --- Ties a started operation to the running task's innermost scope.
 ---@param child table? the task that runs it
----@param undo function? undoes it at the end of the scope; until the field of this name is nil
+---@param undo function? of an operation that went well and that nobody has looked at, see M.paired; with `always` in the
+---  item: until this field of it is nil
 ---@return table item
 function M.keep_started(future, cancel, child, undo)
   local scope = current("start").scope

@@ -161,7 +161,7 @@ void operation_watch(session_t *s, ecs_watch_desc_t d) {
 void operation_watch_add(session_t *s) {
     ecs_watch_desc_t d = random_watch(s);
     switch (session_below(s, 60)) {
-    case 0: d.kind = ECS_WATCH_DESPAWNED + 1; break;
+    case 0: d.kind = ECS_WATCH_COUNT + 1; break;
     case 1: d.component = 99; break;
     case 2: d.field_count = ECS_WATCH_MAX_CONDITIONS + 1; break;
     case 3: d.field_count = 1, d.field[0] = MODEL_FIELDS; break;

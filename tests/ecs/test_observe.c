@@ -235,6 +235,71 @@ static void watches_see_what_a_snapshot_brings_back(void) {
     fixture_close(&f);
 }
 
+static uint32_t fired_now(fixture_t *f) {
+    uint32_t count = 0;
+    (void)ecs_watch_poll(f->world, &count);
+    return count;
+}
+
+/* NOT fires at once where the condition does not hold, and later where it ends. */
+static void not_waits_for_the_end_of_a_condition(void) {
+    fixture_t f = fixture_open(16);
+    uint32_t watch = 0;
+    bool fired = false;
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 1);
+    apply(&f);
+    ecs_watch_desc_t d = {.kind = ECS_WATCH_NOT, .id = id, .component = f.pos, .field_count = 1};
+    d.value[0] = 2;
+    CHECK_EQ(ecs_watch_add(f.world, &d, 1, &watch, &fired), ECS_OK);
+    CHECK(fired);
+    d.value[0] = 1;
+    CHECK_EQ(ecs_watch_add(f.world, &d, 1, &watch, &fired), ECS_OK);
+    CHECK(!fired);
+    CHECK_EQ(fired_now(&f), 0);
+    record_begin(&f, 1);
+    insert_pos(&f, id, f.pos, 2);
+    apply(&f);
+    CHECK_EQ(fired_now(&f), 1);
+    fixture_close(&f);
+}
+
+static void a_count_is_watched_where_its_query_was_touched(void) {
+    fixture_t f = fixture_open(16);
+    ecs_query_t *query = NULL, *past = NULL;
+    ecs_query_desc_t desc = {
+        .with = {f.pos}, .with_count = 1, .without = {f.tag}, .without_count = 1};
+    uint32_t watch = 0;
+    bool fired = false;
+    CHECK_EQ(ecs_query_create(f.world, &desc, &query), ECS_OK);
+    ecs_watch_desc_t d = {.kind = ECS_WATCH_COUNT, .query = query, .value = {2, 3}};
+    CHECK_EQ(ecs_watch_add(f.world, &d, 1, &watch, &fired), ECS_OK);
+    CHECK(!fired);
+    record_begin(&f, 1);
+    ecs_id_t a = spawn_pos(&f, 1);
+    apply(&f);
+    CHECK_EQ(fired_now(&f), 0);
+    record_begin(&f, 1);
+    (void)spawn_pos(&f, 2);
+    apply(&f);
+    CHECK_EQ(fired_now(&f), 1);
+    d.value[2] = 1; /* out of the range */
+    CHECK_EQ(ecs_watch_add(f.world, &d, 1, &watch, &fired), ECS_OK);
+    CHECK(!fired);
+    record_begin(&f, 1);
+    CHECK(ecs_record(f.world, ECS_OP_INSERT, a, f.tag, 0) != NULL);
+    apply(&f);
+    CHECK_EQ(fired_now(&f), 1);
+    desc.changed[0] = f.pos;
+    desc.changed_count = 1;
+    CHECK_EQ(ecs_query_create(f.world, &desc, &past), ECS_OK);
+    d.query = past;
+    CHECK_EQ(ecs_watch_add(f.world, &d, 1, &watch, &fired), ECS_E_INVALID);
+    d.query = NULL;
+    CHECK_EQ(ecs_watch_add(f.world, &d, 1, &watch, &fired), ECS_E_INVALID);
+    fixture_close(&f);
+}
+
 int main(void) {
     RUN(observers_get_the_net_effect_in_order_of_first_touch);
     RUN(watches_fire_on_levels_edges_and_changes);
@@ -243,5 +308,7 @@ int main(void) {
     RUN(watches_fire_in_the_order_in_which_they_were_added);
     RUN(watches_see_what_a_cursor_writes);
     RUN(watches_see_what_a_snapshot_brings_back);
+    RUN(not_waits_for_the_end_of_a_condition);
+    RUN(a_count_is_watched_where_its_query_was_touched);
     return test_report();
 }

@@ -158,11 +158,60 @@ static void it_needs_a_struct_and_a_batch(void) {
     fixture_close(&s.f);
 }
 
+static void a_room_refuses_the_batch_that_would_overfill_it(void) {
+    sender_t s = sender_open();
+    uint32_t count = 0;
+    record_begin(&s.f, 1);
+    ecs_id_t id = spawn_pos(&s.f, 1);
+    apply(&s.f);
+    uint32_t all = ecs_room_open(s.f.world, s.order, 0);
+    uint32_t one = ecs_room_open(s.f.world, s.order, id);
+    CHECK(all != 0 && one != 0 && all != one);
+    CHECK_EQ(ecs_room_open(s.f.world, 99, 0), 0);
+    ecs_room_set(s.f.world, all, 3);
+    ecs_room_set(s.f.world, one, 1);
+    record_begin(&s.f, 1); /* two for the one: too many */
+    send(&s, 0, 1);
+    send(&s, id, 2);
+    send(&s, id, 3);
+    CHECK_EQ(ecs_batch_seal(s.f.world, NULL), ECS_OK);
+    CHECK_EQ(ecs_batch_begin(s.f.world, 2), ECS_OK); /* what it had taken is free again */
+    send(&s, id, 4);
+    send(&s, 0, 5);
+    send(&s, 0, 6);
+    CHECK_EQ(ecs_batch_seal(s.f.world, NULL), ECS_OK);
+    CHECK_EQ(ecs_batch_begin(s.f.world, 3), ECS_OK);
+    send(&s, 0, 7);
+    apply(&s.f);
+    const ecs_batch_result_t *results = ecs_apply_results(s.f.world, &count);
+    CHECK_EQ(count, 3);
+    CHECK_EQ(results[0].error, ECS_E_FULL);
+    CHECK_EQ(results[0].op, ECS_OP_SEND);
+    CHECK_EQ(results[0].id, id);
+    CHECK_EQ(results[1].error, ECS_OK);
+    CHECK_EQ(results[2].error, ECS_E_FULL);
+    (void)ecs_sent(s.f.world, &count);
+    CHECK_EQ(count, 3);
+    ecs_room_close(s.f.world, one);
+    ecs_room_close(s.f.world, one);
+    CHECK_EQ(ecs_room_open(s.f.world, s.order, id), one);
+    ecs_readers_reset(s.f.world);
+    record_begin(&s.f, 1);
+    for (int i = 0; i < 10; i++) {
+        send(&s, id, i);
+    }
+    apply(&s.f);
+    (void)ecs_sent(s.f.world, &count);
+    CHECK_EQ(count, 10);
+    fixture_close(&s.f);
+}
+
 int main(void) {
     RUN(events_come_in_the_order_of_recording);
     RUN(a_refused_batch_sends_nothing);
     RUN(an_event_writes_no_value);
     RUN(an_event_to_one_that_is_gone_counts_as_other_commands);
     RUN(it_needs_a_struct_and_a_batch);
+    RUN(a_room_refuses_the_batch_that_would_overfill_it);
     return test_report();
 }

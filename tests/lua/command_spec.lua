@@ -5,7 +5,7 @@ local BEFORE = [[
 local N = stator.component("N", { "double v" })
 local Ref = stator.component("Ref", { "entity to", "entity list[2]" })
 local Tag = stator.component("Tag", {})
-local e = stator.entity "e"
+local e, q = stator.entity "e", stator.query { with = { N } }
 local function refused(fn)
   local ok, raised = pcall(fn)
   print(ok and "recorded" or type(raised) == "table" and raised.message or raised)
@@ -157,5 +157,49 @@ end)]],
     assert.equal("main.lua:12: list: expected an entity, got -1", said[4])
     for i = 3, 10 do assert.matches("^main.lua:1[12]: .*expected an entity, got", said[i]) end
     assert.equal("nil\tnil", said[11])
+  end)
+end)
+
+describe("a bulk command", function()
+  after_each(support.finish)
+
+  it("spawns many entities, each field one value or a column", function()
+    local said = run [[
+      local ids = cmd:spawn_many(3, { N { v = { 1, 2, 3 } }, Ref { to = e, list = { e:id(), 0 } }, Tag })
+      print(#ids, ids[1]:alive())
+      await(cmd:commit())
+      for i, id in ipairs(ids) do
+        print(id:get(N).v, id:get(Ref).to == e:id(), id:get(Ref).list[1] == e:id(), id:get(Ref).list[2], id:has(Tag))
+      end
+      cmd:set_many(ids, N, { v = { 10, 20, 30 } })
+      cmd:set_many({ ids[1], e }, Ref, { to = 0 })
+      await(cmd:commit())
+      print(ids[1]:get(N).v, ids[3]:get(N).v, ids[1]:get(Ref).to, ids[2]:get(Ref).to == e:id(), e:get(Ref).to)
+      cmd:set_many({}, N, { v = 1 })
+      local ok, p = stator.try(function()
+        cmd:spawn_many(2, { N })
+        cmd:set_many({ ids[1], cmd:spawn {} }, N, { v = 99 })
+        await(cmd:commit())
+      end)
+      print(ok, p.code, ids[1]:get(N).v, q:count())
+    ]]
+    local row = "\ttrue\ttrue\tnil\ttrue"
+    assert.same({ "3\tfalse", "1" .. row, "2" .. row, "3" .. row, "10\t30\tnil\ttrue\tnil",
+      "false\tbatch_rejected\t10\t4" }, said)
+  end)
+
+  it("is checked whole before anything is recorded", function()
+    assert_refused {
+      { "cmd:spawn_many(0, { N })", "spawn_many: expected a count from 1 to 1000000, got 0" },
+      { "cmd:spawn_many(2, N)", "spawn_many: expected a list of components: write { Pose { x_m = { 1, 2, 3 } } }" },
+      { "cmd:spawn_many(2, { 3 })", "spawn_many: expected a component, got false" },
+      { "cmd:spawn_many(2, { N { v = { 1 } } })", "spawn_many: N.v: expected 2 values, got 1" },
+      { "cmd:spawn_many(2, { N { v = { 1, 'x' } } })", 'N.v: expected a number, got "x"' },
+      { "local t = { x = 1 } cmd:spawn_many(2, { Tag(t) })", "spawn_many: Tag is a tag and has no fields" },
+      { "cmd:set_many({ e }, N, { v = { 1, 2 } })", "set_many: N.v: expected 1 values, got 2" },
+      { "local t = { v = 1, u = 2 } cmd:set_many({ e }, N, t)", 'N has no field "u", did you mean "v"?' },
+      { "cmd:set_many({ 'e' }, N, { v = 1 })", 'expected an entity, got "e": write stator.entity(name)' },
+      { "local t = { v = 1 } cmd:set_many({ e }, Tag, t)", "set_many: Tag is a tag and has no fields" },
+    }
   end)
 end)

@@ -11,7 +11,7 @@ local TEST_HOOKS = [[
   local _, real
   for i = 1, 10 do
     local name, value = debug.getupvalue(index, i)
-    if name == "stator" then _, real = name, value end
+    if name == "members" then _, real = name, value end
   end
   local task = require "stator.task"
   real.test = {

@@ -84,6 +84,8 @@ static int l_open(lua_State *L) {
     host_opts_t opts = {.is_virtual = flag(L, "virtual"),
                         .log_level = flag(L, "debug") ? LOG_DEBUG : LOG_INFO,
                         .patience = (uint32_t)number(L, "patience", DEFAULT_PATIENCE),
+                        .world_bytes = (size_t)number(L, "world_bytes", 0),
+                        .world_entities = (uint32_t)number(L, "world_entities", 0),
                         .walls = (uint32_t)number(L, "walls", 0),
                         .explain_jit = flag(L, "explain_jit")};
     read_sets(L, &opts);

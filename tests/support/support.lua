@@ -63,6 +63,8 @@ function M.cell(options)
   local cell, code = harness.open {
     scene = path, virtual = options.virtual ~= false, debug = options.debug, sets = options.sets,
     patience = options.patience, walls = options.walls, explain_jit = options.explain_jit,
+    patience = options.patience, walls = options.walls, world_bytes = options.world_bytes,
+    world_entities = options.world_entities,
   }
   if not cell then error("the scene was refused with exit code " .. code, 2) end
   M.cells[#M.cells + 1] = cell
@@ -103,6 +105,7 @@ stator.task("t", {}, function(cmd)
 %s
 end)]]):format(options.before or "", body),
     entities = options.entities, settings = options.settings, patience = options.patience, walls = options.walls,
+    world_bytes = options.world_bytes, world_entities = options.world_entities,
   }
   cell:advance(options.seconds or 10)
   return M.said(cell), M.faults(cell), cell

@@ -132,10 +132,13 @@ local function equal(view, name, value)
   return now == value or (now ~= now and value ~= value)
 end
 
---- Sets the fields that differ.
+--- Sets the fields that differ; one that does not is as fresh as if it did.
 local function store(point, value)
   local view = entity.Entity.find(point.entity, point.component)
-  if view and not equal(view, point.field.name, value) then
+  if not view then return end
+  if equal(view, point.field.name, value) then
+    command:confirm(point.entity, point.component)
+  else
     command:set(point.entity, point.component, { [point.field.name] = value })
   end
 end

@@ -1,0 +1,149 @@
+--- Events: values that a batch sends, `E = stator.event(name, fields)` and `cmd:send(E, values, to)`, and who
+--- gets them after the apply that has accepted the batch: observers, then inboxes (stator.inbox).
+---
+--- An event is a struct of the core; what is sent lies in the stream until the next apply, so everybody
+--- gets a table of its own.
+local ffi = require "ffi"
+local abi = require "stator.abi"
+local component = require "stator.component"
+local core = require "stator.core.world"
+local entity = require "stator.entity"
+local err = require "stator.err"
+local registry = require "stator.registry"
+
+local C, world, cast = abi.C, abi.world, ffi.cast
+local id_of = entity.id_of
+local NO_FIELDS = { "bool none" } -- a struct has a field
+
+---@class stator.Event
+---@field name string
+---@field id integer? of its struct, once it is laid out
+---@field layout table? see component.layout
+---@field is_plain boolean it has no fields
+local Event = {}
+Event.__index = Event
+Event.__tostring = function(e) return "event " .. e.name end
+
+local M = { Event = Event, by_id = {}, ---@type table<integer, stator.Event>
+}
+
+--- Declares an event, or refers to one that is declared elsewhere. Names are the whole cell's, and
+--- those of structs as well.
+---@param name string
+---@param fields string[]? as of components; {}: none; nil: declared elsewhere
+---@return stator.Event
+function M.event(name, fields)
+  if type(name) ~= "string" or name == "" or name:find "%z" then
+    error(("event: expected a name, got %s"):format(err.shown(name)), 2)
+  end
+  if fields ~= nil and type(fields) ~= "table" then
+    error(('event "%s": expected a list of fields, got %s'):format(name, type(fields)), 2)
+  end
+  for i, field in ipairs(fields or {}) do
+    if type(field) ~= "string" or field:find "%z" then
+      error(('event "%s": field %d is no text such as "double speed_rpm"'):format(name, i), 2)
+    end
+  end
+  local _, _, place = registry.declare('event "' .. name .. '"', 3)
+  local known = registry.events[name]
+  if not known then
+    known = setmetatable({ name = name, places = {}, mentioned = place }, Event)
+    registry.events[name] = known
+    table.insert(registry.event_list, known)
+  end
+  if fields then table.insert(known.places, { place = place, fields = fields }) end
+  return known
+end
+
+--- Raises for what is no event, or none that can be sent yet.
+function M.need(what, e)
+  if getmetatable(e) ~= Event then
+    local names = {}
+    for i, known in ipairs(type(e) == "string" and registry.event_list or {}) do names[i] = known.name end
+    err.raise(("%s: expected an event, got %s%s"):format(what, err.shown(e), err.nearest(tostring(e), names)))
+  end
+  return e
+end
+
+--- Registers one with the core; answers a problem or nil.
+local function register(e)
+  local first = e.places[1]
+  if not first then
+    local names = {}
+    for _, other in ipairs(registry.event_list) do if other.places[1] then names[#names + 1] = other.name end end
+    return ('%s: event "%s" is declared nowhere%s'):format(e.mentioned, e.name, err.nearest(e.name, names))
+  end
+  e.is_plain = #first.fields == 0
+  for _, declared in ipairs(e.places) do
+    local plain = #declared.fields == 0
+    local id, message, code = core.struct(e.name, plain and NO_FIELDS or declared.fields)
+    if code == "ECS_E_CONFLICT" then message = "declared with other fields at " .. first.place end
+    if not id then return ('%s: event "%s": %s'):format(declared.place, e.name, message) end
+    e.id = id
+  end
+end
+
+--- Lays all out. After the structs, in the setup phase. Answers a list of problems.
+---@return string[]
+function M.freeze()
+  local problems = {}
+  for _, e in ipairs(registry.event_list) do
+    local problem = register(e)
+    if problem then problems[#problems + 1] = problem end
+  end
+  if #problems > 0 then return problems end
+  M.by_id = {}
+  for _, e in ipairs(registry.event_list) do
+    e.layout = component.layout(e.id)
+    e.read_pointer = ffi.typeof("const $ *", e.layout.read_type)
+    e.payload_pointer = ffi.typeof("$ *", e.layout.payload_type)
+    M.by_id[e.id] = e
+  end
+  return problems
+end
+
+--- Records an event into the open batch. Values are checked before anything is recorded.
+---@param place integer see stator.places
+---@param values table? what is not named has its default
+---@param to number|table|nil an entity; nil: nobody in particular
+function M.send(place, e, values, to)
+  M.need("send", e)
+  if not e.id then err.raise(e.name .. " is not laid out yet: scripts' bodies only declare") end
+  if values ~= nil and type(values) ~= "table" then
+    err.raise(("send: expected a table of fields of %s, got %s"):format(e.name, err.shown(values)))
+  end
+  if e.is_plain and values and next(values) ~= nil then err.raise(("send: %s has no fields"):format(e.name)) end
+  local stored = not e.is_plain and component.struct_value(e.layout, values or {})
+  local id = to ~= nil and id_of(to) or 0
+  C.ecs_batch_place(world, place)
+  local slot = C.ecs_record_send(world, e.id, id)
+  if slot == nil then err.raise(abi.last_error()) end
+  if stored then component.store_struct(cast(e.payload_pointer, slot), e.layout, stored) end
+end
+
+---@class stator.Sent one event of the last apply
+---@field event stator.Event
+---@field to number? entity
+---@field by_observer boolean
+---@field value any see M.value
+
+--- The events of the last apply in the order of recording. In its react phase.
+---@return stator.Sent[]
+function M.sent()
+  local flat, list = core.sent(), {}
+  for i = 1, #flat, 4 do
+    local to = flat[i + 1]
+    list[#list + 1] = { event = M.by_id[flat[i]], to = to ~= 0 and to or nil, by_observer = flat[i + 2],
+      value = flat[i + 3] }
+  end
+  return list
+end
+
+--- A fresh table with the values of an event of sent().
+function M.value(sent)
+  local e = sent.event
+  if e.is_plain then return {} end
+  return component.Component.to_table(e.layout, cast(e.read_pointer, sent.value))
+end
+
+return M

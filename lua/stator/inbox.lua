@@ -1,0 +1,363 @@
+--- Inboxes: bounded queues of events for tasks.
+---
+---   sent ──▶ inbox ──▶ who waits first, else the queue ──▶ next(), each(), try_next()
+---
+--- An inbox belongs to its script, by name: a task that fails and starts again goes on with what came
+--- meanwhile, and a declaration that is run again finds it. One of a single entity ends with that. An
+--- event in the hand of a task that does not get it (its batch was refused, it lost a race, it was
+--- cancelled) goes back to the head of the queue.
+local abi = require "stator.abi"
+local core = require "stator.core.task"
+local entity = require "stator.entity"
+local err = require "stator.err"
+local event = require "stator.event"
+local log = require "stator.log"
+local registry = require "stator.registry"
+local task = require "stator.task"
+local world_core = require "stator.core.world"
+
+local C, world = abi.C, abi.world
+local park, unwrap = core.park, core.unwrap
+local CAP, CAP_MAX, INBOXES_MAX = 64, 65536, 65536
+local POLICIES = { "drop_old", "drop_new", "reject" }
+local OPTIONS = { "cap", "full", "to", "name" }
+local DESPAWNED = 3
+
+---@class stator.Inbox
+---@field name string script and name
+---@field event_name string
+---@field to any entity, a number or a handle; false: all events of the kind
+---@field cap integer
+---@field full string
+---@field queue table[] from first to last, each { value, to }
+---@field waiters table[] from wait_first to wait_last
+---@field gone boolean its entity is gone
+---@field room integer|false of the core, for full = "reject"
+local Inbox = {}
+local METHODS = { "next", "each", "try_next", "count", "stats" }
+Inbox.__index = function(_, key)
+  local method = rawget(Inbox, key)
+  if method then return method end
+  err.raise(('an inbox has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), METHODS)))
+end
+Inbox.__tostring = function(inbox) return "inbox " .. inbox.name end
+
+local M = {
+  by_key = {}, ---@type table<string, stator.Inbox>
+  of_event = {}, ---@type table<string, { list: stator.Inbox[], by_to: table<number, stator.Inbox[]> }>
+  by_entity = {}, ---@type table<number, stator.Inbox[]>
+  count = 0,
+}
+
+-- ---- the queue ------------------------------------------------------------------------------
+
+local function length(inbox) return inbox.last - inbox.first + 1 end
+
+--- Tells the core how many more the next apply may bring.
+local function tell_room(inbox)
+  if inbox.room then C.ecs_room_set(world, inbox.room, math.max(0, inbox.cap - length(inbox))) end
+end
+
+local function pop(inbox)
+  if inbox.first > inbox.last then return end
+  local item = inbox.queue[inbox.first]
+  inbox.queue[inbox.first] = nil
+  inbox.first = inbox.first + 1
+  tell_room(inbox)
+  return item
+end
+
+--- The waiter who came first, taken off the line.
+local function next_waiter(inbox)
+  while inbox.wait_first <= inbox.wait_last do
+    local w = inbox.waiters[inbox.wait_first]
+    inbox.waiters[inbox.wait_first] = nil
+    inbox.wait_first = inbox.wait_first + 1
+    if w then return w end -- one that has left is false
+  end
+  inbox.wait_first, inbox.wait_last = 1, 0
+end
+
+local function hand(inbox, w, item)
+  w.item = item
+  inbox.taken = inbox.taken + 1
+  w.future:settle(true, item.value, item.to)
+end
+
+local function dropped(inbox)
+  inbox.dropped = inbox.dropped + 1
+  local n = inbox.dropped
+  if n == inbox.tell_at then
+    inbox.tell_at = n * 2
+    log.event("warn", inbox.name, ("inbox is full (%d): %s dropped so far, %s"):format(inbox.cap,
+      n == 1 and "1 event" or n .. " events", inbox.full == "drop_old" and "the oldest go" or "new ones go"))
+  end
+end
+
+--- A new event.
+local function put(inbox, item)
+  inbox.received = inbox.received + 1
+  local w = next_waiter(inbox)
+  if w then return hand(inbox, w, item) end
+  if length(inbox) >= inbox.cap then
+    dropped(inbox)
+    if inbox.full ~= "drop_old" then return end -- "reject": its entity got another id meanwhile
+    pop(inbox)
+  end
+  inbox.last = inbox.last + 1
+  inbox.queue[inbox.last] = item
+  tell_room(inbox)
+end
+
+--- One that was handed out and not got: it is the oldest.
+local function put_back(inbox, item)
+  inbox.taken = inbox.taken - 1
+  local w = next_waiter(inbox)
+  if w then return hand(inbox, w, item) end
+  inbox.first = inbox.first - 1
+  inbox.queue[inbox.first] = item
+  tell_room(inbox)
+end
+
+local function gone_error(inbox)
+  return err.new("gone", ("the entity that %s is for is gone"):format(inbox.name))
+end
+
+-- ---- waiting --------------------------------------------------------------------------------
+
+--- Stands in line, or has its event at once.
+local function begin(inbox)
+  local w = { future = core.future(), at = 0 }
+  local item = pop(inbox)
+  if item then
+    hand(inbox, w, item)
+  elseif inbox.gone then
+    w.future:settle(false, gone_error(inbox))
+  else
+    inbox.wait_last = inbox.wait_last + 1
+    inbox.waiters[inbox.wait_last], w.at = w, inbox.wait_last
+  end
+  return w
+end
+
+--- Leaves the line, or gives back what it got.
+local function undo(inbox, w)
+  local item = w.item
+  w.item = nil
+  if item then return put_back(inbox, item) end
+  if inbox.waiters[w.at] == w then inbox.waiters[w.at] = false end
+end
+
+local function finish(inbox, w, called, ok, ...)
+  if not called then
+    undo(inbox, w)
+    error(ok, 0)
+  end
+  if not ok then undo(inbox, w) end
+  return unwrap(ok, ...)
+end
+
+local NEXT = {}
+
+--- park may raise, where nothing can wait.
+function NEXT.await(inbox)
+  local w = begin(inbox)
+  return finish(inbox, w, pcall(park, w.future))
+end
+
+function NEXT.start(inbox)
+  local w = begin(inbox)
+  local function take_back() undo(inbox, w) end
+  return w.future, take_back, take_back
+end
+
+--- Waits for the next event: `local ev, to = await(inbox:next())`. An operation. Those who wait get events
+--- in the order in which they came. Raises `gone` when the inbox's entity is gone and nothing waits.
+---@return userdata operation of a table of values, and the entity that it was sent to or nil
+function Inbox:next() return task.paired(NEXT, self) end
+
+--- Turns, one an event, for ever: `for ev, to in inbox:each() do ... end`.
+---@async
+function Inbox:each()
+  task.current("inbox:each")
+  return NEXT.await, self
+end
+
+--- The next event if one waits, else nil. Whoever waits in line goes first.
+---@return table? values, number? to
+function Inbox:try_next()
+  local item = pop(self)
+  if not item then return nil end
+  self.taken = self.taken + 1
+  return item.value, item.to
+end
+
+--- How many events wait.
+---@return integer
+function Inbox:count() return length(self) end
+
+--- Counts since it was made: `received`, `taken`, `dropped`; `waiting`, `cap`.
+function Inbox:stats()
+  return {
+    received = self.received, taken = self.taken, dropped = self.dropped, waiting = length(self), cap = self.cap,
+  }
+end
+
+-- ---- declaring ------------------------------------------------------------------------------
+
+--- Whose it is: the script whose body runs, or whose task.
+local function owner_of()
+  if registry.script then return registry.script end
+  local script = core.current() and task.current("inbox").script
+  return script or err.raise("inbox: only in a script's body or inside a task")
+end
+
+local function check(options)
+  registry.check_options("inbox", options, OPTIONS)
+  local cap, full, name = options.cap or CAP, options.full or "drop_old", options.name
+  if type(cap) ~= "number" or not (cap >= 1 and cap <= CAP_MAX and cap % 1 == 0) then
+    err.raise(("inbox: cap is a whole number from 1 to %d, not %s"):format(CAP_MAX, err.shown(cap)))
+  end
+  if full ~= "drop_old" and full ~= "drop_new" and full ~= "reject" then
+    err.raise(('inbox: full is "drop_old", "drop_new" or "reject", not %s%s'):format(err.shown(full),
+      err.nearest(tostring(full), POLICIES)))
+  end
+  if name ~= nil and (type(name) ~= "string" or name == "") then
+    err.raise("inbox: name is a text, not " .. err.shown(name))
+  end
+  return cap, full
+end
+
+--- Those of an event, whichever declaration of it.
+local function lists_of(name)
+  local lists = M.of_event[name]
+  if not lists then
+    lists = { list = {}, by_to = {} }
+    M.of_event[name] = lists
+  end
+  return lists
+end
+
+local function add_to(map, id, inbox)
+  map[id] = map[id] or {}
+  table.insert(map[id], inbox)
+end
+
+--- The core refuses what does not fit: from when entities are there.
+local function open_room(inbox)
+  if inbox.full ~= "reject" or inbox.room then return end
+  local to = inbox.to and entity.id_of(inbox.to) or 0
+  local room = C.ecs_room_open(world, registry.events[inbox.event_name].id, to)
+  if room == 0 then err.raise("inbox: " .. abi.last_error(), "limit") end
+  inbox.room = room
+  tell_room(inbox)
+end
+
+local function connect(inbox)
+  local lists = lists_of(inbox.event_name)
+  if type(inbox.to) ~= "number" then return table.insert(lists.list, inbox) end
+  if not C.ecs_alive(world, inbox.to) then err.raise(("inbox: entity %.0f does not exist"):format(inbox.to)) end
+  if not next(M.by_entity) then world_core.observe(DESPAWNED) end
+  add_to(lists.by_to, inbox.to, inbox)
+  add_to(M.by_entity, inbox.to, inbox)
+end
+
+local function place_of()
+  local e = {}
+  local ok, raised = pcall(err.raise, "")
+  e.message = not ok and raised or ""
+  return tostring(e.message):match "^(.-:%d+):" or "?"
+end
+
+--- An inbox for events of a kind. The same script, name and entity: the same inbox, with what waits in it.
+---@param e stator.Event
+---@param options { cap: integer?, full: string?, to: any, name: string? }? cap: 64; full: "drop_old" (default),
+--- "drop_new", or "reject": the batch that sends one too many is refused; to: only what is sent to this entity
+---@return stator.Inbox
+function M.inbox(e, options)
+  event.need("inbox", e)
+  options = options or {}
+  local cap, full = check(options)
+  local script = owner_of()
+  local name = ("%s/%s"):format(script.name, options.name or e.name)
+  local to = options.to
+  local shown = ""
+  if to ~= nil then shown = type(to) == "number" and ("[%.0f]"):format(to) or ("[%s]"):format(entity.path_of(to)) end
+  local key = ("%s\0%s\0%s"):format(name, e.name, shown)
+  local known = M.by_key[key]
+  if known then
+    if known.cap ~= cap or known.full ~= full then
+      err.raise(("inbox %s: made with other options at %s"):format(known.name, known.place))
+    end
+    return known
+  end
+  if M.count >= INBOXES_MAX then err.raise(("inbox: more than %d inboxes"):format(INBOXES_MAX), "limit") end
+  local inbox = setmetatable({
+    name = name .. shown, key = key, event_name = e.name, to = to or false, cap = cap, full = full, place = place_of(), room = false,
+    queue = {}, first = 1, last = 0, waiters = {}, wait_first = 1, wait_last = 0,
+    received = 0, taken = 0, dropped = 0, tell_at = 1, gone = false,
+  }, Inbox)
+  connect(inbox)
+  if not registry.script then open_room(inbox) end
+  M.by_key[key] = inbox
+  M.count = M.count + 1
+  if registry.script then table.insert(registry.inboxes, inbox) end
+  return inbox
+end
+
+--- Once entities exist.
+function M.freeze()
+  for _, inbox in ipairs(registry.inboxes) do open_room(inbox) end
+end
+
+-- ---- delivering -----------------------------------------------------------------------------
+
+local function deliver(inboxes, sent)
+  for _, inbox in ipairs(inboxes or {}) do
+    local to = inbox.to
+    if not to or to == sent.to or (type(to) ~= "number" and sent.to and entity.lookup(to) == sent.to) then
+      put(inbox, { value = event.value(sent), to = sent.to })
+    end
+  end
+end
+
+--- Gives the events of an apply to the inboxes, in the order of recording.
+---@param list stator.Sent[]
+function M.deliver(list)
+  for _, sent in ipairs(list) do
+    local lists = M.of_event[sent.event.name]
+    if lists then
+      deliver(lists.list, sent)
+      if sent.to then deliver(lists.by_to[sent.to], sent) end
+    end
+  end
+end
+
+local function close(inbox)
+  inbox.gone = true
+  M.by_key[inbox.key] = nil
+  M.count = M.count - 1
+  lists_of(inbox.event_name).by_to[inbox.to] = nil
+  if inbox.room then C.ecs_room_close(world, inbox.room) end
+  inbox.room = false
+  local w = next_waiter(inbox)
+  while w do
+    w.future:settle(false, gone_error(inbox))
+    w = next_waiter(inbox)
+  end
+end
+
+--- Ends the inboxes of entities that are gone.
+---@param events table see core.world.events
+function M.bury(events)
+  if not next(M.by_entity) then return end
+  for i = 1, #events, 4 do
+    local inboxes = events[i] == DESPAWNED and M.by_entity[events[i + 1]]
+    if inboxes then
+      M.by_entity[events[i + 1]] = nil
+      for _, inbox in ipairs(inboxes) do close(inbox) end
+    end
+  end
+end
+
+return M
