@@ -13,5 +13,8 @@ int api_open_keep(lua_State *L);  /* stator.core.keep: what outlives a VM */
 int api_open_json(lua_State *L);  /* stator.core.json: the positioned reader */
 int api_open_log(lua_State *L);   /* stator.core.log */
 int api_open_tcp(lua_State *L);   /* stator.core.tcp: connections and listeners */
+int api_open_file(lua_State *L);  /* stator.core.file */
+int api_open_http(lua_State *L);  /* stator.core.http */
+int api_open_process(lua_State *L); /* stator.core.process: processes and signals */
 
 #endif

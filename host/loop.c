@@ -30,7 +30,12 @@ int loop_fini(loop_t *loop) {
     return left;
 }
 
-void loop_poll(loop_t *loop) { (void)uv_run(&loop->uv, UV_RUN_NOWAIT); }
+void loop_poll(loop_t *loop) {
+    (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+    while (loop->clock->is_virtual && loop->held > 0) {
+        (void)uv_run(&loop->uv, UV_RUN_ONCE);
+    }
+}
 
 static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
     /* timers of luv's users; -1: none. A loop without handles would answer 0: do not wait */
@@ -40,6 +45,11 @@ static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
     struct timespec limit = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
     struct pollfd fd = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
     return ppoll(&fd, 1, &limit, NULL) > 0;
+}
+
+void loop_block(loop_t *loop) {
+    (void)sleep_on_backend(loop, NS_PER_S);
+    loop_poll(loop);
 }
 
 void loop_wait(loop_t *loop, uint64_t deadline_ns) {

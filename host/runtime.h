@@ -235,6 +235,9 @@ struct rt {
     uint32_t live_handles; /* sockets and the like that scripts own */
     struct tcp_conn *conns;
     struct tcp_listener *listeners;
+    struct jobs *jobs;       /* job.c */
+    struct http *http;       /* http.c */
+    struct signals *signals; /* signals.c */
     int hooks[HOOK_COUNT];
     rt_stats_t stats;
 };

@@ -166,6 +166,7 @@ static void after_park(rt_t *rt, task_t *task) {
             future_add_waiter(future, task);
         } else {
             task->future = NULL;
+            future->observed = true;
             task_wake(rt, task, L, future->state == FUTURE_OK, future_push(future, L));
         }
     } else if (task->op != NULL) {

@@ -4,9 +4,13 @@ local command = require "stator.command"
 local component = require "stator.component"
 local entity = require "stator.entity"
 local err = require "stator.err"
+local file = require "stator.file"
+local http = require "stator.http"
+local json = require "stator.json"
 local link = require "stator.link"
 local persist = require "stator.persist"
 local log = require "stator.log"
+local process = require "stator.process"
 local query = require "stator.query"
 local script = require "stator.script"
 local system = require "stator.system"
@@ -28,6 +32,8 @@ local stator = {
   scope = combine.scope, shield = combine.shield, try = combine.try, fail = combine.fail,
   defer = combine.defer, on_failure = combine.on_failure, cancel_when = combine.cancel_when,
   spawn = combine.spawn, start = combine.start, async = combine.async,
+  -- the machine it runs on
+  file = file.api, http = http.api, json = json.api, process = process.api, signal = process.signal,
   -- the rest
   cmd = command, persist = persist.persist,
   log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },
