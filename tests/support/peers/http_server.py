@@ -43,7 +43,7 @@ def send_until_gone(sock, piece, pause_s=0.0):
 def read_request(sock, rest):
     while b"\r\n\r\n" not in rest:
         got = sock.recv(65536)
-        if not got:
+        if not got or got[0] == 0x16:  # TLS, which this one does not speak
             return None
         rest += got
     head, rest = rest.split(b"\r\n\r\n", 1)
