@@ -15,6 +15,7 @@ int api_open_log(lua_State *L);   /* stator.core.log */
 int api_open_tcp(lua_State *L);   /* stator.core.tcp: connections and listeners */
 int api_open_file(lua_State *L);  /* stator.core.file */
 int api_open_http(lua_State *L);  /* stator.core.http */
+int api_open_work(lua_State *L);  /* stator.core.work */
 int api_open_process(lua_State *L); /* stator.core.process: processes and signals */
 
 #endif

@@ -7,6 +7,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define JOBS_END_NS ((uint64_t)5000000000)
 
 static const char CLASS[] = "stator.job";
 
@@ -226,6 +229,19 @@ static uint32_t active_count(const struct jobs *jobs) {
     return count;
 }
 
+/* A thread of the pool cannot be killed: one that does not come back ends the process. */
+static void wait_for_all(rt_t *rt, const struct jobs *jobs) {
+    uint64_t start = clock_read_ns(CLOCK_MONOTONIC);
+    while (active_count(jobs) > 0) {
+        loop_block(rt->loop);
+        if (clock_read_ns(CLOCK_MONOTONIC) - start < JOBS_END_NS) { continue; }
+        log_printf(rt->log, LOG_ERROR, NULL,
+                   "work, a file or a process does not end: the host ends without it");
+        log_flush(rt->log);
+        _exit(EXIT_FAILURE);
+    }
+}
+
 void jobs_fini(rt_t *rt) {
     jobs_detach(rt);
     struct jobs *jobs = rt->jobs;
@@ -235,9 +251,7 @@ void jobs_fini(rt_t *rt) {
                 (job->type->kill != NULL ? job->type->kill : job->type->stop)(job);
             }
         }
-        while (active_count(jobs) > 0) {
-            loop_block(rt->loop);
-        }
+        wait_for_all(rt, jobs);
         while (jobs->first != NULL) {
             free_job(jobs->first);
         }

@@ -30,13 +30,6 @@ int loop_fini(loop_t *loop) {
     return left;
 }
 
-void loop_poll(loop_t *loop) {
-    (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
-    while (loop->clock->is_virtual && loop->held > 0) {
-        (void)uv_run(&loop->uv, UV_RUN_ONCE);
-    }
-}
-
 static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
     /* timers of luv's users; -1: none. A loop without handles would answer 0: do not wait */
     int uv_ms = uv_loop_alive(&loop->uv) ? uv_backend_timeout(&loop->uv) : -1;
@@ -45,6 +38,17 @@ static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
     struct timespec limit = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
     struct pollfd fd = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
     return ppoll(&fd, 1, &limit, NULL) > 0;
+}
+
+void loop_poll(loop_t *loop) {
+    (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+    if (loop->held == 0) { loop->overheld = false; }
+    uint64_t start = clock_read_ns(CLOCK_MONOTONIC);
+    while (loop->clock->is_virtual && loop->held > 0 && !loop->overheld) {
+        (void)sleep_on_backend(loop, NS_PER_S);
+        (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+        loop->overheld = clock_read_ns(CLOCK_MONOTONIC) - start > LOOP_MAX_HELD_S * NS_PER_S;
+    }
 }
 
 void loop_block(loop_t *loop) {

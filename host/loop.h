@@ -12,11 +12,15 @@
 
 #include "clock.h"
 
+/* Seconds of real time for which jobs may hold virtual time. */
+enum { LOOP_MAX_HELD_S = 10 };
+
 typedef struct {
     uv_loop_t uv;
     stator_clock_t *clock;
     bool live;     /* uv is initialised */
-    uint32_t held; /* jobs on the pool that end by themselves: virtual time stands still for them */
+    uint32_t held; /* jobs on the pool that end by themselves: virtual time stands still */
+    bool overheld; /* for too long */
 } loop_t;
 
 int loop_init(loop_t *loop, stator_clock_t *clock);

@@ -16,6 +16,7 @@ local script = require "stator.script"
 local system = require "stator.system"
 local task = require "stator.task"
 local time = require "stator.time"
+local work = require "stator.work"
 require "stator.condition"
 
 local stator = {
@@ -34,6 +35,7 @@ local stator = {
   spawn = combine.spawn, start = combine.start, async = combine.async,
   -- the machine it runs on
   file = file.api, http = http.api, json = json.api, process = process.api, signal = process.signal,
+  work = work.work,
   -- the rest
   cmd = command, persist = persist.persist,
   log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },
