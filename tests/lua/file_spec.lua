@@ -16,7 +16,7 @@ end
 describe("stator.file", function()
   after_each(support.finish)
 
-  it("D1: writes, reads, appends, tells and removes what is in the scene's folder", function()
+  it("Y1: writes, reads, appends, tells and removes what is in the scene's folder", function()
     assert.same({ "true", "one\ntwo\n", "file\t8", "true", "false", "true", "not_found", "false" }, run [[
       print(await(stator.file.write("a.txt", "one\n")))
       await(stator.file.append("a.txt", "two\n"))
@@ -31,7 +31,7 @@ describe("stator.file", function()
       print(await(stator.file.exists("a.txt/b")))]])
   end)
 
-  it("D1: lists sorted names and makes folders with those above them", function()
+  it("Y1: lists sorted names and makes folders with those above them", function()
     assert.same({ "true true", "A B a b", "folder", "io" }, run [[
       print(tostring(await(stator.file.make_dir("x/y/z"))) .. " " .. tostring(await(stator.file.make_dir("x/y"))))
       for _, name in ipairs { "b", "A", "a", "B" } do await(stator.file.write("x/y/z/" .. name, "")) end
@@ -41,7 +41,7 @@ describe("stator.file", function()
       print(e.code)]])
   end)
 
-  it("D1: keeps any bytes", function()
+  it("Y1: keeps any bytes", function()
     assert.same({ "true" }, run [[
       local bytes = {}
       for i = 0, 255 do bytes[#bytes + 1] = string.char(i) end
@@ -50,7 +50,7 @@ describe("stator.file", function()
       print(await(stator.file.read("bytes")) == text)]])
   end)
 
-  it("D2: refuses at the script's line a path that leads out", function()
+  it("Y2: refuses at the script's line a path that leads out", function()
     local said = run [[
       for _, path in ipairs { "/etc/passwd", "../x", "a/../../x", "" } do
         print(select(2, pcall(stator.file.read, path)).message or select(2, pcall(stator.file.read, path)))
@@ -96,7 +96,7 @@ describe("stator.file", function()
     assert.equal("0", leftovers(folder))
   end)
 
-  it("D3: a write replaces the file as a whole and keeps its mode; a link stays one", function()
+  it("Y3: a write replaces the file as a whole and keeps its mode; a link stays one", function()
     local path, folder = support.scene { scripts = { ["main.lua"] = [[
       local stator = require "stator"
       stator.task("t", {}, function()
@@ -116,7 +116,7 @@ describe("stator.file", function()
     assert.equal("0", leftovers(folder))
   end)
 
-  it("D3: a write that fails leaves no temporary file and the old text", function()
+  it("Y3: a write that fails leaves no temporary file and the old text", function()
     local path, folder = support.scene { scripts = { ["main.lua"] = [[
       local stator = require "stator"
       stator.task("t", {}, function()
@@ -129,7 +129,7 @@ describe("stator.file", function()
     assert.equal("0", leftovers(folder))
   end)
 
-  it("D4: operations on one path are done in the order of their start, many at once", function()
+  it("Y4: operations on one path are done in the order of their start, many at once", function()
     assert.same({ "true", "200" }, run [[
       local want, list = {}, {}
       for i = 1, 200 do
@@ -142,7 +142,7 @@ describe("stator.file", function()
       print(#await(stator.file.read("log")) / 4)]])
   end)
 
-  it("D4: is refused with code busy when too many wait, and the others are done", function()
+  it("Y4: is refused with code busy when too many wait, and the others are done", function()
     assert.same({ "busy\t976", "1024" }, run([[
       local futures, busy, done = {}, 0, 0
       for i = 1, 2001 do futures[i] = stator.start(stator.file.append("log", "x")) end
@@ -154,7 +154,7 @@ describe("stator.file", function()
       print(#await(stator.file.read("log")) - 1)]]))
   end)
 
-  it("D5: what waits for its turn when it is cancelled is not done; what runs ends whole", function()
+  it("Y5: what waits for its turn when it is cancelled is not done; what runs ends whole", function()
     assert.same({ "false\tenough", "true", "0" }, run [[
       await(stator.file.write("log", ""))
       local ok, e = stator.try(function()

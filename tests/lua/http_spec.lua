@@ -36,7 +36,7 @@ describe("stator.http", function()
   teardown(support.stop_peers)
   after_each(support.finish)
 
-  it("H1: answers status, headers in lower case and body; any status is a result", function()
+  it("Y10: answers status, headers in lower case and body; any status is a result", function()
     assert.same({ "200\tapplication/json\t2\ta, b\t{}", "404\t{}" }, run(server.port, [[
       local r = await(http.get(BASE .. "/repeated"))
       print(r.status, r.headers["content-type"], r.headers["content-length"], r.headers["x-one"], r.body)
@@ -44,7 +44,7 @@ describe("stator.http", function()
       print(r.status, r.body)]]))
   end)
 
-  it("H1: sends what it was given, a table as JSON", function()
+  it("Y10: sends what it was given, a table as JSON", function()
     assert.same({ 'POST\tapplication/json\t{"hot":true}', "PUT\ttext/plain\tx\tyes\tnil\tstator", "POST\tnil\traw", "DELETE\t\t",
       "HEAD\t200\t", "POST\t0" }, run(server.port, [[
       local r = await(http.post(BASE .. "/echo", { hot = true })):json()
@@ -62,7 +62,7 @@ describe("stator.http", function()
       print(r.method, r.headers["content-length"])]]))
   end)
 
-  it("H2: follows no redirect unless told how many, and none to a file", function()
+  it("Y11: follows no redirect unless told how many, and none to a file", function()
     assert.same({ "302\t/echo", "200\tGET", "limit", "protocol" }, run(server.port, [[
       local r = await(http.get(BASE .. "/redirect"))
       print(r.status, r.headers.location)
@@ -72,7 +72,7 @@ describe("stator.http", function()
       print((code(http.get(BASE .. "/to-file", { redirects = 5 }))))]]))
   end)
 
-  it("H3: fails with a code for each way in which a server fails", function()
+  it("Y12: fails with a code for each way in which a server fails", function()
     local said = run(server.port, [[
       print(code(http.get "http://127.0.0.1:1/"))
       print(code(http.get "http://no-such-host.invalid/"))
@@ -94,7 +94,7 @@ describe("stator.http", function()
     assert.matches("more than 65536 bytes of headers", said[10])
   end)
 
-  it("H4: a deadline is one for the whole request, however the bytes drip in, and really ends it", function()
+  it("Y13: a deadline is one for the whole request, however the bytes drip in, and really ends it", function()
     assert.same({ "timeout", "timeout of a block", "enough", "gone" }, run(server.port, [[
       local before = tonumber(await(http.get(BASE .. "/gone")).body)
       print((code(http.get(BASE .. "/drip", { timeout = 0.15 }))))
@@ -110,7 +110,7 @@ describe("stator.http", function()
       print "gone" -- the server saw all five connections close]]))
   end)
 
-  it("H5: runs a bounded number at once, the others wait in order, and are given up with their scope", function()
+  it("Y14: runs a bounded number at once, the others wait in order, and are given up with their scope", function()
     assert.same({ "32\t0", "100\t200" }, run(server.port, [[
       local before = tonumber(await(http.get(BASE .. "/gone")).body)
       stator.try(stator.scope, function()
@@ -176,7 +176,7 @@ describe("stator.http", function()
     assert.matches("body: expected a text, got a function", said[11])
   end)
 
-  it("H2: takes no proxy from the environment", function()
+  it("Y11: takes no proxy from the environment", function()
     local scene = support.scene { scripts = { ["main.lua"] = task(server.port, [[
       print(await(http.get(BASE .. "/echo")).status)
       print((code(http.get(BASE .. "/echo", { proxy = "environment" }))))]]) } }
@@ -230,7 +230,7 @@ describe("stator.http with TLS", function()
   end)
   after_each(support.finish)
 
-  it("H6: trusts only whom it is told to, under the right name", function()
+  it("Y15: trusts only whom it is told to, under the right name", function()
     assert.same({ "tls", "200", "POST\t200", "no file\ttls", "timeout" }, run(server.port, [[
       local url = "https://127.0.0.1:" .. BASE:match "%d+$" .. "/echo"
       print((code(http.get(url))))
@@ -241,7 +241,7 @@ describe("stator.http with TLS", function()
       { files = { ["own.pem"] = support.read(folder .. "/cert") } }))
   end)
 
-  it("H6: refuses a name that the certificate does not have", function()
+  it("Y15: refuses a name that the certificate does not have", function()
     assert.same({ "tls" }, run(server.port, [[
       print((code(http.get("https://ip6-localhost.localhost:" .. BASE:match "%d+$" .. "/echo", { ca = "own.pem" }))))]],
       { files = { ["own.pem"] = support.read(folder .. "/cert") } }))

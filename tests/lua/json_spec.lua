@@ -10,7 +10,7 @@ end
 describe("stator.json", function()
   after_each(support.finish)
 
-  it("D9: encodes the same text every time: members sorted, the shortest number that comes back", function()
+  it("Y9: encodes the same text every time: members sorted, the shortest number that comes back", function()
     assert.same({
       '{"":0,"A":[1,2,3],"a":{"b":true,"c":false},"z":null}', "[]", "{}", '"a\\"\\\\\\n\\t\\u0001é"',
       "0.1", "1e+300", "-7", "9007199254740991", "0.30000000000000004", "1e+20" }, run [[
@@ -22,7 +22,7 @@ describe("stator.json", function()
       for _, n in ipairs { 0.1, 1e300, -7, 2 ^ 53 - 1, 0.1 + 0.2, 1e20 } do print(json.encode(n)) end]])
   end)
 
-  it("D9: what is decoded and encoded again is the same text", function()
+  it("Y9: what is decoded and encoded again is the same text", function()
     local text = '{"a":[1,[],2.5,{"b":"x"},true,false,null],"c":"\\u0001"}'
     assert.same({ (text:gsub("%[%]", "{}")), "nil" }, run(([[
       local t = stator.json.decode(%q)
@@ -30,7 +30,7 @@ describe("stator.json", function()
       print(t.none)]]):format(text)))
   end)
 
-  it("D9: names line and column of what is wrong in a text", function()
+  it("Y9: names line and column of what is wrong in a text", function()
     local said = run [[
       for _, text in ipairs { '{\n "a": tru }', "[1,]", "", '{"a":1,"a":2}', "1 2", ("["):rep(65), '"\1"', "\255" } do
         local ok, e = pcall(stator.json.decode, text)
@@ -42,7 +42,7 @@ describe("stator.json", function()
     for _, line in ipairs(said) do assert.matches("^false\tjson\t", line) end
   end)
 
-  it("D9: names the place of what cannot be written", function()
+  it("Y9: names the place of what cannot be written", function()
     local said = run [[
       local loop = {}
       loop.again = loop

@@ -40,7 +40,7 @@ describe("stator.process", function()
     assert.equal(0, zombies())
   end)
 
-  it("D6: answers code and both outputs, and gives the text to standard input", function()
+  it("Y6: answers code and both outputs, and gives the text to standard input", function()
     assert.same({ "3\tnil\thello\terr", "0\tnil\t\t", "nil\tSIGUSR1\t\t" }, run [[
       local r = await(stator.process.run { "sh", "-c", "cat; printf err >&2; exit 3", stdin = "hello" })
       print(r.code, r.signal, r.stdout, r.stderr)
@@ -50,7 +50,7 @@ describe("stator.process", function()
       print(r.code, r.signal, r.stdout, r.stderr)]])
   end)
 
-  it("D6: passes words as they are: there is no shell", function()
+  it("Y6: passes words as they are: there is no shell", function()
     assert.same({ "[$HOME;ls | *][ ][][7]" }, run [[
       print(await(stator.process.run { "printf", "[%s]", "$HOME;ls | *", " ", "", 7 }).stdout)]])
   end)
@@ -75,7 +75,7 @@ describe("stator.process", function()
       print(await(stator.process.run { "true", stdin = ("x"):rep(1000000) }).code)]])
   end)
 
-  it("D7: ends one that says too much, with code limit", function()
+  it("Y7: ends one that says too much, with code limit", function()
     assert.same({ "limit\tyes: more than 1000 bytes of output (limit)" }, run [[
       local _, e = stator.try(await, stator.process.run { "yes", "1357.9", limit = 1000 })
       print(e.code, e.message)]])
@@ -83,7 +83,7 @@ describe("stator.process", function()
     assert.equal(0, left "1357.9")
   end)
 
-  it("D7: ends one that takes too long, with code timeout", function()
+  it("Y7: ends one that takes too long, with code timeout", function()
     local said = run [[
       local _, e = stator.try(await, stator.process.run { "sleep", "1234.5", within = 0.05 })
       print(e.code, e.message)
@@ -94,7 +94,7 @@ describe("stator.process", function()
     assert.equal(0, left "1234.5")
   end)
 
-  it("D7: kills one that ignores SIGTERM, with all that it has started", function()
+  it("Y7: kills one that ignores SIGTERM, with all that it has started", function()
     local said = run [[
       local _, e = stator.try(await, stator.process.run {
         "sh", "-c", "trap '' TERM; sh -c \"trap '' TERM; sleep 2345.6\"; sleep 2345.6", within = 0.1 })
@@ -104,7 +104,7 @@ describe("stator.process", function()
     assert.equal(0, left "2345.6")
   end)
 
-  it("D7: kills what a process leaves running behind it, and does not wait for it", function()
+  it("Y7: kills what a process leaves running behind it, and does not wait for it", function()
     assert.same({ "hi\n" }, run [[
       print(await(stator.process.run { "sh", "-c", "sleep 3456.7 & echo hi", within = 10 }).stdout)]])
     support.finish()
@@ -202,7 +202,7 @@ describe("stator.signal", function()
     support.shell(("kill -%s %s"):format(name, pid))
   end
 
-  it("D8: wakes all who wait for it, in order, and is dropped when nobody does", function()
+  it("Y8: wakes all who wait for it, in order, and is dropped when nobody does", function()
     local cell = support.cell { virtual = false, main = [[
       local stator = require "stator"
       for i = 1, 3 do

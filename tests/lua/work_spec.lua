@@ -49,7 +49,7 @@ end
 describe("stator.work", function()
   after_each(support.finish)
 
-  it("W10: runs a function of a module of the script's folder, by value", function()
+  it("Y16: runs a function of a module of the script's folder, by value", function()
     assert.same({ "6", "1\tnil\tfalse\tx\tnil\t6", "0", "true\tx", "42" }, run [[
       print(await(stator.work("add", 1, 2, 3)))
       print(select(1, await(stator.work("many:back", 1, nil, false, "x", nil))), nil, false, "x", nil,
@@ -60,7 +60,7 @@ describe("stator.work", function()
       print(await(stator.work("many:helper", 21)))]])
   end)
 
-  it("W10: takes no virtual time, so a run is the same every time", function()
+  it("Y16: takes no virtual time, so a run is the same every time", function()
     assert.same({ "true" }, run [[
       local before = stator.now()
       local list = {}
@@ -69,14 +69,14 @@ describe("stator.work", function()
       print(stator.now() == before)]])
   end)
 
-  it("W11: the state has nothing of the host", function()
+  it("Y17: the state has nothing of the host", function()
     local said = run [[
       local a, b, c, d, e, f = await(stator.work "many:names")
       print(a, b, c, d, e, f)]]
     assert.matches("^false\tfalse\tfalse\tmany.lua:12: \"unknown\" is not declared", said[1])
   end)
 
-  it("W12: an error comes with its line, its code and both traces", function()
+  it("Y18: an error comes with its line, its code and both traces", function()
     local said, faults, cell = run [[
       local _, e = stator.try(await, stator.work "boom")
       print(e.code, e.message)
@@ -97,7 +97,7 @@ describe("stator.work", function()
     assert.equal("7\tno_way\tthere is none", said[9])
   end)
 
-  it("W12: refuses what is no plain data, at the script's line", function()
+  it("Y18: refuses what is no plain data, at the script's line", function()
     local said = run [[
       print((select(2, pcall(stator.work, "add", print))))
       print((select(2, pcall(stator.work, "../add"))))
@@ -108,7 +108,7 @@ describe("stator.work", function()
     assert.matches("argument 2%[loop%].*nested more than 32 deep", said[3])
   end)
 
-  it("W13: the memory of work is bounded", function()
+  it("Y19: the memory of work is bounded", function()
     assert.same({ "1\tmemory", "2\tmemory", "3" }, run [[
       for i, name in ipairs { "many:eat", "many:grow" } do
         local _, e = stator.try(await, stator.work(name))
@@ -117,7 +117,7 @@ describe("stator.work", function()
       print(await(stator.work("add", 1, 2)))]])
   end)
 
-  it("W13: work that does not end is stopped, also when it catches its errors, and its waiter goes on at once", function()
+  it("Y19: work that does not end is stopped, also when it catches its errors, and its waiter goes on at once", function()
     local cell = cell_of([[
       for i, name in ipairs { "many:loop", "many:swallow", "many:loop", "many:swallow" } do
         local _, e = stator.try(stator.within, 0.05, await, stator.work(name))
@@ -128,7 +128,7 @@ describe("stator.work", function()
     assert.same({ "1\ttimeout", "2\ttimeout", "3\ttimeout", "4\ttimeout", "sum\t3" }, support.said(cell))
   end)
 
-  it("W13: the VM that is lost takes its work with it", function()
+  it("Y19: the VM that is lost takes its work with it", function()
     local cell = cell_of([[
       stator.start(stator.work "many:loop")
       await(stator.sleep(0.05));
@@ -136,7 +136,7 @@ describe("stator.work", function()
     support.wait_for(cell, "VM is given up", 20)
   end)
 
-  it("W13: the host's end stops it", function()
+  it("Y19: the host's end stops it", function()
     local cell = cell_of("await(stator.work 'many:loop')", { real = true })
     cell:advance(0.05)
     cell:close()
