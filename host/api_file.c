@@ -19,6 +19,7 @@ static int l_run(lua_State *L) {
     file->job.key = job_copy(told, told_bytes);
     file->path = job_copy(path, path_bytes);
     if (writes) {
+        job_hold(L, &file->job, bytes);
         file->data = job_copy(data, bytes);
         file->bytes = bytes;
     }

@@ -40,6 +40,10 @@ static struct curl_slist *copy_lines(lua_State *L) {
 static int l_request(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     http_job_t *job = (http_job_t *)job_new(L, &HTTP_TYPE, sizeof *job);
+    lua_getfield(L, 1, "body");
+    size_t bytes = lua_objlen(L, -1);
+    lua_pop(L, 1);
+    job_hold(L, &job->job, bytes);
     job->method = copy_field(L, "method", NULL);
     job->url = copy_field(L, "url", NULL);
     job->ca = copy_field(L, "ca", NULL);

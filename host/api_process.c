@@ -29,6 +29,7 @@ static int l_run(lua_State *L) {
     size_t limit = (size_t)luaL_checknumber(L, 5);
     double timeout_s = luaL_checknumber(L, 6);
     process_job_t *process = (process_job_t *)job_new(L, &PROCESS_TYPE, sizeof *process);
+    job_hold(L, &process->job, text_bytes);
     process->words = copy_list(L, 1);
     process->environment = copy_list(L, 2);
     process->folder = job_copy(folder, folder_bytes);

@@ -16,6 +16,7 @@ static int l_run(lua_State *L) {
     }
     work_job_t *work = (work_job_t *)job_new(L, &WORK_TYPE, sizeof *work);
     worker_t *worker = &work->worker;
+    job_hold(L, &work->job, lua_objlen(L, 4));
     worker->folder = copy(L, 1, NULL);
     worker->module = copy(L, 2, NULL);
     worker->function = copy(L, 3, NULL);

@@ -11,7 +11,7 @@
 
 enum { FILE_MODE = 0644, FOLDER_MODE = 0755, READ_BYTES = 65536 };
 
-/* ---- on the pool: nothing but the job itself is touched --------------------------------------- */
+/* ---- on the pool: nothing but the job itself is touched -------------------------------------- */
 
 /* Opens a regular file; devices and pipes would block. -1 with the job's error. */
 static int open_regular(file_job_t *file, int flags) {
@@ -181,7 +181,7 @@ static void on_pool(uv_work_t *work) {
     }
 }
 
-/* ---- on the loop ------------------------------------------------------------------------------ */
+/* ---- on the loop ----------------------------------------------------------------------------- */
 
 static void after_pool(uv_work_t *work, int status) {
     file_job_t *file = work->data;

@@ -21,7 +21,7 @@ typedef struct {
     curl_socket_t socket;
 } http_socket_t;
 
-/* ---- libcurl on the loop ---------------------------------------------------------------------- */
+/* ---- libcurl on the loop --------------------------------------------------------------------- */
 
 /* Takes a request off libcurl. */
 static void drop_easy(http_job_t *job) {
@@ -140,7 +140,7 @@ void http_fini(rt_t *rt) {
     uv_close((uv_handle_t *)&http->timer, on_timer_closed);
 }
 
-/* ---- one request ------------------------------------------------------------------------------ */
+/* ---- one request ----------------------------------------------------------------------------- */
 
 static void text_add(http_text_t *text, const char *data, size_t bytes) {
     if (text->bytes + bytes > text->capacity) {
@@ -203,7 +203,10 @@ static void set_options(http_job_t *job) {
     (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, job);
     (void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     (void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, job);
-    if (job->ca != NULL) { (void)curl_easy_setopt(easy, CURLOPT_CAINFO, job->ca); }
+    if (job->ca != NULL) { /* and none of the system's */
+        (void)curl_easy_setopt(easy, CURLOPT_CAINFO, job->ca);
+        (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
     if (job->proxy == NULL || strcmp(job->proxy, "environment") != 0) {
         (void)curl_easy_setopt(easy, CURLOPT_PROXY, job->proxy != NULL ? job->proxy : "");
     }
@@ -236,7 +239,7 @@ static void http_destroy(job_t *base) {
     free(job->body.data);
 }
 
-/* ---- its result ------------------------------------------------------------------------------- */
+/* ---- its result ------------------------------------------------------------------------------ */
 
 /* Code of an error of libcurl's. */
 static const char *code_of(const http_job_t *job) {

@@ -22,6 +22,7 @@ typedef struct {
 
 struct jobs {
     job_t *first; /* all jobs that are not freed */
+    size_t bytes; /* that they were given */
     job_queue_t queues[JOB_KINDS];
 };
 
@@ -41,6 +42,7 @@ static void free_job(job_t *job) {
     } else {
         job->rt->jobs->first = job->next;
     }
+    job->rt->jobs->bytes -= job->bytes;
     job->type->destroy(job);
     free(job->key);
     free(job);
@@ -112,6 +114,17 @@ job_t *job_new(lua_State *L, const job_type_t *type, size_t bytes) {
     }
     lua_setmetatable(L, -2);
     return job;
+}
+
+void job_hold(lua_State *L, job_t *job, size_t bytes) {
+    struct jobs *jobs = job->rt->jobs;
+    if (jobs->bytes + bytes > JOB_MAX_BYTES) {
+        job_push_error(L, "limit", "%s: operations would hold more than %d MiB together",
+                       job->type->io.name, JOB_MAX_BYTES >> 20);
+        (void)lua_error(L);
+    }
+    jobs->bytes += bytes;
+    job->bytes += bytes;
 }
 
 void job_push_op(lua_State *L, job_t *job) {
@@ -260,6 +273,7 @@ void jobs_fini(rt_t *rt) {
     signals_fini(rt);
     free(jobs);
     rt->jobs = NULL;
+    rt->events_first = rt->events_last = NULL; /* nobody settles any more */
 }
 
 /* ---- help ------------------------------------------------------------------------------------ */

@@ -16,7 +16,7 @@
 
 typedef enum { JOB_FILE, JOB_PROCESS, JOB_HTTP, JOB_SIGNAL, JOB_WORK, JOB_KINDS } job_kind_t;
 typedef enum { JOB_COLD, JOB_WAITING, JOB_ACTIVE, JOB_ENDED } job_state_t;
-enum { JOB_MAX_ACTIVE = 32, JOB_MAX_WAITING = 1024 };
+enum { JOB_MAX_ACTIVE = 32, JOB_MAX_WAITING = 1024, JOB_MAX_BYTES = 256 << 20 };
 
 typedef struct job job_t;
 
@@ -49,11 +49,15 @@ struct job {
     uint8_t state;
     bool held; /* by its Lua value */
     uint32_t refs;
+    size_t bytes; /* that it was given */
 };
 
 /* A zeroed job of `bytes`, of which job_t is the first part, held by a Lua value on top of the
  * stack. [-0 +1 m] */
 job_t *job_new(lua_State *L, const job_type_t *type, size_t bytes);
+/* Before the job, on top of the stack, copies `bytes` that were given to it: raises an error with
+ * code "limit" when all jobs together would hold more than JOB_MAX_BYTES. */
+void job_hold(lua_State *L, job_t *job, size_t bytes);
 /* Replaces the job's Lua value on top of the stack by its operation. Raises where no task runs.
  * [-1 +1 e] */
 void job_push_op(lua_State *L, job_t *job);

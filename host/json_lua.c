@@ -37,7 +37,7 @@ void json_lua_push(lua_State *L, const json_doc_t *doc, uint32_t index) {
     }
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Where in the value: a chain from the inside out. */
 typedef struct place {

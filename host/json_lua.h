@@ -18,7 +18,8 @@ typedef struct {
 /* Pushes the value of a node. null is a light userdata NULL. [-0 +1 m] */
 void json_lua_push(lua_State *L, const json_doc_t *doc, uint32_t index);
 /* Appends the value on top of the stack, with the members of objects sorted by name. The registry's
- * field JSON_LUA_ARRAY holds the metatable of marked arrays. 0, or -1 with out->problem. [-0 +0 m] */
+ * field JSON_LUA_ARRAY holds the metatable of marked arrays. 0, or -1 with out->problem.
+ * [-0 +0 m] */
 int json_lua_write(lua_State *L, json_out_t *out);
 #define JSON_LUA_ARRAY "stator.json.array"
 

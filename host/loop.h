@@ -29,7 +29,8 @@ int loop_fini(loop_t *loop);
 /* Runs callbacks that are ready; never waits, but with a virtual clock for the jobs that hold it.
  * Host thread. */
 void loop_poll(loop_t *loop);
-/* Waits for the next callback, at most a second, and runs what is ready: for the end. Host thread. */
+/* Waits for the next callback, at most a second, and runs what is ready: for the end. Host
+ * thread. */
 void loop_block(loop_t *loop);
 /* After loop_poll: waits for I/O until `deadline_ns` of the clock, then runs what is ready. A
  * virtual clock jumps to the deadline when no I/O is ready. Host thread. */

@@ -8,7 +8,7 @@
 #include "memory.h"
 #include "signals.h"
 
-/* ---- closing ---------------------------------------------------------------------------------- */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 static void on_closed(uv_handle_t *handle) {
     process_job_t *process = handle->data;
@@ -59,7 +59,7 @@ static void terminate(process_job_t *process) {
     start_timer(process);
 }
 
-/* ---- callbacks -------------------------------------------------------------------------------- */
+/* ---- callbacks ------------------------------------------------------------------------------- */
 
 static void on_exit_of(uv_process_t *handle, int64_t code, int number) {
     process_job_t *process = handle->data;
@@ -118,7 +118,7 @@ static void on_written(uv_write_t *request, int status) {
     close_handle(&process->input);
 }
 
-/* ---- the job ---------------------------------------------------------------------------------- */
+/* ---- the job --------------------------------------------------------------------------------- */
 
 static int spawn(process_job_t *process) {
     struct stat info;

@@ -1,6 +1,6 @@
-/* A Lua state of its own for one piece of work: what runs in it knows no host, no world and no files
- * but the modules of its folder, and comes and goes as bytes of string.buffer. Any thread, one at a
- * time. See lua/stator/worker.lua, which runs in it. */
+/* A Lua state of its own for one piece of work: what runs in it knows no host, no world and no
+ * files but the modules of its folder, and comes and goes as bytes of string.buffer. Any thread,
+ * one at a time. See lua/stator/worker.lua, which runs in it. */
 #ifndef WORKER_H
 #define WORKER_H
 

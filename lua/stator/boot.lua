@@ -1,7 +1,7 @@
 --- What the host calls: load a scene, stop it, describe it. See host/host.c.
 local core = require "stator.core.task"
 local fault = require "stator.fault"
-local file = require "stator.file"
+local files = require "stator.file"
 local link = require "stator.link"
 local log = require "stator.log"
 local registry = require "stator.registry"
@@ -49,7 +49,7 @@ end
 ---@param options { scene: string, check_only: boolean, sets: string[] }
 function M.load(options)
   system.install()
-  file.set_folder(options.scene)
+  files.set_folder(options.scene)
   local loaded = scene.load(options.scene, options.sets, declare_host)
   local lines = loaded:report()
   if #lines == 0 then
@@ -75,7 +75,7 @@ end
 ---@return boolean whether the cell goes on
 function M.restore(options, lost, quarantine)
   system.install()
-  file.set_folder(options.scene)
+  files.set_folder(options.scene)
   local loaded = scene.load(options.scene, options.sets, declare_host, true)
   local lines = loaded:report()
   M.settings = loaded.settings

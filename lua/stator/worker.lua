@@ -15,8 +15,9 @@ local STOPPED = {}
 
 local INSTEAD = {
   io = "a file's text is an argument", os = "the time is an argument", print = "return what is to be told",
-  debug = "raise an error: it comes with its trace", ffi = "plain Lua is compiled", jit = "the host sets the compiler up",
-  package = "use require with a module of the script's folder", collectgarbage = "the state ends with the work",
+  debug = "raise an error: it comes with its trace", ffi = "plain Lua is compiled",
+  jit = "the host sets the compiler up", package = "use require with a module of the script's folder",
+  collectgarbage = "the state ends with the work",
   dofile = "use require", loadfile = "use require",
 }
 
@@ -58,7 +59,9 @@ local function requirer(env, folder)
   return function(name)
     if loaded[name] ~= nil then return loaded[name] end
     if name == "stator" then error("stator is not there in work: arguments and results are plain data", 2) end
-    if type(name) ~= "string" or not name:match "^[%w_][%w_%.%-]*$" then error("no module name: " .. tostring(name), 2) end
+    if type(name) ~= "string" or not name:match "^[%w_][%w_%.%-]*$" then
+      error("no module name: " .. tostring(name), 2)
+    end
     if loading[name] then error(('module "%s" requires itself'):format(name), 2) end
     loading[name] = true
     local shown = name:gsub("%.", "/") .. ".lua"
@@ -85,7 +88,8 @@ local function environment(worker, folder)
     assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, rawequal = rawequal, rawget = rawget,
     rawset = rawset, select = select, setmetatable = setmetatable, getmetatable = getmetatable, tonumber = tonumber,
     tostring = tostring, type = type, unpack = unpack, pcall = pcall, xpcall = xpcall, _VERSION = _VERSION,
-    math = copy(math), table = copy(table), bit = copy(require "bit"), string = copy(string), coroutine = copy(coroutine),
+    math = copy(math), table = copy(table), bit = copy(require "bit"), string = copy(string),
+    coroutine = copy(coroutine),
     [turns.NAME] = turn_of(worker),
   }
   env.string.dump = nil
@@ -95,7 +99,8 @@ local function environment(worker, folder)
   return setmetatable(env, {
     __index = function(_, key)
       local instead = INSTEAD[key]
-      error(instead and ("%s is not there in work: %s"):format(key, instead) or ('unknown name "%s"'):format(tostring(key)), 2)
+      if instead then error(("%s is not there in work: %s"):format(key, instead), 2) end
+      error(('unknown name "%s"'):format(tostring(key)), 2)
     end,
     __newindex = function(_, key) error(('"%s" is not declared: write `local %s = ...`'):format(key, key), 2) end,
     __metatable = "work",

@@ -154,6 +154,19 @@ describe("stator.file", function()
       print(#await(stator.file.read("log")) - 1)]]))
   end)
 
+  it("bounds the bytes that all operations hold together", function()
+    assert.same({ "limit\t20\tfile write: operations would hold more than 256 MiB together", "20" }, run [[
+      local text, list, first = ("x"):rep(12 * 2 ^ 20), {}, nil
+      for i = 1, 30 do
+        local ok, op = pcall(stator.file.write, "f" .. i, text)
+        if ok then list[#list + 1] = stator.start(op) else first = first or op end
+      end
+      print(first.code, #list - 1, first.message)
+      for i = 1, #list do await(list[i]) end
+      await(stator.file.write("again", text))
+      print(#list - 1)]])
+  end)
+
   it("Y5: what waits for its turn when it is cancelled is not done; what runs ends whole", function()
     assert.same({ "false\tenough", "true", "0" }, run [[
       await(stator.file.write("log", ""))
