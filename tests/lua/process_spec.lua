@@ -2,14 +2,18 @@
 local ordinals = require "io_ordinals"
 local support = require "support"
 
+-- .@ in a body and in what is looked for: a word of this run's own, for others may run beside it
+local PID = support.shell("echo $PPID"):match "%d+"
+local function own(text) return (text:gsub("%.@", "." .. PID)) end
+
 local function task(body)
-  return ([[
+  return own(([[
 local stator = require "stator"
 local await = stator.await
 stator.task("t", { restart = "never" }, function(cmd)
 %s
 print "END"
-end)]]):format(body)
+end)]]):format(body))
 end
 
 local function run(body, options)
@@ -24,13 +28,12 @@ end
 
 --- Processes whose arguments hold a word; none is left, not even as a zombie.
 local function left(word)
-  local out = support.shell("ps -eo stat=,args= | grep -F '" .. word .. "' | grep -vc grep")
+  local out = support.shell("ps -eo stat=,args= | grep -F '" .. own(word) .. "' | grep -vc grep")
   return tonumber((out:gsub("%s", "")))
 end
 
 local function zombies()
-  local pid = support.shell("echo $PPID"):match "%d+"
-  local out = support.shell(("ps -o stat= --ppid %s | grep -c Z"):format(pid))
+  local out = support.shell(("ps -o stat= --ppid %s | grep -c Z"):format(PID))
   return tonumber((out:gsub("%s", "")))
 end
 
@@ -77,38 +80,38 @@ describe("stator.process", function()
 
   it("Y7: ends one that says too much, with code limit", function()
     assert.same({ "limit\tyes: more than 1000 bytes of output (limit)" }, run [[
-      local _, e = stator.try(await, stator.process.run { "yes", "1357.9", limit = 1000 })
+      local _, e = stator.try(await, stator.process.run { "yes", "1357.@", limit = 1000 })
       print(e.code, e.message)]])
     support.finish()
-    assert.equal(0, left "1357.9")
+    assert.equal(0, left "1357.@")
   end)
 
   it("Y7: ends one that takes too long, with code timeout", function()
     local said = run [[
-      local _, e = stator.try(await, stator.process.run { "sleep", "1234.5", within = 0.05 })
+      local _, e = stator.try(await, stator.process.run { "sleep", "1234.@", within = 0.05 })
       print(e.code, e.message)
-      _, e = stator.try(stator.within, 0.05, await, stator.process.run { "sleep", "1234.5" })
+      _, e = stator.try(stator.within, 0.05, await, stator.process.run { "sleep", "1234.@" })
       print(e.code)]]
     assert.same({ "timeout\tprocess: not done within 0.05 s", "timeout" }, said)
     support.finish()
-    assert.equal(0, left "1234.5")
+    assert.equal(0, left "1234.@")
   end)
 
   it("Y7: kills one that ignores SIGTERM, with all that it has started", function()
     local said = run [[
       local _, e = stator.try(await, stator.process.run {
-        "sh", "-c", "trap '' TERM; sh -c \"trap '' TERM; sleep 2345.6\"; sleep 2345.6", within = 0.1 })
+        "sh", "-c", "trap '' TERM; sh -c \"trap '' TERM; sleep 2345.@\"; sleep 2345.@", within = 0.1 })
       print(e.code)]]
     assert.same({ "timeout" }, said)
     support.finish()
-    assert.equal(0, left "2345.6")
+    assert.equal(0, left "2345.@")
   end)
 
   it("Y7: kills what a process leaves running behind it, and does not wait for it", function()
     assert.same({ "hi\n" }, run [[
-      print(await(stator.process.run { "sh", "-c", "sleep 3456.7 & echo hi", within = 10 }).stdout)]])
+      print(await(stator.process.run { "sh", "-c", "sleep 3456.@ & echo hi", within = 10 }).stdout)]])
     support.finish()
-    assert.equal(0, left "3456.7")
+    assert.equal(0, left "3456.@")
   end)
 
   it("does not wait for long for one that left the group and holds the output open", function()
@@ -161,18 +164,18 @@ describe("stator.process", function()
 
   it("the host's end kills and reaps what still runs", function()
     local cell = support.cell { main = task [[
-      await(stator.process.run { "sh", "-c", "trap '' TERM; while :; do sleep 0.01; done; : 4567.8" })]], virtual = false }
+      await(stator.process.run { "sh", "-c", "trap '' TERM; while :; do sleep 0.01; done; : 4567.@" })]], virtual = false }
     cell:advance(0.2)
-    assert.equal(1, left "4567.8")
+    assert.equal(1, left "4567.@")
     cell:close()
-    assert.equal(0, left "4567.8")
+    assert.equal(0, left "4567.@")
   end)
 
   it("the VM that is lost takes its processes with it", function()
-    local cell = support.cell { main = [[
+    local cell = support.cell { main = own [[
       local stator = require "stator"
       stator.task("runs", { restart = "never" }, function()
-        stator.await(stator.process.run { "sleep", "5678.9" })
+        stator.await(stator.process.run { "sleep", "5678.@" })
       end)
       stator.task("loses", { restart = "never" }, function()
         stator.await(stator.sleep(0.1));
@@ -180,27 +183,24 @@ describe("stator.process", function()
       end)]], virtual = false, patience = 1 }
     support.wait_for(cell, "VM is given up", 20)
     support.finish()
-    assert.equal(0, left "5678.9")
+    assert.equal(0, left "5678.@")
   end)
 
   it("survives failure, cancel, time-out and despawn at every await", function()
-    local awaits = ordinals.check { run = [[
-        step(stator.process.run { "echo", "6789.1" })
+    local awaits = ordinals.check { run = own [[
+        step(stator.process.run { "echo", "6789.@" })
         step(stator.all { stator.process.run { "sleep", "0.02" }, stator.process.run { "cat", stdin = "x" } })
-        step(stator.race { stator.process.run { "sleep", "6789.1" }, stator.process.run { "true" } })]],
+        step(stator.race { stator.process.run { "sleep", "6789.@" }, stator.process.run { "true" } })]],
       check = function() end }
     assert.equal(3, awaits)
-    assert.equal(0, left "6789.1")
+    assert.equal(0, left "6789.@")
   end)
 end)
 
 describe("stator.signal", function()
   after_each(support.finish)
 
-  local function signal(name)
-    local pid = support.shell("echo $PPID"):match "%d+"
-    support.shell(("kill -%s %s"):format(name, pid))
-  end
+  local function signal(name) support.shell(("kill -%s %s"):format(name, PID)) end
 
   it("Y8: wakes all who wait for it, in order, and is dropped when nobody does", function()
     local cell = support.cell { virtual = false, main = [[
