@@ -1,5 +1,7 @@
 #include "api.h"
-#include "json.h"
+#include "json_lua.h"
+
+#include <stdlib.h>
 
 /* A node as a table: { type, line, col, value } and, for containers, its children in order as
  * array elements; a member also has key, key_line, key_col. */
@@ -54,9 +56,56 @@ static int l_parse(lua_State *L) {
     return 1;
 }
 
+/* decode(text) -> value, or nil, message, line, column. A Lua error leaves no document behind. */
+static int l_decode(lua_State *L) {
+    size_t bytes = 0;
+    const char *text = luaL_checklstring(L, 1, &bytes);
+    json_doc_t doc __attribute__((cleanup(json_fini))) = {0};
+    json_error_t error;
+    if (json_parse(&doc, text, bytes, &error) != 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, error.text);
+        lua_pushinteger(L, (lua_Integer)error.line);
+        lua_pushinteger(L, (lua_Integer)error.column);
+        return 4;
+    }
+    json_lua_push(L, &doc, 1);
+    return 1;
+}
+
+static void free_out(const json_out_t *out) { free(out->text); }
+
+/* encode(value, most bytes) -> text, or nil and a message */
+static int l_encode(lua_State *L) {
+    luaL_checkany(L, 1);
+    json_out_t out __attribute__((cleanup(free_out))) = {0};
+    out.max_bytes = (size_t)luaL_checknumber(L, 2);
+    lua_pushvalue(L, 1);
+    if (json_lua_write(L, &out) != 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, out.problem);
+        return 2;
+    }
+    lua_pushlstring(L, out.text, out.bytes);
+    return 1;
+}
+
+/* array(metatable): that of tables that are arrays also when they are empty */
+static int l_array(lua_State *L) {
+    lua_settop(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, JSON_LUA_ARRAY);
+    return 0;
+}
+
 int api_open_json(lua_State *L) {
-    static const luaL_Reg functions[] = {{"parse", l_parse}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"parse", l_parse},
+                                         {"decode", l_decode},
+                                         {"encode", l_encode},
+                                         {"array", l_array},
+                                         {NULL, NULL}};
     lua_newtable(L);
     vm_register(L, functions);
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
     return 1;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cell.h"
+#include "job.h"
 #include "memory.h"
 #include "stack.h"
 
@@ -83,6 +84,7 @@ int host_init(host_t *host, const host_opts_t *opts) {
                              .hard_ns = CELL_SLICE_HARD_NS,
                              .patience = opts->patience == 0 ? 1 : opts->patience};
     *host = (host_t){.opts = *opts, .boot_ref = LUA_NOREF};
+    (void)signal(SIGPIPE, SIG_IGN); /* a peer or reader that goes is an error value */
     clock_init(&host->clock, opts->is_virtual);
     log_init(&host->log, &host->clock);
     host->log.format = opts->log_format;
@@ -116,6 +118,7 @@ void host_fini(host_t *host) {
     if (host->vm.dead) { cell_vm_down(host); }
     vm_fini(&host->vm); /* closes what scripts had open */
     if (host->guard.world != NULL) { guard_watch(&host->guard, NULL); }
+    if (host->rt != NULL) { jobs_fini(host->rt); }
     int left = loop_fini(&host->loop);
     if (left > 0 && had_vm && !host->opts.check_only) {
         log_printf(&host->log, LOG_DEBUG, NULL, "%d handles were open at the end", left);

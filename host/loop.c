@@ -21,8 +21,6 @@ static void close_handle(uv_handle_t *handle, void *count) {
     uv_close(handle, NULL);
 }
 
-void loop_poll(loop_t *loop) { (void)uv_run(&loop->uv, UV_RUN_NOWAIT); }
-
 static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
     /* timers of luv's users; -1: none. A loop without handles would answer 0: do not wait */
     int uv_ms = uv_loop_alive(&loop->uv) ? uv_backend_timeout(&loop->uv) : -1;
@@ -36,15 +34,31 @@ static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
 int loop_fini(loop_t *loop) {
     int left = 0;
     if (!loop->live) { return 0; }
-    loop_poll(loop);
+    (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
     uv_walk(&loop->uv, close_handle, &left);
     /* a thread of the pool that still looks a name up tells the loop when it is done */
     for (int turns = 0; uv_loop_close(&loop->uv) == UV_EBUSY && turns < END_TURNS; turns++) {
         if (turns > 0) { (void)sleep_on_backend(loop, END_TURN_NS); }
-        loop_poll(loop);
+        (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
     }
     loop->live = false;
     return left;
+}
+
+void loop_poll(loop_t *loop) {
+    (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+    if (loop->held == 0) { loop->overheld = false; }
+    uint64_t start = clock_read_ns(CLOCK_MONOTONIC);
+    while (loop->clock->is_virtual && loop->held > 0 && !loop->overheld) {
+        (void)sleep_on_backend(loop, NS_PER_S);
+        (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+        loop->overheld = clock_read_ns(CLOCK_MONOTONIC) - start > LOOP_MAX_HELD_S * NS_PER_S;
+    }
+}
+
+void loop_block(loop_t *loop) {
+    (void)sleep_on_backend(loop, NS_PER_S);
+    loop_poll(loop);
 }
 
 void loop_wait(loop_t *loop, uint64_t deadline_ns) {

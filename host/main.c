@@ -1,5 +1,4 @@
 /* The command line: arguments to options, options to a host, the host's exit code out. */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,7 +142,6 @@ int main(int count, char **words) {
     }
     int rc = parse(&opts, count, words);
     if (rc != 0) { return rc; }
-    (void)signal(SIGPIPE, SIG_IGN); /* a peer or reader that goes is an error value */
     host_t *host = calloc(1, sizeof *host);
     memory_must(host);
     rc = host_init(host, &opts);

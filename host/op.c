@@ -347,10 +347,23 @@ void op_abort(rt_t *rt, op_t *op) {
 
 /* ---- settling -------------------------------------------------------------------------------- */
 
+/* An I/O operation that its module has put into the wheel: `number` is its limit in seconds. */
+static void expire(rt_t *rt, op_t *op) {
+    char text[96];
+    (void)snprintf(text, sizeof text, "%s: not done within %g s", op->io.type->name, op->io.number);
+    error_push(rt->vm->L, "timeout", text);
+    op->io.type->abort(rt, op);
+    op_finish(rt, op, rt->vm->L, false, 1);
+}
+
 void op_settle_timers(rt_t *rt) {
     wheel_node_t *node = NULL;
     while ((node = wheel_pop(&rt->wheel, rt->now_ns)) != NULL) {
         op_t *op = (op_t *)(void *)((char *)node - offsetof(op_t, timer));
+        if (op->kind == OP_IO) {
+            expire(rt, op);
+            continue;
+        }
         op_finish(rt, op, rt->vm->L, true, 0);
     }
 }

@@ -272,6 +272,9 @@ struct rt {
     struct udp *sockets;
     struct lookup *lookups; /* names that are being resolved */
     uint32_t lookup_count;
+    struct jobs *jobs;       /* job.c */
+    struct http *http;       /* http.c */
+    struct signals *signals; /* signals.c */
     int hooks[HOOK_COUNT];
     rt_stats_t stats;
 };

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "job.h"
 #include "memory.h"
 #include "net.h"
 #include "runtime.h"
@@ -30,6 +31,7 @@ void rt_attach(rt_t *rt, vm_t *vm) {
 }
 
 void rt_detach(rt_t *rt) {
+    jobs_detach(rt);
     net_detach(rt);
     systems_reset(rt);
     tasks_reset(rt);

@@ -62,7 +62,7 @@ static int open_builtin(lua_State *L) {
     return 1;
 }
 
-static void install_loader(lua_State *L) {
+void vm_install_builtins(lua_State *L) {
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaders");
     for (int i = (int)lua_objlen(L, -1); i >= 2; i--) { /* before files, after preload */
@@ -98,7 +98,7 @@ static int luv_callback(lua_State *L, int arguments, int results, int flags) {
 static int open_all(lua_State *L) {
     uv_loop_t *loop = lua_touserdata(L, 1);
     luaL_openlibs(L);
-    install_loader(L);
+    vm_install_builtins(L);
     luv_set_loop(L, loop);
     luv_set_callback(L, luv_callback);
     lua_getglobal(L, "package");

@@ -4,6 +4,7 @@ local core = require "stator.core.task"
 local err = require "stator.err"
 local fault = require "stator.fault"
 local inspect = require "stator.inspect"
+local files = require "stator.file"
 local link = require "stator.link"
 local log = require "stator.log"
 local machine = require "stator.machine"
@@ -63,6 +64,7 @@ function M.load(options)
   M.options = options
   if options.explain_jit then require("stator.explain").start() end
   system.install()
+  files.set_folder(options.scene)
   local loaded = scene.load(options.scene, options.sets, declare_host)
   local lines = loaded:report()
   if #lines == 0 then
@@ -90,6 +92,7 @@ function M.restore(options, lost, quarantine)
   M.options = options
   if options.explain_jit then require("stator.explain").start() end
   system.install()
+  files.set_folder(options.scene)
   local loaded = scene.load(options.scene, options.sets, declare_host, true)
   local lines = loaded:report()
   note_settings(loaded)

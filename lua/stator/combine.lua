@@ -111,7 +111,7 @@ function M.cancel_when(x, reason)
   local future, cancel, child, undo = task.start(x, true)
   if child then child.daemon = true end -- the block does not wait for it
   local item = task.keep_started(future, cancel, child, undo or function() future:undo() end)
-  item.always = true -- its own task looks at it
+  item.watched = true
   reason = reason or "cancelled"
   task.child(function()
     local ok, e = park(future)

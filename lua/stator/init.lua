@@ -8,11 +8,15 @@ local err = require "stator.err"
 local iec = require "stator.iec"
 local event = require "stator.event"
 local inbox = require "stator.inbox"
+local file = require "stator.file"
+local http = require "stator.http"
+local json = require "stator.json"
 local link = require "stator.link"
 local machine = require "stator.machine"
 local persist = require "stator.persist"
 local log = require "stator.log"
 local net = require "stator.net"
+local process = require "stator.process"
 local query = require "stator.query"
 local retry = require "stator.retry"
 local script = require "stator.script"
@@ -22,6 +26,7 @@ local system = require "stator.system"
 local sync = require "stator.sync"
 local task = require "stator.task"
 local time = require "stator.time"
+local work = require "stator.work"
 require "stator.condition"
 
 --- A table that scripts can only read; an unknown name raises.
@@ -63,8 +68,10 @@ local stator = {
   -- scan logic of IEC 61131-3
   ton = iec.ton, tof = iec.tof, tp = iec.tp, r_trig = iec.r_trig, f_trig = iec.f_trig, ctu = iec.ctu, ctd = iec.ctd,
   ctud = iec.ctud, sr = iec.sr, rs = iec.rs,
-  -- the outside
+  -- the outside, and the machine it runs on
   net = sealed("stator.net", net),
+  file = file.api, http = http.api, json = json.api, process = process.api, signal = process.signal,
+  work = work.work,
   -- the rest
   cmd = command, persist = persist.persist,
   log = { debug = log.debug, info = log.info, warn = log.warn, error = log.error },

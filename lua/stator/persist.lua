@@ -5,7 +5,7 @@
 local buffer = require "string.buffer"
 local err = require "stator.err"
 local keep = require "stator.core.keep"
-local plain = require "stator.plain"
+local by_value = require "stator.by_value"
 
 local M = {}
 
@@ -22,14 +22,14 @@ function M.persist(name, default)
   check_name("persist", name)
   local bytes = keep.get("persist:" .. name)
   if bytes then return buffer.decode(bytes) end
-  plain.check("persist", default, name, "can be kept")
+  by_value.check("persist", default, name, "can be kept")
   return default
 end
 
 --- Writes a value with the batch that is being recorded. nil removes nothing: it is a value.
 function M.record(_, name, value)
   check_name("persist", name)
-  plain.check("persist", value, name, "can be kept")
+  by_value.check("persist", value, name, "can be kept")
   if not keep.recording() then err.raise("persist: only inside a task, a system or an observer") end
   if not keep.record("persist:" .. name, buffer.encode(value)) then
     err.raise("persist: at most 64 MiB are kept in all, and 4096 values in one round", "limit")

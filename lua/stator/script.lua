@@ -18,7 +18,7 @@ local M = {
 -- ---- environment ----------------------------------------------------------------------------
 
 local INSTEAD = {
-  io = "the loop must not block: read and write devices through links, values through components",
+  io = "the loop must not block: use stator.file, links for devices, components for values",
   ffi = "components are typed views already",
   debug = "use stator.log",
   jit = "the host sets the compiler up",
@@ -33,10 +33,10 @@ local INSTEAD = {
 }
 
 local OS_INSTEAD = {
-  execute = "the loop must not block", exit = "a script cannot end the host: raise an error",
+  execute = "the loop must not block: use stator.process.run", exit = "a script cannot end the host: raise an error",
   time = "use stator.now(): time comes from the host's clock", clock = "use stator.now()",
-  date = "the log stamps each line", remove = "files are not a script's", rename = "files are not a script's",
-  tmpname = "files are not a script's", getenv = "use stator.params and the scene",
+  date = "the log stamps each line", remove = "use stator.file.remove", rename = "use stator.file.write",
+  tmpname = "use stator.file.write", getenv = "use stator.params and the scene",
   setlocale = "the host's locale is fixed",
 }
 

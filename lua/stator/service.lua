@@ -9,7 +9,7 @@
 local core = require "stator.core.task"
 local err = require "stator.err"
 local fault = require "stator.fault"
-local plain = require "stator.plain"
+local by_value = require "stator.by_value"
 local registry = require "stator.registry"
 local task = require "stator.task"
 
@@ -102,7 +102,7 @@ local function run(call)
     owner = service.script.entity, script = service.script, quiet = true,
     on_end = function(_, ok, ...) ended(call, ok, ...) end,
   }, function()
-    return plain.pack(service.what, "result", CROSS, service.fn(plain.unpack(call.arguments)))
+    return by_value.pack(service.what, "result", CROSS, service.fn(by_value.unpack(call.arguments)))
   end)
 end
 
@@ -140,7 +140,7 @@ local function take_back(call)
 end
 
 local function finish(call, ok, e)
-  if ok then return plain.unpack(e) end
+  if ok then return by_value.unpack(e) end
   if call.future:state() == "pending" then
     take_back(call)
   elseif not err.is_cancelled(e) and e.trace then
@@ -172,7 +172,7 @@ function M.call(name, ...)
     for i, known in ipairs(registry.service_list) do names[i] = known.title end
     err.raise(("call: there is no service %s%s"):format(err.shown(name), err.nearest(tostring(name), names)))
   end
-  local arguments = plain.pack("call: " .. service.what, "argument", CROSS, ...)
+  local arguments = by_value.pack("call: " .. service.what, "argument", CROSS, ...)
   local ok, where = pcall(err.raise, "")
   return task.operation(call_now, service, arguments, not ok and where:match "^(.-:%d+):" or "")
 end

@@ -196,7 +196,7 @@ local function stop_started(scope)
     local item = list[i]
     local state = item.future:state()
     if not item.child and state == "pending" then item.cancel() end
-    if item.undo and state == "ok" and (item.always or not item.future:observed()) then item.undo() end
+    if item.undo and state == "ok" and (item.watched or not item.future:observed()) then item.undo() end
     item.undo = nil
   end
 end
@@ -206,7 +206,7 @@ local function tell_unobserved(scope)
   local list = scope.started
   scope.started = nil
   for _, item in ipairs(list or {}) do
-    if item.future:state() == "failed" and not item.future:observed() then
+    if item.future:state() == "failed" and not item.watched and not item.future:observed() then
       local e = item.future:values()
       local task = scope.task or scope
       if not err.is_cancelled(e) and e.code ~= "cancelled" then M.on_fault(task.name, e, task.owner) end
@@ -216,9 +216,8 @@ end
 
 --- Ties a started operation to the running task's innermost scope.
 ---@param child table? the task that runs it
----@param undo function? of an operation that went well and that nobody has looked at, see M.paired; with `always` in the
----  item: until this field of it is nil
----@return table item
+---@param undo function? of an operation that went well and that nobody has looked at, see M.paired
+---@return table item; with `watched` in it a task of its own looks at the future, and takes `undo` out when it uses it
 function M.keep_started(future, cancel, child, undo)
   local scope = current("start").scope
   local list = scope.started or {}

@@ -323,9 +323,9 @@ describe("a broken script", function()
     told(SCENE, { 'main.lua:1: unknown name "foo"' }, "foo()\n")
     told(SCENE, { 'main.lua:1: "foo" is not declared: write `local foo = ...`' }, "foo = 1\n")
     told(SCENE, { 'main.lua:1: stator has no "tsk", did you mean "task"?' }, "require('stator').tsk()\n")
-    told(SCENE, { "main.lua:1: io.open is not there for scripts: the loop must not block: read and write devices "
-      .. "through links, values through components" }, "local f = io.open('x')\n")
-    told(SCENE, { "main.lua:1: os.execute is not there for scripts: the loop must not block" }, "os.execute('ls')\n")
+    told(SCENE, { "main.lua:1: io.open is not there for scripts: the loop must not block: use stator.file, links "
+      .. "for devices, components for values" }, "local f = io.open('x')\n")
+    told(SCENE, { "main.lua:1: os.execute is not there for scripts: the loop must not block: use stator.process.run" }, "os.execute('ls')\n")
     told(SCENE, { "main.lua:1: ffi is not there for scripts: components are typed views already" }, "local x = ffi.new('int')\n")
   end)
 
