@@ -495,6 +495,7 @@ function unknown_field(component, values)
   for key in pairs(values) do
     if not component.by_name[key] then names[#names + 1] = tostring(key) end
   end
+  if #names == 0 then return end -- the counts differ, the names do not: see docs/decisions.md
   table.sort(names)
   err.raise(('%s has no field "%s"%s'):format(component.name, names[1],
     err.nearest(names[1], component.field_names)))

@@ -293,7 +293,8 @@ function M.inbox(e, options)
   end
   if M.count >= INBOXES_MAX then err.raise(("inbox: more than %d inboxes"):format(INBOXES_MAX), "limit") end
   local inbox = setmetatable({
-    name = name .. shown, key = key, event_name = e.name, to = to or false, cap = cap, full = full, place = place_of(), room = false,
+    name = name .. shown, key = key, event_name = e.name, to = to or false, cap = cap, full = full,
+    place = place_of(), room = false,
     queue = {}, first = 1, last = 0, waiters = {}, wait_first = 1, wait_last = 0,
     received = 0, taken = 0, dropped = 0, tell_at = 1, gone = false,
   }, Inbox)

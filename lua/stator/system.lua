@@ -549,7 +549,7 @@ end
 --- Gives the runtime its hooks.
 function M.install()
   service.stopping = function()
-    return M.stopping and "the cell stops" or M.quarantined and "its script stays stopped" or nil
+    return M.quarantined and "its script stays stopped" or nil
   end
   task.on_fault = fault.raise
   core.hook("fault", function(name, e) fault.raise(name, e) end)
