@@ -425,8 +425,8 @@ static int l_claim(lua_State *L) {
     return 0;
 }
 
-/* operation:start([undoable]) -> its future, for native kinds. Undoable: once it has ended well, the
- * future's `keep` or `undo` has to be called. */
+/* operation:start([undoable]) -> its future, for native kinds. Undoable: once it has ended well,
+ * the future's `keep` or `undo` has to be called. */
 static int l_start(lua_State *L) {
     op_t *op = check_cold(L, 1);
     op->undoable = lua_toboolean(L, 2) && op->kind == OP_IO && op->io.type->undo != NULL;

@@ -208,10 +208,10 @@ end
 local function settle_rest(entries, used)
   for _, entry in ipairs(entries) do
     local future = entry.future
-    if not future or future:state() ~= "ok" or entry.given then -- nothing to undo
-    elseif used == true or used == entry then
+    local went_well = future and future:state() == "ok" and not entry.given
+    if went_well and (used == true or used == entry) then
       future:keep()
-    else
+    elseif went_well then
       if entry.undo then entry.undo() else future:undo() end
       own.drop((future:values()))
     end

@@ -78,7 +78,8 @@ end)
 it("prints what came of it", function()
   local links = {}
   for i = 0, 2 do
-    links[#links + 1] = ('"plc%d": { "driver": "modbus_tcp", "host": "127.0.0.1", "simulate": "sim.lua", "scan_s": 0.02, "points": { "in%d.Item.on": "di 1" } }'):format(i, i)
+    links[#links + 1] = ([=["plc%d": { "driver": "modbus_tcp", "host": "127.0.0.1", "simulate": "sim.lua",
+      "scan_s": 0.02, "points": { "in%d.Item.on": "di 1" } }]=]):format(i, i)
   end
   local cell = support.cell {
     scene = ([=[{ "scripts": ["main.lua"], "links": { %s }, "entities": [ { "name": "shared", "components": { "Item": {} } },

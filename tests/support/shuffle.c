@@ -1,5 +1,5 @@
-/* Permutes what the kernel says is ready, in specs that ask for it: STATOR_SHUFFLE is the seed. libuv
- * finds this epoll_pwait before libc's. */
+/* Permutes what the kernel says is ready, in specs that ask for it: STATOR_SHUFFLE is the seed.
+ * libuv finds this epoll_pwait before libc's. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
