@@ -109,6 +109,22 @@ for _, folder in ipairs { "ecs", "host", "lua/stator", "scripts", "tests", "exam
   if file then file:close() else problem(folder, 1, "a folder says in a README what it holds and may know") end
 end
 
+-- ---- rules ------------------------------------------------------------------------------------
+
+--- Every rule of docs/semantics.md has a number of its own, and a spec whose name begins with it.
+local function check_rules()
+  local file, specs, seen = "docs/semantics.md", {}, {}
+  for _, spec in ipairs(files("'tests/*_spec.lua'")) do specs[#specs + 1] = table.concat(lines_of(spec), "\n") end
+  local text = table.concat(specs, "\n")
+  for i, line in ipairs(lines_of(file)) do
+    local rule = line:match "^%- %*%*(%u+%d+)%*%*"
+    if rule and seen[rule] then problem(file, i, ("rule %s is in line %d already"):format(rule, seen[rule])) end
+    if rule and not text:find('%("' .. rule .. "[^%w]") then problem(file, i, "no spec of rule " .. rule) end
+    if rule then seen[rule] = i end
+  end
+end
+
+check_rules()
 for _, file in ipairs(files("'*.c' '*.h'")) do check_c(file) end
 for _, file in ipairs(files("'*.lua'")) do
   if not file:find("^tests/") then check_lua(file) end

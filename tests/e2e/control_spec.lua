@@ -50,7 +50,7 @@ end
 describe("stator ctl", function()
   after_each(support.finish)
 
-  it("N5 shows tasks, systems, status and entities, as tables and as JSON, and stops the host in order", function()
+  it("L5 shows tasks, systems, status and entities, as tables and as JSON, and stops the host in order", function()
     local host = start {}
     local text, code = ctl(host, "tasks")
     assert.equal(0, code)

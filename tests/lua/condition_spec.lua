@@ -40,12 +40,12 @@ end
 describe("conditions", function()
   after_each(support.finish)
 
-  both("C1 when is level: at once when it holds", [[
+  both("K1 when is level: at once when it holds", [[
     plan({ 0.1, { on = true } })
     print(ends(e:when(N, ON)), ends(e:when(N, ON)))
   ]], { "0.100\t0.100" })
 
-  both("C1 rising and falling are edges", [[
+  both("K1 rising and falling are edges", [[
     plan({ 0.1, { on = true } }, { 0.2, { on = false } }, { 0.3, { on = true } })
     await(stator.sleep(0.15))
     print(ends(e:rising(N, ON)))
@@ -53,12 +53,12 @@ describe("conditions", function()
     print(ends(e:falling(N, ON)))
   ]], { "0.300", "0.400" })
 
-  both("C2 hold_s: it stays so without a break", [[
+  both("K2 hold_s: it stays so without a break", [[
     plan({ 0.1, { on = true } }, { 0.15, { on = false } }, { 0.2, { on = true } }, { 0.22, { v = 1 } })
     print(ends(e:when(N, ON, { hold_s = 0.1 })))
   ]], { "0.300" })
 
-  both("C2 hold_s of an edge", [[
+  both("K2 hold_s of an edge", [[
     plan({ 0.1, { on = true } }, { 0.15, { on = false } }, { 0.3, { on = true } })
     cmd:set(e, N, { on = true })
     await(cmd:commit())
@@ -66,12 +66,12 @@ describe("conditions", function()
     print(ends(e:rising(N, ON, { hold_s = 0.1 })))
   ]], { "0.400" })
 
-  both("C2 hold_s of falling", [[
+  both("K2 hold_s of falling", [[
     plan({ 0.1, { on = true } }, { 0.2, { on = false } }, { 0.25, { on = true } }, { 0.3, { on = false } })
     print(ends(e:falling(N, ON, { hold_s = 0.1 })))
   ]], { "0.400" })
 
-  both("C2 hold_s ends with a value that falls in the apply in which the wait begins", [[
+  both("K2 hold_s ends with a value that falls in the apply in which the wait begins", [[
     cmd:set(e, N, { on = true })
     await(cmd:commit())
     plan({ 0, { on = false } }, { 0.05, { on = true } })
@@ -79,7 +79,7 @@ describe("conditions", function()
     print(ends(e:when(N, ON, { hold_s = 0.02 })))
   ]], { "0.070" })
 
-  it("C2 hold_s starts over for a value that flickers in the round of its wake-up", function()
+  it("K2 hold_s starts over for a value that flickers in the round of its wake-up", function()
     local said = run([[
       cmd:set(e, N, { on = true })
       await(cmd:commit())
@@ -90,26 +90,26 @@ describe("conditions", function()
     assert.same({ "0.110" }, said)
   end)
 
-  both("C3 within gives up, with what it waits for", [[
+  both("K3 within gives up, with what it waits for", [[
     print(ends(e:when(N, ON, { within = 0.1 })), ends(e:rising(N, ON, { within = 0.1 })), stator.now())
     plan({ 0.05, { on = true } })
     print(ends(e:when(N, ON, { hold_s = 0.2, within = 0.1 })), stator.now())
     print(ends(e:falling(N, ON, { hold_s = 0.2, within = 0.1 })), stator.now())
   ]], { "timeout\ttimeout\t0.2", "timeout\t0.3", "timeout\t0.4" })
 
-  both("C4 begins when the operation starts, not when it is made", [[
+  both("K4 begins when the operation starts, not when it is made", [[
     plan({ 0.1, { on = true } }, { 0.2, { on = false } }, { 0.3, { on = true } })
     local rising, when = e:rising(N, ON), e:when(N, ON)
     await(stator.sleep(0.25))
     print(ends(rising), ends(when))
   ]], { "0.300\t0.300" })
 
-  both("C5 does not see what begins and ends within one apply", [[
+  both("K5 does not see what begins and ends within one apply", [[
     plan({ 0.1, function() cmd:set(e, N, { on = true }) cmd:set(e, N, { on = false }) end }, { 0.2, { on = true } })
     print(ends(e:rising(N, ON)))
   ]], { "0.200" })
 
-  both("C6 is told gone when the entity goes first, whatever it waits for", [[
+  both("K6 is told gone when the entity goes first, whatever it waits for", [[
     local op = { "when", "rising", "falling" }
     for i = 1, 6 do
       local name = op[(i - 1) % 3 + 1]
@@ -120,7 +120,7 @@ describe("conditions", function()
     end
   ]], { "1\tgone", "2\tgone", "3\tgone", "4\tgone", "5\tgone", "6\tgone" })
 
-  it("C6 is told gone when the entity goes first: changed and added; removed and despawned end", function()
+  it("K6 is told gone when the entity goes first: changed and added; removed and despawned end", function()
     local said = run([[
       for _, name in ipairs { "changed", "added", "removed", "despawned" } do
         local id = cmd:spawn(name == "added" and {} or { N {} })
@@ -135,7 +135,7 @@ describe("conditions", function()
       "despawned\ttrue", "despawned\tfalse" }, said)
   end)
 
-  both("C7 a component that goes counts as false, and may come back", [[
+  both("K7 a component that goes counts as false, and may come back", [[
     cmd:set(e, N, { on = true })
     await(cmd:commit())
     plan({ 0.1, function() cmd:remove(e, N) end }, { 0.2, function() cmd:insert(e, N, { on = true }) end })
@@ -144,7 +144,7 @@ describe("conditions", function()
     print(ends(e:falling(N, ON)))
   ]], { "0.100\t0.200", "0.400" })
 
-  it("C8 changed compares bytes, of all fields or one", function()
+  it("K8 changed compares bytes, of all fields or one", function()
     local said = run([[
       plan({ 0.1, { on = false } }, { 0.2, { v = 1 } }, { 0.3, { mode = "auto" } }, { 0.4, { list = { 0, 1 } } })
       stator.scope(function()
@@ -156,7 +156,7 @@ describe("conditions", function()
     assert.same({ "any\t0.200", "mode\t0.300", "list\t0.400" }, said)
   end)
 
-  it("C9 added and removed are edges of having the component", function()
+  it("K9 added and removed are edges of having the component", function()
     local said = run([[
       plan({ 0.1, function() cmd:remove(e, N) end }, { 0.2, function() cmd:insert(e, N) end },
         { 0.3, function() cmd:remove(e, N) cmd:insert(e, N) end }, { 0.4, function() cmd:remove(e, N) end })
@@ -169,7 +169,7 @@ describe("conditions", function()
     assert.same({ "added\t0.200", "removed\t0.100\t0.400", "timeout" }, said)
   end)
 
-  it("C10 when_count waits until a query's count fulfils it", function()
+  it("K10 when_count waits until a query's count fulfils it", function()
     local said = run([[
       local ids = {}
       plan({ 0.1, function() ids[1] = cmd:spawn({ N {} }) ids[2] = cmd:spawn({ N {} }) end }, { 0.2, function() cmd:despawn(ids[1]) end },
@@ -184,7 +184,7 @@ describe("conditions", function()
     assert.same({ "1\t0.000", "..2\t0.000", "3\t0.100", "2..\t0.100", "3..4\t0.100", "2\t0.200", "tagged\t0.400\ttimeout" }, said)
   end)
 
-  it("C10 when_count with hold_s, despawns and queries of all entities", function()
+  it("K10 when_count with hold_s, despawns and queries of all entities", function()
     local said = run([[
       local id
       plan({ 0.1, function() id = cmd:spawn({ N {} }) end }, { 0.15, function() cmd:despawn(id) end },
@@ -197,7 +197,7 @@ describe("conditions", function()
     assert.same({ "0.300", "0.400" }, said)
   end)
 
-  it("C10 counts again after a writer or an apply that touched what it names, not otherwise", function()
+  it("K10 counts again after a writer or an apply that touched what it names, not otherwise", function()
     local said, _, cell = run([[
       local count = 0
       plan({ 0.1, { v = 1 } }, { 0.2, function() cmd:spawn({ T {} }) end })

@@ -23,7 +23,7 @@ end
 describe("the task tree", function()
   after_each(support.finish)
 
-  it("N1 shows the script's line, what a task waits for, its deadline, and its children below it", function()
+  it("L1 shows the script's line, what a task waits for, its deadline, and its children below it", function()
     local text = tree_of([[
 local stator = require "stator"
 local await = stator.await
@@ -165,7 +165,7 @@ for _, l in ipairs(answer.loops) do
 end
 return table.concat(out, "\n")]]
 
-  it("N4 sensors at 100 Hz, control at 20 Hz and actuators at 50 Hz side by side, each at its rate", function()
+  it("L4 sensors at 100 Hz, control at 20 Hz and actuators at 50 Hz side by side, each at its rate", function()
     local cell = support.cell [[
 local stator = require "stator"
 stator.task("sense", {}, function() for _ in stator.every(0.01) do end end)

@@ -17,7 +17,7 @@ end
 describe("a service", function()
   after_each(support.finish)
 
-  it("S1 answers with its results, copies of plain data", function()
+  it("Q1 answers with its results, copies of plain data", function()
     local said = cell([[
 local kept
 stator.service("ask", function(t, x, y)
@@ -36,7 +36,7 @@ print(select("#", await(stator.call("ask", { n = 1 }))))]])
     assert.same({ "true\t1\t2\ttwo\tnil\ty\t0.1", "2\t1", "2" }, said)
   end)
 
-  it("S1 refuses what is no plain data, both ways", function()
+  it("Q1 refuses what is no plain data, both ways", function()
     local said = cell([[
 stator.service("ask", function(what) if what == "fn" then return print end return setmetatable({}, {}) end)
 ]], [[
@@ -54,7 +54,7 @@ end]])
     assert.matches('service "ask": result 1 has a metatable', said[6])
   end)
 
-  it("S2 raises its error, with the traces of both sides; the rival's trace is lost at the border", function()
+  it("Q2 raises its error, with the traces of both sides; the rival's trace is lost at the border", function()
     local said = cell([[
 stator.service("ask", function()
   await(stator.sleep(0.1))
@@ -68,14 +68,14 @@ print((e.trace:gsub("\n", "|")))]])
     assert.matches('a.lua:5: in function.*|in service "ask", called by main/t at main.lua:4|.*main.lua:4: in function', said[2])
   end)
 
-  it("S2 that fails is told to its caller only, unless nobody handles it", function()
+  it("Q2 that fails is told to its caller only, unless nobody handles it", function()
     local _, c = cell([[stator.service("ask", function() error "broken" end)]], [[await(stator.call("ask"))]])
     local faults = support.faults(c)
     assert.equal(1, #faults)
     assert.matches("broken", faults[1])
   end)
 
-  it("S3 cancels the call with its caller, and waits for its cleanup", function()
+  it("Q3 cancels the call with its caller, and waits for its cleanup", function()
     local said, c = cell([[
 stator.service("ask", function(x)
   stator.defer(function() await(stator.sleep(0.1)) print "main: cleaned" end)
@@ -88,7 +88,7 @@ print(await(stator.race { a = stator.call("ask"), b = stator.sleep(0.2) }), stat
     assert.equal(2, cleaned)
   end)
 
-  it("S3 leaves a call that goes on for 1 s after it was cancelled, which is a fault", function()
+  it("Q3 leaves a call that goes on for 1 s after it was cancelled, which is a fault", function()
     local said, c = cell([[
 stator.service("ask", function() stator.shield(function() await(stator.sleep(3)) end) end)]], [[
 print(select(2, stator.try(stator.within, 0.2, function() await(stator.call("ask")) end)).code, stator.now())]])
@@ -96,7 +96,7 @@ print(select(2, stator.try(stator.within, 0.2, function() await(stator.call("ask
     assert.matches('service "ask" went on for 1 s after it was cancelled', support.faults(c)[1])
   end)
 
-  it("S4 runs so many at once, lets so many wait, in order, and refuses the rest", function()
+  it("Q4 runs so many at once, lets so many wait, in order, and refuses the rest", function()
     local said = cell([[
 local running, most = 0, 0
 stator.service("ask", { at_once = 2, waiting = 2 }, function(i)
@@ -119,7 +119,7 @@ end)]])
     }, said)
   end)
 
-  it("S4 takes a call that still waits out of the line", function()
+  it("Q4 takes a call that still waits out of the line", function()
     local said = cell([[
 stator.service("ask", { at_once = 1 }, function(i) print("main runs", i) await(stator.sleep(0.1)) return i end)]], [[
 stator.start(stator.call("ask", 1))
@@ -129,12 +129,12 @@ print(await(stator.call("ask", 3)), stator.now())]])
     assert.same({ "3\t0.2" }, said)
   end)
 
-  it("S5 names the nearest one when there is none of that name", function()
+  it("Q5 names the nearest one when there is none of that name", function()
     local said = cell([[stator.service("grip", function() end)]], [[print((select(2, pcall(stator.call, "grib"))))]])
     assert.same({ 'main.lua:4: call: there is no service "grib", did you mean "grip"?' }, said)
   end)
 
-  it("S5 declared twice names both places, in whatever script", function()
+  it("Q5 declared twice names both places, in whatever script", function()
     local out = support.shell(("cd %s && cat > a.lua <<'X'\n%s\nX\ncat > b.lua <<'X'\n%s\nX\n"
       .. "echo '{ \"scripts\": [\"a.lua\", \"b.lua\"] }' > scene.json && %s check scene.json 2>&1"):format(
       support.folder(), HEAD .. 'stator.service("x", function() end)', HEAD .. '\nstator.service("x", function() end)',
@@ -142,7 +142,7 @@ print(await(stator.call("ask", 3)), stator.now())]])
     assert.matches('b.lua:4: service "x": the name is taken at a.lua:3', out)
   end)
 
-  it("S5 is declared in a body, with options that are known", function()
+  it("Q5 is declared in a body, with options that are known", function()
     for _, bad in ipairs {
       'stator.service("", function() end)', 'stator.service("x", {})', 'stator.service("x", { at_onec = 1 }, function() end)',
       'stator.service("x", { at_once = 0 }, function() end)', 'stator.service(3, function() end)',
@@ -151,7 +151,7 @@ print(await(stator.call("ask", 3)), stator.now())]])
     end
   end)
 
-  it("S6 answers the cleanup of a cell that stops", function()
+  it("Q6 answers the cleanup of a cell that stops", function()
     local c = support.cell { main = HEAD .. [[
 stator.service("ask", function() await(stator.sleep(0.1)) return 1 end)
 stator.task("t", {}, function()
@@ -167,7 +167,7 @@ end)]] }
     assert.same({ "true\t1" }, support.said(c, "^true"))
   end)
 
-  it("S6 a call that runs when the cell stops ends as cancelled", function()
+  it("Q6 a call that runs when the cell stops ends as cancelled", function()
     local c = support.cell { main = HEAD .. [[
 stator.service("ask", function() stator.defer(function() print "cleaned" end) await(stator.sleep(10)) end)
 stator.task("t", {}, function()
@@ -182,7 +182,7 @@ end)]] }
     assert.same({ "cleaned", "false\tcancelled" }, { support.said(c, "cleaned")[1], support.said(c, "false")[1] })
   end)
 
-  it("S6 whose task was running when its VM was lost is told as faulted", function()
+  it("Q6 whose task was running when its VM was lost is told as faulted", function()
     local c = support.cell {
       main = HEAD .. [[
 stator.service("ask", function(x)

@@ -21,7 +21,7 @@ end
 describe("lost trace:", function()
   after_each(support.finish)
 
-  it("N2 a child's failure shows its stack, the line that awaits it, and the line that spawned it", function()
+  it("L2 a child's failure shows its stack, the line that awaits it, and the line that spawned it", function()
     assert.equal([[
 main.lua:7: in function 'grip'
 	main.lua:10: in function <main.lua:9>
@@ -99,7 +99,7 @@ end)
 describe("a fault", function()
   after_each(support.finish)
 
-  it("N3 is a component with code, message, place, count, first and last time, until it is removed", function()
+  it("L3 is a component with code, message, place, count, first and last time, until it is removed", function()
     local said = support.run_task([[
       await(stator.sleep(0.5))
       local e = stator.entity "scripts/main"
