@@ -491,4 +491,13 @@ function M.channel(options)
   return self
 end
 
+--- What a task that waits for this future waits for, in words; nil: it is none of a channel's.
+---@return string?
+function M.describe(future)
+  for _, s in pairs(channels) do -- at most one has it: the order does not show
+    if sync.waits_in(s.receivers, future) then return "receive from channel " .. s.name end
+    if sync.waits_in(s.senders, future) then return "send to channel " .. s.name end
+  end
+end
+
 return M

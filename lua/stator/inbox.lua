@@ -361,4 +361,15 @@ function M.bury(events)
   end
 end
 
+--- What a task that waits for this future waits for, in words; nil: it is none of an inbox's.
+---@return string?
+function M.describe(future)
+  for _, inbox in pairs(M.by_key) do -- at most one has it: the order does not show
+    for at = inbox.wait_first, inbox.wait_last do
+      local w = inbox.waiters[at]
+      if w and w.future == future then return "inbox " .. inbox.name end
+    end
+  end
+end
+
 return M

@@ -3,24 +3,23 @@
 ---
 ---     main/pick   main.lua:12  all of 2: sleep 0.31 s left, condition Tool.closed of tool   since 0.02 s
 ---       main/pick main.lua:31  sleep 0.30 s left                                            since 0.02 s
+local channel = require "stator.channel"
 local component = require "stator.component"
 local core = require "stator.core.task"
 local entity = require "stator.entity"
 local inspect = require "stator.core.inspect"
+local inbox = require "stator.inbox"
 local link = require "stator.link"
+local service = require "stator.service"
+local sync = require "stator.sync"
 local task = require "stator.task"
 
 local CONDITIONS_SHOWN, ENTRIES_SHOWN, FRAMES_READ, LOCALS_READ = 4, 8, 16, 60
 local ROWS_MAX = 250 -- of one answer, so that looking does not make a tick late
 
-local M = {
-  describers = {}, ---@type (fun(future: userdata): string?)[] ask modules that settle futures of their own
-}
+local SETTLE_THEIR_OWN = { channel, sync, inbox, service } -- modules with describe(future)
 
---- Lets a module say in words what one of its futures is: fn(future) answers a text or nil. It is
---- called when somebody looks, so it may search.
----@param fn fun(future: userdata): string?
-function M.describe(fn) table.insert(M.describers, fn) end
+local M = {}
 
 -- ---- what it waits for ------------------------------------------------------------------------
 
@@ -127,7 +126,7 @@ local function shown_future(w, future, handle)
     local t, only_end = task_of(future)
     if t then return (only_end and "end of child " or "child ") .. t.name end
     local text = request_of(future)
-    for i = 1, text and 0 or #M.describers do text = text or M.describers[i](future) end
+    for i = 1, text and 0 or #SETTLE_THEIR_OWN do text = text or SETTLE_THEIR_OWN[i].describe(future) end
     if text then return text end
   end
   if w.remaining > 0 then return shown_group(w, handle) end

@@ -104,6 +104,7 @@ local function run(call)
   }, function()
     return by_value.pack(service.what, "result", CROSS, service.fn(by_value.unpack(call.arguments)))
   end)
+  call.task.call = call
 end
 
 function start_next(service)
@@ -175,6 +176,20 @@ function M.call(name, ...)
   local arguments = by_value.pack("call: " .. service.what, "argument", CROSS, ...)
   local ok, where = pcall(err.raise, "")
   return task.operation(call_now, service, arguments, not ok and where:match "^(.-:%d+):" or "")
+end
+
+--- What a task that waits for this future waits for, in words; nil: it is no call's.
+---@return string?
+function M.describe(future)
+  for _, t in pairs(task.by_handle) do -- at most one has it: the order does not show
+    local call = t.call
+    if call and call.future == future then return call.service.what end
+  end
+  for _, service in ipairs(registry.service_list) do
+    for i, call in ipairs(service.line) do
+      if call.future == future then return ("%s, %d in line"):format(service.what, i) end
+    end
+  end
 end
 
 return M

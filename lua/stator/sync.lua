@@ -56,6 +56,13 @@ function M.put_back(list, w)
   insert(list, w, after)
 end
 
+--- Whether one of the waiters is settled by this future; for whoever looks on.
+function M.waits_in(list, future)
+  local w = list.first
+  while w and w.future ~= future do w = w.after end
+  return w ~= nil
+end
+
 function M.remove(list, w)
   if w.before then w.before.after = w.after else list.first = w.after end
   if w.after then w.after.before = w.before else list.last = w.before end
@@ -364,6 +371,16 @@ function M.mutex(name)
   local self = setmetatable({}, MUTEX)
   mutexes[self] = new_lock("mutex", M.name_of("mutex", name), 1)
   return self
+end
+
+--- What a task that waits for this future waits for, in words; nil: it is none of these.
+---@return string?
+function M.describe(future)
+  for _, kind in ipairs { semaphores, mutexes } do
+    for _, lock in pairs(kind) do -- at most one has it: the order does not show
+      if M.waits_in(lock.waiters, future) then return lock.kind .. " " .. lock.name end
+    end
+  end
 end
 
 return M

@@ -115,6 +115,34 @@ stator.task("tail", {}, function() return await(stator.sleep(9)) end)]]
     assert.matches("main/tail waiting main.lua:9 %[sleep 8.9 s left%]", text)
   end)
 
+  it("names the channel, lock, inbox or service that is waited for", function()
+    local text = tree_of [[
+local stator = require "stator"
+local await = stator.await
+local Part = stator.event("Part", {})
+local parts, jobs, full = stator.inbox(Part), stator.channel { cap = 1, name = "jobs" }, stator.channel { cap = 1, name = "full" }
+local arm, seats = stator.mutex "arm", stator.semaphore(1, "seats")
+stator.service("grip", { at_once = 1 }, function() await(stator.sleep(9)) end)
+local function task(name, fn) stator.task(name, {}, function() fn() await(stator.sleep(9)) end) end
+task("holds", function() await(arm:lock()) end)
+task("arm", function() await(arm:lock()) end)
+task("sits", function() await(seats:acquire()) end)
+task("seats", function() await(seats:acquire()) end)
+task("next", function() await(parts:next()) end)
+task("receive", function() await(jobs:receive()) end)
+task("send", function() await(full:send(1)) await(full:send(2)) end)
+task("call", function() await(stator.call "grip") end)
+task("line", function() await(stator.call "grip") end)
+task("race", function() await(stator.race { job = jobs:receive(), part = parts:next() }) end)
+]]
+    local waits = {}
+    for name, what in text:gmatch "main/(%l+) waiting %S+ (%b[])" do waits[name] = what end
+    assert.same({ holds = "[sleep 8.9 s left]", sits = "[sleep 8.9 s left]", grip = "[sleep 8.9 s left]", arm = '[mutex "arm"]', seats = '[semaphore "seats"]',
+      next = "[inbox main/Part]", receive = '[receive from channel "jobs"]', send = '[send to channel "full"]',
+      call = '[service "grip"]', line = '[service "grip", 1 in line]',
+      race = '[race of 2: job: receive from channel "jobs", part: inbox main/Part]' }, waits)
+  end)
+
   it("says that a link's request is queued or on its way", function()
     local cell = support.cell {
       virtual = false,
