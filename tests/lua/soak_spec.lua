@@ -17,6 +17,9 @@ local function run(seed)
     done = support.said(cell, "^done")[1]
     if done then break end
   end
+  for _, fault in ipairs(support.faults(cell)) do
+    assert(not fault:find "declared", fault) -- the script itself is in order
+  end
   assert(done, ("seed %d does not end:\n%s"):format(seed, table.concat(cell:logs(), "\n")))
   local kib = {}
   for i = 1, 2 do

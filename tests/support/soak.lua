@@ -7,7 +7,11 @@ local await, cmd = stator.await, stator.cmd
 local P = stator.params { seed = 1, turns = 50 }
 local Job = stator.component("Job", { "uint32_t seed" })
 local Sign = stator.component("Sign", { "bool on", "uint32_t count" })
-local sign = stator.entity "sign"
+local jobs, sign = stator.query { with = { Job } }, stator.entity "sign"
+local Ping = stator.event("Ping", { "uint32_t number" })
+local pings = stator.inbox(Ping, { cap = 8, full = "drop_old" })
+local box, meet = stator.channel { cap = 3 }, stator.channel { cap = 0 }
+local seats, arm = stator.semaphore(3), stator.mutex "arm"
 local opened, closed, ran = 0, 0, 0
 
 local function generator(seed)
@@ -56,7 +60,33 @@ local kinds = {
     inner() inner()
   end,
   function(pick) cmd:spawn({ Job { seed = pick(1e6) } }) await(cmd:commit()) end,
+  function(pick) cmd:send(Ping, { number = pick(99) }) await(cmd:commit()) end,
+  function(pick) await(stator.race { ping = pings:next(), item = box:receive(), late = stator.sleep(pick(20) / 1000) }) end,
+  function(pick) stator.within(pick(20) / 1000, function() await(box:send(pick(99))) await(meet:send(1)) end) end,
+  function(pick)
+    await(stator.race { a = meet:receive(), b = box:receive(), c = seats:acquire(), d = stator.sleep(pick(20) / 1000) })
+  end,
+  function(pick, depth) stator.within(pick(40) / 1000, function() seats:with(pick(2), branch(pick, depth)) end) end,
+  function(pick, depth) stator.within(pick(40) / 1000, function() arm:with(branch(pick, depth)) end) end,
+  function(pick, depth)
+    stator.within(pick(60) / 1000, function() return await(stator.all { seats:acquire(), arm:lock(), branch(pick, depth) }) end)
+  end,
+  function(pick, depth) stator.retry({ tries = 3, min = 0.001, max = 0.01, on = { "odd" } }, branch(pick, depth)) end,
+  function(pick, depth)
+    stator.within(pick(80) / 1000, function()
+      stator.supervise({ intensity = 2, period = 1 }, {
+        { "one", branch(pick, depth), min = 0.001, max = 0.01 }, { "two", branch(pick, depth), restart = "never" } })
+    end)
+  end,
+  function(pick) await(stator.call("answer", pick(9), pick(30))) end,
 }
+
+stator.service("answer", { at_once = 2, waiting = 4 }, function(number, ms)
+  hold()
+  await(stator.sleep(ms / 1000))
+  if number == 9 then stator.fail("odd", "no answer") end
+  return number
+end)
 
 function tree(pick, depth)
   ran = ran + 1
@@ -80,7 +110,7 @@ stator.task("signals", {}, function()
 end)
 
 stator.task("reaper", {}, function()
-  local jobs, pick = stator.query { with = { Job } }, generator(P.seed + 3)
+  local pick = generator(P.seed + 3)
   for _ in stator.every(0.031) do
     for _, e in ipairs(jobs:ids()) do if pick(2) == 1 then cmd:despawn(e) end end
   end
@@ -92,8 +122,17 @@ stator.task("soak", {}, function()
   print("done", ran, stator.now())
 end)
 
+stator.task("unlock", {}, function() -- who waits without a deadline of its own
+  for _ in stator.every(1) do stator.try(stator.within, 0.01, function() while true do await(box:receive()) end end) end
+end)
+
 stator.task("tell", {}, function()
-  stator.defer(function() await(stator.sleep(0.9)) print("left open", opened - closed, "of", opened) end)
+  stator.defer(function()
+    await(stator.sleep(0.9))
+    local waiting = box:stats().receivers + box:stats().senders + meet:stats().receivers + meet:stats().senders
+    print("left open", opened - closed + 3 - seats:available() + (arm:owner() and 1 or 0) + seats:waiting() + waiting,
+      "of", opened)
+  end)
   await(stator.sleep(1e6))
 end)
 ]=]
