@@ -1,5 +1,5 @@
 -- Run by tests/e2e/determinism_spec.lua, each time in a process of its own: 200 tasks and more on timers,
--- conditions and three simulated links, for most of a second of virtual time. Prints what came of it.
+-- conditions, a channel and three simulated links, for most of a second of virtual time. Prints what came of it.
 local support = require "support"
 
 local SIMULATOR = [[
@@ -48,7 +48,18 @@ for i = 1, 60 do
   end)
 end
 
+local items, seats = stator.channel { cap = 4, full = "wait" }, stator.semaphore(3)
 for i = 1, 20 do
+  stator.task("send" .. i, {}, function()
+    for tick in stator.every(0.004 + i * 0.001) do await(items:send(i * 1000 + tick.n)) end
+  end)
+  stator.task("take" .. i, {}, function()
+    while true do
+      local ok, item = stator.try(stator.within, 0.001 * i, function() return await(items:receive()) end)
+      note("take" .. i .. (ok and "=" .. item or "!"))
+      seats:with(function() await(stator.sleep(0.0005 * i)) end)
+    end
+  end)
   stator.task("make" .. i, {}, function()
     for tick in stator.every(0.05 * i) do
       stator.try(function()
