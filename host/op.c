@@ -264,7 +264,10 @@ void op_start(rt_t *rt, op_t *op) {
     switch ((op_kind_t)op->kind) {
     case OP_SLEEP: wheel_add(&rt->wheel, &op->timer, rt->now_ns + op->ns); break;
     case OP_TICKS: start_ticks(rt, op); break;
-    case OP_WATCH: start_watch(rt, op); break;
+    case OP_WATCH:
+        op->watch.made_kind = op->watch.desc.kind;
+        start_watch(rt, op);
+        break;
     case OP_COMMIT: op_finish(rt, op, rt->vm->L, true, 0); break;
     case OP_IO: op->io.type->start(rt, op); break;
     case OP_LUA: break; /* lua/stator never starts it */

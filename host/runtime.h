@@ -90,8 +90,9 @@ struct op {
         struct {
             ecs_watch_desc_t desc;
             uint32_t id;
-            bool holding;     /* the condition holds: `timer` runs, and desc waits for its end */
-            uint64_t hold_ns; /* so long without a break; 0: at once */
+            uint32_t made_kind; /* desc.kind as the script wrote it */
+            bool holding;       /* the condition holds: `timer` runs, and desc waits for its end */
+            uint64_t hold_ns;   /* so long without a break; 0: at once */
         } watch;
         struct {
             const op_io_t *type;
