@@ -30,7 +30,7 @@ void listener_close(listener_t *listener) {
         stream_release(listener->waiting[i]);
     }
     listener->waiting_count = 0;
-    listener_remove_file(listener);
+    unix_socket_remove(&listener->file);
     uv_close(&listener->handle.any, on_closed);
 }
 
@@ -185,10 +185,11 @@ int listener_open(rt_t *rt, const struct sockaddr *where, int backlog, listener_
 }
 
 int listener_open_unix(rt_t *rt, const char *path, unsigned mode, int backlog, listener_t **out) {
-    int fd = listener_bind_unix(path, mode);
+    unix_file_t file;
+    int fd = unix_socket_bind(&file, path, mode);
     if (fd < 0) { return fd; }
     listener_t *listener = listener_new(rt, true);
-    listener_note_file(listener, path);
+    listener->file = file;
     int rc = uv_pipe_open(&listener->handle.pipe, fd);
     if (rc != 0) { (void)close(fd); }
     return start_listening(listener, rc, backlog, out);
