@@ -7,7 +7,7 @@
 
 #include "job.h"
 
-enum { PROCESS_MAX_ACTIVE = 16, PROCESS_GRACE_MS = 500, PROCESS_MAX_STDIN_BYTES = 1 << 20 };
+enum { PROCESS_MAX_ACTIVE = 16, PROCESS_GRACE_MS = 500 };
 
 typedef struct {
     uv_pipe_t pipe;

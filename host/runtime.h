@@ -190,9 +190,7 @@ typedef struct rt_event {
 
 typedef struct {
     uint64_t ticks, rounds, skipped_ticks, carried, rejected;
-    uint64_t pressed;   /* steps that had to collect garbage */
-    uint64_t collected; /* whole collections near the heap's limit */
-    uint64_t faults;    /* errors that nobody handled */
+    uint64_t faults; /* errors that nobody handled */
     uint64_t lost_vms;
     uint64_t over_budget; /* steps whose budget did not suffice, see budget.h */
     jitter_t late;        /* of ticks */

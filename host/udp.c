@@ -148,7 +148,7 @@ static void receive_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
     udp_enqueue(udp);
 }
 
-const op_io_t UDP_RECEIVE = {"datagram", receive_start, receive_abort, receive_undo};
+const op_io_t UDP_RECEIVE = {"datagram receive", receive_start, receive_abort, receive_undo};
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
@@ -192,7 +192,6 @@ static int send_later(udp_t *udp, op_t *op, const struct sockaddr *where, uv_buf
     uv_buf_t copy = uv_buf_init(send->data, (unsigned)bytes.len);
     int rc = uv_udp_send(&send->request, &udp->handle, &copy, 1, where, on_sent);
     if (rc != 0) { send_free(udp, send); }
-    op->io.number = rc == 0;
     return rc;
 }
 
@@ -231,7 +230,7 @@ static void send_abort(rt_t *rt, op_t *op) {
     }
 }
 
-const op_io_t UDP_SEND = {"datagram", send_start, send_abort, NULL};
+const op_io_t UDP_SEND = {"datagram send", send_start, send_abort, NULL};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 

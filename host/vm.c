@@ -324,9 +324,8 @@ void vm_collect_idle(vm_t *vm, uint64_t budget_ns) {
     if (!vm->dead) { (void)lua_gc(vm->L, LUA_GCSTOP, 0); }
 }
 
-bool vm_collect_all(vm_t *vm) {
+void vm_collect_all(vm_t *vm) {
     size_t limit = vm->arena.limit_bytes, after = vm->heap_after_bytes;
-    if (limit == 0 || vm->arena.used_bytes <= after + (limit - after) / 4 * 3) { return false; }
+    if (limit == 0 || vm->arena.used_bytes <= after + (limit - after) / 4 * 3) { return; }
     (void)collect(vm, true);
-    return true;
 }

@@ -81,9 +81,8 @@ void vm_push_function(lua_State *L, lua_CFunction function);
 void vm_collect_idle(vm_t *vm, uint64_t budget_ns);
 /* True when the heap has grown to twice what the last cycle left: idle time did not suffice. */
 bool vm_heap_presses(const vm_t *vm);
-/* A whole collection, when garbage has used most of what the limit leaves. Whether it was needed.
- */
-bool vm_collect_all(vm_t *vm);
+/* A whole collection, when garbage has used most of what the limit leaves. */
+void vm_collect_all(vm_t *vm);
 /* Bytes of live Lua values. */
 size_t vm_heap_bytes(const vm_t *vm);
 #endif

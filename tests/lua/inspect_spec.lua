@@ -160,7 +160,7 @@ stator.task("tail", {}, function() return await(stator.sleep(9)) end)]]
     assert.matches("main/tail waiting main.lua:9 %[sleep 8.9 s left%]", text)
   end)
 
-  it("names the channel, lock, inbox or service that is waited for", function()
+  it("names the channel, lock, inbox, service or socket that is waited for", function()
     local text = tree_of [[
 local stator = require "stator"
 local await = stator.await
@@ -175,6 +175,7 @@ task("sits", function() await(seats:acquire()) end)
 task("seats", function() await(seats:acquire()) end)
 task("next", function() await(parts:next()) end)
 task("receive", function() await(jobs:receive()) end)
+task("datagram", function() await(stator.net.udp {}:receive()) end)
 task("send", function() await(full:send(1)) await(full:send(2)) end)
 task("call", function() await(stator.call "grip") end)
 task("line", function() await(stator.call "grip") end)
@@ -183,7 +184,7 @@ task("race", function() await(stator.race { job = jobs:receive(), part = parts:n
     local waits = {}
     for name, what in text:gmatch "main/(%l+) waiting %S+ (%b[])" do waits[name] = what end
     assert.same({ holds = "[sleep 8.9 s left]", sits = "[sleep 8.9 s left]", grip = "[sleep 8.9 s left]", arm = '[mutex "arm"]', seats = '[semaphore "seats"]',
-      next = "[inbox main/Part]", receive = '[receive from channel "jobs"]', send = '[send to channel "full"]',
+      next = "[inbox main/Part]", datagram = "[datagram receive]", receive = '[receive from channel "jobs"]', send = '[send to channel "full"]',
       call = '[service "grip"]', line = '[service "grip", 1 in line]',
       race = '[race of 2: job: receive from channel "jobs", part: inbox main/Part]' }, waits)
   end)
