@@ -55,8 +55,7 @@ static void on_refused_closed(uv_handle_t *handle) { free(handle); }
 
 /* More clients than there is room for: told and closed. */
 static void refuse(control_t *control) {
-    uv_pipe_t *pipe = calloc(1, sizeof *pipe);
-    memory_must(pipe);
+    uv_pipe_t *pipe = memory_zeroed(sizeof *pipe);
     (void)uv_pipe_init(control->listener.loop, pipe, 0);
     if (uv_accept((uv_stream_t *)&control->listener, (uv_stream_t *)pipe) == 0) {
         uv_buf_t text = uv_buf_init((char *)(uintptr_t)BUSY, sizeof BUSY - 1);

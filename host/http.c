@@ -95,7 +95,7 @@ static int set_socket(CURL *easy, curl_socket_t socket, int what, void *context,
         return 0;
     }
     if (at == NULL) {
-        at = job_allocate(sizeof *at);
+        at = memory_zeroed(sizeof *at);
         at->http = http;
         at->rt = http->rt;
         at->socket = socket;
@@ -114,7 +114,7 @@ static int set_socket(CURL *easy, curl_socket_t socket, int what, void *context,
 
 static struct http *http_of(rt_t *rt) {
     if (rt->http != NULL) { return rt->http; }
-    struct http *http = job_allocate(sizeof *http);
+    struct http *http = memory_zeroed(sizeof *http);
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
     http->rt = rt;
     http->multi = curl_multi_init();

@@ -1,5 +1,6 @@
 /* The Lua face is api_net.c. */
 #include "listener.h"
+#include "memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -144,7 +145,7 @@ const op_io_t LISTENER_ACCEPT = {"accept", accept_start, accept_abort, accept_un
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static listener_t *listener_new(rt_t *rt, bool is_unix) {
-    listener_t *listener = net_allocate(sizeof *listener);
+    listener_t *listener = memory_zeroed(sizeof *listener);
     listener->rt = rt;
     listener->refs = 2;
     listener->held = true;

@@ -1,19 +1,11 @@
 #include "net.h"
 #include "dns.h"
 #include "listener.h"
-#include "memory.h"
 #include "net_stream.h"
 #include "udp.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
-
-void *net_allocate(size_t bytes) {
-    void *memory = calloc(1, bytes);
-    memory_must(memory);
-    return memory;
-}
 
 /* ---- queues of operations -------------------------------------------------------------------- */
 

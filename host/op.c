@@ -23,8 +23,7 @@ static void pool_grow(rt_t *rt) {
         rt->op_pages = realloc(rt->op_pages, rt->op_page_capacity * sizeof(op_t *));
         memory_must(rt->op_pages);
     }
-    rt->op_pages[page] = calloc(RT_OP_PAGE, sizeof(op_t));
-    memory_must(rt->op_pages[page]);
+    rt->op_pages[page] = memory_zeroed(RT_OP_PAGE * sizeof(op_t));
     rt->op_slots += RT_OP_PAGE;
     for (uint32_t slot = rt->op_slots; slot-- > page * RT_OP_PAGE;) {
         op_t *op = op_at(rt, slot);
