@@ -368,7 +368,7 @@ typedef struct {
  * good until the next apply. */
 const ecs_sent_t *ecs_sent(const ecs_world_t *world, uint32_t *count);
 
-enum {
+typedef enum {
     ECS_WATCH_LEVEL,   /* all conditions hold now, or from some apply on */
     ECS_WATCH_RISING,  /* they become true */
     ECS_WATCH_FALLING, /* they become false, or the component goes */
@@ -379,11 +379,11 @@ enum {
     ECS_WATCH_DESPAWNED, /* the entity goes */
     ECS_WATCH_NOT,       /* the entity is there and not all conditions hold, now or later */
     ECS_WATCH_COUNT      /* a query's count lies in a range, now or later */
-};
+} ecs_watch_kind_t;
 enum { ECS_WATCH_MAX_CONDITIONS = 4 };
 
 typedef struct {
-    uint32_t kind; /* ECS_WATCH_* */
+    uint32_t kind; /* ecs_watch_kind_t */
     ecs_id_t id;
     uint32_t component;
     uint32_t

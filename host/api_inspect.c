@@ -28,12 +28,38 @@ static task_t *task_at(lua_State *L, int index) {
 
 /* ---- waits ----------------------------------------------------------------------------------- */
 
-/* The fields of a condition as { index, value, ... }. */
-static void describe_watch(lua_State *L, const ecs_watch_desc_t *desc) {
-    static const char *const kinds[] = {"level", "rising",  "falling",  "changed",
-                                        "added", "removed", "despawned"};
+static const char *watch_name(ecs_watch_kind_t kind) {
+    switch (kind) {
+    case ECS_WATCH_LEVEL: return "level";
+    case ECS_WATCH_RISING: return "rising";
+    case ECS_WATCH_FALLING: return "falling";
+    case ECS_WATCH_CHANGED: return "changed";
+    case ECS_WATCH_ADDED: return "added";
+    case ECS_WATCH_REMOVED: return "removed";
+    case ECS_WATCH_DESPAWNED: return "despawned";
+    case ECS_WATCH_NOT: return "not";
+    case ECS_WATCH_COUNT: return "count";
+    }
+    return NULL;
+}
+
+/* A condition as the script wrote it: its fields as { index, value, ... }, or the query's counts;
+ * and of one that has to hold, for how long it has. */
+static void describe_watch(lua_State *L, const op_t *op) {
+    const ecs_watch_desc_t *desc = &op->watch.desc;
     set_text(L, "kind", "condition");
-    set_text(L, "edge", kinds[desc->kind]);
+    set_text(L, "edge", watch_name(op->watch.made_kind));
+    if (op->watch.hold_ns > 0) {
+        double hold_ns = (double)op->watch.hold_ns;
+        double left_ns = (double)op->timer.due_ns - (double)rt_of(L)->now_ns;
+        set_number(L, "hold_s", hold_ns / NS_PER_S);
+        set_number(L, "held_s", op->watch.holding ? (hold_ns - left_ns) / NS_PER_S : 0);
+    }
+    if (op->watch.made_kind == ECS_WATCH_COUNT) {
+        set_number(L, "least", desc->value[0]);
+        set_number(L, "most", desc->value[1]);
+        return;
+    }
     set_number(L, "entity", desc->id);
     set_number(L, "component", desc->component);
     lua_createtable(L, (int)desc->field_count * 2, 0);
@@ -60,7 +86,7 @@ static void describe_op(lua_State *L, const op_t *op) {
         set_text(L, "kind", "ticks");
         set_number(L, "left", (double)op->ticks - (double)rt->tick);
         break;
-    case OP_WATCH: describe_watch(L, &op->watch.desc); break;
+    case OP_WATCH: describe_watch(L, op); break;
     case OP_COMMIT: set_text(L, "kind", "commit"); break;
     case OP_IO:
         set_text(L, "kind", "io");

@@ -73,7 +73,7 @@ static int l_decode(lua_State *L) {
     return 1;
 }
 
-static void free_out(const json_out_t *out) { free(out->text); }
+static void free_out(const json_out_t *out) { free(out->text.data); }
 
 /* encode(value, most bytes) -> text, or nil and a message */
 static int l_encode(lua_State *L) {
@@ -86,7 +86,7 @@ static int l_encode(lua_State *L) {
         lua_pushstring(L, out.problem);
         return 2;
     }
-    lua_pushlstring(L, out.text, out.bytes);
+    lua_pushlstring(L, out.text.data, out.text.count);
     return 1;
 }
 

@@ -1,14 +1,13 @@
 /* stator.core.process: see lua/stator/process.lua, which has checked the arguments. */
-#include <stdlib.h>
-
 #include "api.h"
+#include "memory.h"
 #include "process.h"
 #include "signals.h"
 
 /* A NULL-terminated copy of the list of texts at `index`. */
 static char **copy_list(lua_State *L, int index) {
     int count = (int)lua_objlen(L, index);
-    char **list = job_allocate(((size_t)count + 1) * sizeof *list);
+    char **list = memory_zeroed(((size_t)count + 1) * sizeof *list);
     for (int i = 0; i < count; i++) {
         size_t bytes = 0;
         lua_rawgeti(L, index, i + 1);

@@ -133,21 +133,13 @@ static int l_interrupt(lua_State *L) {
     return 1;
 }
 
-/* state(handle) -> "ready" | "running" | "parked", waits for, since in seconds | nil when it is
- * gone */
+/* state(handle) -> "ready" | "running" | "parked" | nil when it is gone */
 static int l_state(lua_State *L) {
     static const char *const states[] = {"free", "ready", "running", "parked"};
-    static const char *const waits[] = {"time", "ticks", "condition", "commit", "", "operation"};
     const task_t *task = task_at(L, 1);
     if (task == NULL) { return 0; }
     lua_pushstring(L, states[task->state]);
-    const op_t *op = task->op;
-    lua_pushstring(L, task->future != NULL ? "future"
-                      : op == NULL         ? ""
-                      : op->kind == OP_IO  ? op->io.type->name
-                                           : waits[op->kind]);
-    lua_pushnumber(L, (double)task->parked_ns / NS_PER_S);
-    return 3;
+    return 1;
 }
 
 /* waits_for(handle) -> handle of the task for whose end it waits, or nil */
@@ -447,17 +439,11 @@ static int l_now(lua_State *L) {
 
 int api_open_task(lua_State *L) {
     /* hot, and nothing that they do can be left half done */
-    static const luaL_Reg leaves[] = {{"unwrap", l_unwrap},
-                                      {"parking", l_parking},
-                                      {"current", l_current},
-                                      {"is", l_is},
-                                      {"now", l_now},
-                                      {"park", l_park},
-                                      {"sleep", l_sleep},
-                                      {"commit", l_commit},
-
-                                      {"waits_for", l_waits_for},
-                                      {NULL, NULL}};
+    static const luaL_Reg leaves[] = {
+        {"unwrap", l_unwrap}, {"parking", l_parking}, {"current", l_current},
+        {"is", l_is},         {"now", l_now},         {"park", l_park},
+        {"sleep", l_sleep},   {"commit", l_commit},   {"waits_for", l_waits_for},
+        {NULL, NULL}};
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
                                          {"set_cancel", l_set_cancel},
                                          {"interrupt", l_interrupt},

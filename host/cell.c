@@ -61,7 +61,7 @@ int cell_cannot(host_t *host, const char *what) {
 }
 
 int cell_vm_up(host_t *host) {
-    if (vm_init(&host->vm, &host->loop.uv, &host->clock) != 0) {
+    if (vm_init(&host->vm, &host->clock) != 0) {
         return cell_cannot(host, "make a VM for the scripts (ulimit -v?)");
     }
     rt_attach(host->rt, &host->vm);

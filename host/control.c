@@ -1,11 +1,8 @@
 #include "control.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -58,8 +55,7 @@ static void on_refused_closed(uv_handle_t *handle) { free(handle); }
 
 /* More clients than there is room for: told and closed. */
 static void refuse(control_t *control) {
-    uv_pipe_t *pipe = calloc(1, sizeof *pipe);
-    memory_must(pipe);
+    uv_pipe_t *pipe = memory_zeroed(sizeof *pipe);
     (void)uv_pipe_init(control->listener.loop, pipe, 0);
     if (uv_accept((uv_stream_t *)&control->listener, (uv_stream_t *)pipe) == 0) {
         uv_buf_t text = uv_buf_init((char *)(uintptr_t)BUSY, sizeof BUSY - 1);
@@ -148,7 +144,6 @@ static void client_serve(control_client_t *client, control_answer_t answer, void
     bool last = false;
     char *text = answer(context, client->in, (size_t)(end - client->in), &last);
     if (text == NULL) { return; }
-    client->owner->answered++;
     client_forget(client, (uint32_t)(end - client->in) + 1);
     client_write(client, with_newline(text), last);
 }
@@ -161,56 +156,38 @@ void control_serve(control_t *control, control_answer_t answer, void *context) {
 
 /* ---- the socket ------------------------------------------------------------------------------ */
 
-/* What stands at the path: 0 nothing (any more), else the reason is in `why`. */
-static int make_room(const struct sockaddr_un *address, char *why, size_t why_bytes) {
-    struct stat status;
-    if (lstat(address->sun_path, &status) != 0) { return 0; }
-    if (!S_ISSOCK(status.st_mode)) {
-        (void)snprintf(why, why_bytes, "a file that is no socket is there");
-        return -1;
+static const char *reason(int error) {
+    switch (error) {
+    case UV_EADDRINUSE: return "another host listens there";
+    case UV_ENOTSOCK: return "a file that is no socket is there";
+    default: return uv_strerror(error);
     }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        (void)snprintf(why, why_bytes, "%s", strerror(errno));
-        return -1;
+}
+
+static int listen_on(control_t *control, int fd) {
+    int rc = uv_pipe_open(&control->listener, fd);
+    if (rc != 0) {
+        (void)close(fd);
+        return rc;
     }
-    int rc = connect(fd, (const struct sockaddr *)address, sizeof *address);
-    bool dead = rc != 0 && errno == ECONNREFUSED;
-    (void)close(fd);
-    if (!dead) {
-        (void)snprintf(why, why_bytes, "another host listens there");
-        return -1;
-    }
-    (void)unlink(address->sun_path);
-    return 0;
+    return uv_listen((uv_stream_t *)&control->listener, CONTROL_CLIENTS, on_connection);
 }
 
 int control_open(control_t *control, uv_loop_t *loop, const char *path, char *why,
                  size_t why_bytes) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     *control = (control_t){0};
-    if (strlen(path) >= sizeof address.sun_path) {
-        (void)snprintf(why, why_bytes, "the path has more than %zu bytes",
-                       sizeof address.sun_path - 1);
-        return -1;
-    }
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    if (make_room(&address, why, why_bytes) != 0) { return -1; }
-    (void)uv_pipe_init(loop, &control->listener, 0);
-    control->listener.data = control;
-    mode_t mask = umask(0177);
-    int rc = uv_pipe_bind(&control->listener, path);
-    (void)umask(mask);
-    if (rc == 0) {
-        rc = uv_listen((uv_stream_t *)&control->listener, CONTROL_CLIENTS, on_connection);
+    int rc = unix_socket_bind(&control->file, path, 0600);
+    if (rc >= 0) {
+        (void)uv_pipe_init(loop, &control->listener, 0);
+        control->listener.data = control;
+        control->open = true;
+        rc = listen_on(control, rc);
     }
     if (rc != 0) {
-        (void)snprintf(why, why_bytes, "%s", uv_strerror(rc));
-        uv_close((uv_handle_t *)&control->listener, NULL);
+        (void)snprintf(why, why_bytes, "%s", reason(rc));
+        control_close(control);
         return -1;
     }
-    (void)snprintf(control->path, sizeof control->path, "%s", path);
-    control->open = true;
     return 0;
 }
 
@@ -221,5 +198,5 @@ void control_close(control_t *control) {
         if (control->clients[i].used) { client_close(&control->clients[i]); }
     }
     uv_close((uv_handle_t *)&control->listener, NULL);
-    (void)unlink(control->path);
+    unix_socket_remove(&control->file);
 }

@@ -13,8 +13,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/un.h>
 #include <uv.h>
+
+#include "unix_socket.h"
 
 enum { CONTROL_CLIENTS = 8, CONTROL_LINE_BYTES = 4096 };
 #define CONTROL_IDLE_NS ((uint64_t)10000000000)
@@ -39,9 +40,9 @@ typedef struct {
 typedef struct control {
     uv_pipe_t listener;
     bool open;
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    unix_file_t file;
     control_client_t clients[CONTROL_CLIENTS];
-    uint64_t answered, refused;
+    uint64_t refused;
 } control_t;
 
 /* Answers a request: a line without its end, in memory of malloc, or NULL when it cannot be

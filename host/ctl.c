@@ -85,12 +85,9 @@ static char *receive_line(int fd) {
 /* Lets lua/stator/ctl.lua show the answer. The exit code. */
 static int show(const char *command, const char *line, bool raw) {
     stator_clock_t clock;
-    loop_t loop;
     vm_t vm;
     clock_init(&clock, false);
-    if (loop_init(&loop, &clock) != 0 || vm_init(&vm, &loop.uv, &clock) != 0) {
-        return fail(command, "no VM can be made (ulimit -v?)");
-    }
+    if (vm_init(&vm, &clock) != 0) { return fail(command, "no VM can be made (ulimit -v?)"); }
     lua_State *L = vm.L;
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
@@ -116,7 +113,6 @@ static int show(const char *command, const char *line, bool raw) {
         (void)fprintf(stderr, "stator ctl: %s\n", lua_tostring(L, -1));
     }
     vm_fini(&vm);
-    (void)loop_fini(&loop);
     return code;
 }
 

@@ -1,4 +1,5 @@
 #include "dns.h"
+#include "memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +89,7 @@ static void resolve_start(rt_t *rt, op_t *op) {
         net_fail_with(rt, op, "busy", "64 names are being looked up already");
         return;
     }
-    lookup_t *lookup = net_allocate(sizeof *lookup);
+    lookup_t *lookup = memory_zeroed(sizeof *lookup);
     lookup->rt = rt;
     lookup->op = op;
     lookup->request.data = lookup;

@@ -8,7 +8,7 @@
 
 #include "net.h"
 
-enum { DNS_MAX_LOOKUPS = 64, DNS_MAX_ADDRESSES = 32, DNS_NAME_BYTES = 256 };
+enum { DNS_MAX_LOOKUPS = 64, DNS_MAX_ADDRESSES = 32 };
 
 /* `data` is the name, `ref` refers to it. Ends with a list of addresses as text: IPv4 first, then
  * by number, each once. */

@@ -37,7 +37,7 @@ static void do_read(file_job_t *file) {
     if (fd < 0) { return; }
     size_t capacity = file->info.st_size > 0 ? (size_t)file->info.st_size + 1 : READ_BYTES;
     if (capacity > file->limit + 1) { capacity = file->limit + 1; }
-    file->data = job_allocate(capacity);
+    file->data = memory_zeroed(capacity);
     while (!atomic_load(&file->stopped)) {
         ssize_t got = read(fd, file->data + file->bytes, capacity - file->bytes);
         if (got < 0 && errno == EINTR) { continue; }
@@ -101,7 +101,7 @@ static void do_write(file_job_t *file) {
         return;
     }
     size_t bytes = strlen(target) + 24;
-    char *temporary = job_allocate(bytes);
+    char *temporary = memory_zeroed(bytes);
     const char *slash = strrchr(target, '/');
     int folder = slash != NULL ? (int)(slash - target) + 1 : 0;
     (void)snprintf(temporary, bytes, "%.*s.stator-XXXXXX", folder, target);
@@ -140,7 +140,7 @@ static void do_list(file_job_t *file) {
         file->error = errno;
         return;
     }
-    file->names = job_allocate(FILE_MAX_NAMES * sizeof *file->names);
+    file->names = memory_zeroed(FILE_MAX_NAMES * sizeof *file->names);
     const struct dirent *entry = NULL;
     /* a stream of its own: no other thread reads it */
     while (!file->over && (entry = readdir(folder)) != NULL) { /* NOLINT(concurrency-mt-unsafe) */

@@ -90,8 +90,7 @@ int host_init(host_t *host, const host_opts_t *opts) {
     host->log.format = opts->log_format;
     host->log.level = opts->log_level;
     keep_init(&host->keep);
-    host->rt = calloc(1, sizeof *host->rt);
-    memory_must(host->rt);
+    host->rt = memory_zeroed(sizeof *host->rt);
     if (loop_init(&host->loop, &host->clock) != 0) {
         return cell_cannot(host, "open the event loop");
     }

@@ -95,7 +95,7 @@ static int set_socket(CURL *easy, curl_socket_t socket, int what, void *context,
         return 0;
     }
     if (at == NULL) {
-        at = job_allocate(sizeof *at);
+        at = memory_zeroed(sizeof *at);
         at->http = http;
         at->rt = http->rt;
         at->socket = socket;
@@ -114,7 +114,7 @@ static int set_socket(CURL *easy, curl_socket_t socket, int what, void *context,
 
 static struct http *http_of(rt_t *rt) {
     if (rt->http != NULL) { return rt->http; }
-    struct http *http = job_allocate(sizeof *http);
+    struct http *http = memory_zeroed(sizeof *http);
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
     http->rt = rt;
     http->multi = curl_multi_init();
@@ -142,22 +142,12 @@ void http_fini(rt_t *rt) {
 
 /* ---- one request ----------------------------------------------------------------------------- */
 
-static void text_add(http_text_t *text, const char *data, size_t bytes) {
-    if (text->bytes + bytes > text->capacity) {
-        text->capacity = (text->bytes + bytes) * 2;
-        text->data = realloc(text->data, text->capacity);
-        memory_must(text->data);
-    }
-    memcpy(text->data + text->bytes, data, bytes);
-    text->bytes += bytes;
-}
-
 static size_t on_body(char *data, size_t one, size_t bytes, void *context) {
     http_job_t *job = context;
     (void)one;
-    job->over = job->body.bytes + bytes > job->limit;
+    job->over = job->body.count + bytes > job->limit;
     if (job->over) { return 0; }
-    text_add(&job->body, data, bytes);
+    bytes_add(&job->body, data, bytes);
     return bytes;
 }
 
@@ -165,10 +155,10 @@ static size_t on_header(char *data, size_t one, size_t bytes, void *context) {
     http_job_t *job = context;
     (void)one;
     bool starts = bytes >= 5 && memcmp(data, "HTTP/", 5) == 0;
-    if (starts) { job->head.bytes = 0; } /* an interim or redirecting one came before */
-    job->head_over = job->head.bytes + bytes > HTTP_MAX_HEADER_BYTES;
+    if (starts) { job->head.count = 0; } /* an interim or redirecting one came before */
+    job->head_over = job->head.count + bytes > HTTP_MAX_HEADER_BYTES;
     if (job->head_over) { return 0; }
-    if (!starts) { text_add(&job->head, data, bytes); }
+    if (!starts) { bytes_add(&job->head, data, bytes); }
     return bytes;
 }
 
@@ -303,9 +293,9 @@ static void push_header(lua_State *L, const char *line, size_t bytes) {
     lua_rawset(L, -3);
 }
 
-static void push_headers(lua_State *L, const http_text_t *head) {
+static void push_headers(lua_State *L, const bytes_t *head) {
     lua_newtable(L);
-    const char *at = head->data, *end = head->data + head->bytes;
+    const char *at = head->data, *end = head->data + head->count;
     while (at < end) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         size_t bytes = newline != NULL ? (size_t)(newline - at) : (size_t)(end - at);
@@ -333,7 +323,7 @@ static bool http_result(job_t *base, lua_State *L) {
     lua_setfield(L, -2, "status");
     push_headers(L, &job->head);
     lua_setfield(L, -2, "headers");
-    lua_pushlstring(L, job->body.data, job->body.bytes);
+    lua_pushlstring(L, job->body.data, job->body.count);
     lua_setfield(L, -2, "body");
     lua_getfield(L, LUA_REGISTRYINDEX, HTTP_RESPONSE);
     lua_setmetatable(L, -2);

@@ -9,16 +9,12 @@
 #ifndef HTTP_H
 #define HTTP_H
 
+#include "bytes.h"
 #include "job.h"
 
 #include <curl/curl.h>
 
 enum { HTTP_MAX_ACTIVE = 32, HTTP_MAX_IDLE = 8, HTTP_MAX_HEADER_BYTES = 65536 };
-
-typedef struct {
-    char *data;
-    size_t bytes, capacity;
-} http_text_t;
 
 typedef struct {
     job_t job;
@@ -30,7 +26,7 @@ typedef struct {
     int redirects;
     CURLcode code;
     long status, system_error;
-    http_text_t head, body; /* of the response; the head is the last one's */
+    bytes_t head, body; /* of the response; the head is the last one's */
     bool over, head_over;
     char problem[CURL_ERROR_SIZE];
 } http_job_t;

@@ -27,7 +27,7 @@ struct jobs {
 };
 
 static struct jobs *jobs_of(rt_t *rt) {
-    if (rt->jobs == NULL) { rt->jobs = job_allocate(sizeof *rt->jobs); }
+    if (rt->jobs == NULL) { rt->jobs = memory_zeroed(sizeof *rt->jobs); }
     return rt->jobs;
 }
 
@@ -97,7 +97,7 @@ static int box_gc(lua_State *L) {
 job_t *job_new(lua_State *L, const job_type_t *type, size_t bytes) {
     rt_t *rt = rt_of(L);
     job_t **box = lua_newuserdata(L, sizeof *box);
-    job_t *job = job_allocate(bytes);
+    job_t *job = memory_zeroed(bytes);
     *box = job;
     job->rt = rt;
     job->type = type;
@@ -278,14 +278,8 @@ void jobs_fini(rt_t *rt) {
 
 /* ---- help ------------------------------------------------------------------------------------ */
 
-void *job_allocate(size_t bytes) {
-    void *memory = calloc(1, bytes);
-    memory_must(memory);
-    return memory;
-}
-
 char *job_copy(const char *bytes, size_t count) {
-    char *copy = job_allocate(count + 1);
+    char *copy = memory_zeroed(count + 1);
     memcpy(copy, bytes, count);
     return copy;
 }

@@ -70,8 +70,7 @@ void jobs_detach(rt_t *rt);
 /* The end: kills what runs, waits for it and frees all. Before the loop is closed. */
 void jobs_fini(rt_t *rt);
 
-/* Memory that is there, zeroed; a copy of bytes with a 0 behind them. */
-void *job_allocate(size_t bytes);
+/* A copy of bytes with a 0 behind them. */
 char *job_copy(const char *bytes, size_t count);
 /* Pushes the error value of an errno, about `subject`. [-0 +1 m] */
 void job_push_errno(lua_State *L, int error, const char *subject);

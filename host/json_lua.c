@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory.h"
-
 #define EXACT_INTEGERS 9007199254740992.0 /* 2^53 */
 
 void json_lua_push(lua_State *L, const json_doc_t *doc, uint32_t index) {
@@ -76,14 +74,10 @@ static int refuse(json_out_t *out, const place_t *place, const char *why) {
 }
 
 static int add(json_out_t *out, const place_t *place, const char *text, size_t bytes) {
-    if (out->bytes + bytes > out->max_bytes) { return refuse(out, place, "the text is too long"); }
-    if (out->bytes + bytes > out->capacity) {
-        out->capacity = (out->bytes + bytes) * 2;
-        out->text = realloc(out->text, out->capacity);
-        memory_must(out->text);
+    if (out->text.count + bytes > out->max_bytes) {
+        return refuse(out, place, "the text is too long");
     }
-    memcpy(out->text + out->bytes, text, bytes);
-    out->bytes += bytes;
+    bytes_add(&out->text, text, bytes);
     return 0;
 }
 

@@ -5,13 +5,14 @@
 #include <lua.h>
 #include <stddef.h>
 
+#include "bytes.h"
 #include "json.h"
 
 enum { JSON_LUA_MAX_DEPTH = 64, JSON_LUA_PATH_BYTES = 160 };
 
 typedef struct {
-    char *text;
-    size_t bytes, capacity, max_bytes;
+    bytes_t text;
+    size_t max_bytes;
     char problem[256]; /* "$.a[2]: a function cannot be written" */
 } json_out_t;
 

@@ -1,5 +1,6 @@
 /* The Lua face is api_net.c. */
 #include "listener.h"
+#include "memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,7 @@ void listener_close(listener_t *listener) {
         stream_release(listener->waiting[i]);
     }
     listener->waiting_count = 0;
-    listener_remove_file(listener);
+    unix_socket_remove(&listener->file);
     uv_close(&listener->handle.any, on_closed);
 }
 
@@ -144,7 +145,7 @@ const op_io_t LISTENER_ACCEPT = {"accept", accept_start, accept_abort, accept_un
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static listener_t *listener_new(rt_t *rt, bool is_unix) {
-    listener_t *listener = net_allocate(sizeof *listener);
+    listener_t *listener = memory_zeroed(sizeof *listener);
     listener->rt = rt;
     listener->refs = 2;
     listener->held = true;
@@ -185,10 +186,11 @@ int listener_open(rt_t *rt, const struct sockaddr *where, int backlog, listener_
 }
 
 int listener_open_unix(rt_t *rt, const char *path, unsigned mode, int backlog, listener_t **out) {
-    int fd = listener_bind_unix(path, mode);
+    unix_file_t file;
+    int fd = unix_socket_bind(&file, path, mode);
     if (fd < 0) { return fd; }
     listener_t *listener = listener_new(rt, true);
-    listener_note_file(listener, path);
+    listener->file = file;
     int rc = uv_pipe_open(&listener->handle.pipe, fd);
     if (rc != 0) { (void)close(fd); }
     return start_listening(listener, rc, backlog, out);

@@ -9,6 +9,7 @@
 #define LISTENER_H
 
 #include "net_stream.h"
+#include "unix_socket.h"
 
 enum { LISTENER_BACKLOG = 128, LISTENER_QUEUE = 16 };
 
@@ -29,9 +30,8 @@ typedef struct listener {
     op_queue_t acceptors;
     stream_t *waiting[LISTENER_QUEUE]; /* accepted and not yet taken */
     uint32_t waiting_count;
-    bool pending; /* the backlog has more, but the queue is full */
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* unix */
-    uint64_t device, inode;                                 /* of the file at path */
+    bool pending;     /* the backlog has more, but the queue is full */
+    unix_file_t file; /* of a unix socket */
 } listener_t;
 
 #define LISTENER_CLASS "stator.net.listener"
@@ -41,8 +41,7 @@ extern const op_io_t LISTENER_ACCEPT;
 
 /* Listens; *out has two references. 0 or libuv's error. */
 int listener_open(rt_t *rt, const struct sockaddr *where, int backlog, listener_t **out);
-/* The same on a unix socket whose file has this mode. UV_EADDRINUSE: somebody listens on it, or the
- * path is no socket. */
+/* The same on a unix socket whose file has this mode; errors as of unix_socket_bind. */
 int listener_open_unix(rt_t *rt, const char *path, unsigned mode, int backlog, listener_t **out);
 /* Closes; what waits fails with code "closed" in the next settle stage. Twice is fine. */
 void listener_close(listener_t *listener);
@@ -50,12 +49,6 @@ void listener_release(listener_t *listener);
 void listener_enqueue(listener_t *listener);
 /* Gives a connection that nobody has used back, with its reference: the next accept gets it. */
 void listener_put_back(listener_t *listener, stream_t *stream);
-
-/* listener_unix.c: a bound socket, its file made with the mode. A descriptor or libuv's error. */
-int listener_bind_unix(const char *path, unsigned mode);
-/* Notes which file is the listener's; removes it if it is still the same. */
-void listener_note_file(listener_t *listener, const char *path);
-void listener_remove_file(listener_t *listener);
 
 /* The VM is gone. */
 void listeners_detach(rt_t *rt);

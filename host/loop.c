@@ -22,7 +22,8 @@ static void close_handle(uv_handle_t *handle, void *count) {
 }
 
 static bool sleep_on_backend(loop_t *loop, uint64_t wait_ns) {
-    /* timers of luv's users; -1: none. A loop without handles would answer 0: do not wait */
+    /* timers, of libcurl and processes; -1: none. A loop without handles would answer 0: do not
+     * wait */
     int uv_ms = uv_loop_alive(&loop->uv) ? uv_backend_timeout(&loop->uv) : -1;
     uint64_t uv_ns = uv_ms < 0 ? UINT64_MAX : (uint64_t)(unsigned)uv_ms * NS_PER_MS;
     if (uv_ns < wait_ns) { wait_ns = uv_ns; }

@@ -142,8 +142,7 @@ int main(int count, char **words) {
     }
     int rc = parse(&opts, count, words);
     if (rc != 0) { return rc; }
-    host_t *host = calloc(1, sizeof *host);
-    memory_must(host);
+    host_t *host = memory_zeroed(sizeof *host);
     rc = host_init(host, &opts);
     if (rc == HOST_EXIT_OK) { rc = host_run(host); }
     host_fini(host);

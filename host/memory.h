@@ -12,4 +12,11 @@ static inline void memory_must(const void *block) {
     abort();
 }
 
+/* Zeroed memory that is there. Any thread. */
+static inline void *memory_zeroed(size_t bytes) {
+    void *memory = calloc(1, bytes);
+    memory_must(memory);
+    return memory;
+}
+
 #endif

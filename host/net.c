@@ -1,19 +1,11 @@
 #include "net.h"
 #include "dns.h"
 #include "listener.h"
-#include "memory.h"
 #include "net_stream.h"
 #include "udp.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
-
-void *net_allocate(size_t bytes) {
-    void *memory = calloc(1, bytes);
-    memory_must(memory);
-    return memory;
-}
 
 /* ---- queues of operations -------------------------------------------------------------------- */
 
@@ -53,6 +45,7 @@ void net_push_error(lua_State *L, int error) {
     case UV_ECONNREFUSED: error_push(L, "refused", "connection refused"); break;
     case UV_ENOENT: error_push(L, "refused", "there is no such socket file"); break;
     case UV_EADDRINUSE: error_push(L, "in_use", "somebody else listens there"); break;
+    case UV_ENOTSOCK: error_push(L, "in_use", "a file that is no socket is there"); break;
     case UV_EACCES:
     case UV_EPERM: error_push(L, "denied", uv_strerror(error)); break;
     case UV_EMSGSIZE: error_push(L, "too_long", "the datagram is too long"); break;

@@ -40,8 +40,6 @@ void net_queue_remove(op_queue_t *queue, op_t *op);
         }                                                                                          \
     } while (0)
 
-/* Zeroed memory; ends the process when there is none. */
-void *net_allocate(size_t bytes);
 /* Pushes the error value of a libuv error. [-0 +1 m] */
 void net_push_error(lua_State *L, int error);
 /* Fails a started operation with a libuv error, or with code and message. */

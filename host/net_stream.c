@@ -44,14 +44,14 @@ void stream_push(lua_State *L, stream_t *stream) {
 }
 
 stream_t *stream_new(rt_t *rt, bool is_unix) {
-    stream_t *stream = net_allocate(sizeof *stream);
+    stream_t *stream = memory_zeroed(sizeof *stream);
     stream->rt = rt;
     stream->refs = 2;
     stream->held = true;
     stream->is_unix = is_unix;
     NET_LIST_ADD(rt->streams, stream);
     stream->in_capacity = STREAM_BUFFER_BYTES + STREAM_DELIMITER_BYTES;
-    stream->in = net_allocate(stream->in_capacity);
+    stream->in = memory_zeroed(stream->in_capacity);
     if (is_unix) {
         (void)uv_pipe_init(&rt->loop->uv, &stream->handle.pipe, 0);
     } else {

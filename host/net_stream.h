@@ -1,7 +1,7 @@
 /* Connections: one stream over TCP or a unix socket, on libuv.
  *
  *   peer ──▶ callback ──▶ buffer ──▶ the read that waits       one; another is refused, "busy"
- *   peer ◀── kernel ◀── the write that is under way ◀── queue  FIFO, STREAM_MAX_WRITERS
+ *   peer ◀── kernel ◀── the write that is under way ◀── queue  FIFO, NET_MAX_WAITING
  *
  * A stream's callbacks only move bytes and enqueue it; what waits is settled in the settle stage of
  * the next step. Received bytes wait in a buffer; with STREAM_BUFFER_BYTES in it reading stops and
@@ -52,7 +52,7 @@ typedef struct stream {
     bool torn;       /* closed because a write was cancelled half-way */
     const char *out; /* bytes under way: the first writer's text, or out_copy */
     size_t out_bytes, out_sent;
-    char *out_copy; /* of stream_send_rest; outlives the VM */
+    char *out_copy; /* of stream_send; outlives the VM */
     int write_error;
     bool shut; /* no more writes */
     bool shut_pending, shut_done;

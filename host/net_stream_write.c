@@ -4,6 +4,7 @@
  *               │ takes some: wait until it takes more, on a copy of the descriptor
  *
  * libuv's own queue could not be taken back from, so it is not used. */
+#include "memory.h"
 #include "net_stream.h"
 
 #include <errno.h>
@@ -120,7 +121,7 @@ int stream_send(stream_t *stream, const char *data, size_t bytes) {
         end(stream);
         return stream->write_error;
     }
-    stream->out_copy = net_allocate(bytes - sent);
+    stream->out_copy = memory_zeroed(bytes - sent);
     memcpy(stream->out_copy, data + sent, bytes - sent);
     stream->out = stream->out_copy;
     stream->out_bytes = bytes - sent;

@@ -23,8 +23,7 @@ static void pool_grow(rt_t *rt) {
         rt->op_pages = realloc(rt->op_pages, rt->op_page_capacity * sizeof(op_t *));
         memory_must(rt->op_pages);
     }
-    rt->op_pages[page] = calloc(RT_OP_PAGE, sizeof(op_t));
-    memory_must(rt->op_pages[page]);
+    rt->op_pages[page] = memory_zeroed(RT_OP_PAGE * sizeof(op_t));
     rt->op_slots += RT_OP_PAGE;
     for (uint32_t slot = rt->op_slots; slot-- > page * RT_OP_PAGE;) {
         op_t *op = op_at(rt, slot);
@@ -264,7 +263,10 @@ void op_start(rt_t *rt, op_t *op) {
     switch ((op_kind_t)op->kind) {
     case OP_SLEEP: wheel_add(&rt->wheel, &op->timer, rt->now_ns + op->ns); break;
     case OP_TICKS: start_ticks(rt, op); break;
-    case OP_WATCH: start_watch(rt, op); break;
+    case OP_WATCH:
+        op->watch.made_kind = op->watch.desc.kind;
+        start_watch(rt, op);
+        break;
     case OP_COMMIT: op_finish(rt, op, rt->vm->L, true, 0); break;
     case OP_IO: op->io.type->start(rt, op); break;
     case OP_LUA: break; /* lua/stator never starts it */

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "memory.h"
 #include "signals.h"
 
 /* ---- closing --------------------------------------------------------------------------------- */
@@ -87,18 +86,12 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
 static void keep_output(process_job_t *process, process_output_t *out, const char *data,
                         size_t bytes) {
     if (process->stopped) { return; }
-    if (out->bytes + bytes > process->limit) {
+    if (out->bytes.count + bytes > process->limit) {
         process->over = true;
         terminate(process);
         return;
     }
-    if (out->bytes + bytes > out->capacity) {
-        out->capacity = (out->bytes + bytes) * 2;
-        out->data = realloc(out->data, out->capacity);
-        memory_must(out->data);
-    }
-    memcpy(out->data + out->bytes, data, bytes);
-    out->bytes += bytes;
+    bytes_add(&out->bytes, data, bytes);
 }
 
 static void on_output(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
@@ -212,9 +205,9 @@ static bool process_result(job_t *job, lua_State *L) {
         lua_pushnumber(L, (lua_Number)process->code);
         lua_setfield(L, -2, "code");
     }
-    lua_pushlstring(L, process->out[0].data, process->out[0].bytes);
+    lua_pushlstring(L, process->out[0].bytes.data, process->out[0].bytes.count);
     lua_setfield(L, -2, "stdout");
-    lua_pushlstring(L, process->out[1].data, process->out[1].bytes);
+    lua_pushlstring(L, process->out[1].bytes.data, process->out[1].bytes.count);
     lua_setfield(L, -2, "stderr");
     return true;
 }
@@ -232,8 +225,8 @@ static void process_destroy(job_t *job) {
     free_list(process->environment);
     free(process->folder);
     free(process->text);
-    free(process->out[0].data);
-    free(process->out[1].data);
+    free(process->out[0].bytes.data);
+    free(process->out[1].bytes.data);
 }
 
 const job_type_t PROCESS_TYPE = {{"process", job_op_start, job_op_abort, NULL},

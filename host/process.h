@@ -5,14 +5,14 @@
 #ifndef PROCESS_H
 #define PROCESS_H
 
+#include "bytes.h"
 #include "job.h"
 
-enum { PROCESS_MAX_ACTIVE = 16, PROCESS_GRACE_MS = 500, PROCESS_MAX_STDIN_BYTES = 1 << 20 };
+enum { PROCESS_MAX_ACTIVE = 16, PROCESS_GRACE_MS = 500 };
 
 typedef struct {
     uv_pipe_t pipe;
-    char *data;
-    size_t bytes, capacity;
+    bytes_t bytes;
 } process_output_t;
 
 typedef struct {

@@ -90,8 +90,9 @@ struct op {
         struct {
             ecs_watch_desc_t desc;
             uint32_t id;
-            bool holding;     /* the condition holds: `timer` runs, and desc waits for its end */
-            uint64_t hold_ns; /* so long without a break; 0: at once */
+            uint32_t made_kind; /* desc.kind as the script wrote it */
+            bool holding;       /* the condition holds: `timer` runs, and desc waits for its end */
+            uint64_t hold_ns;   /* so long without a break; 0: at once */
         } watch;
         struct {
             const op_io_t *type;
@@ -189,9 +190,7 @@ typedef struct rt_event {
 
 typedef struct {
     uint64_t ticks, rounds, skipped_ticks, carried, rejected;
-    uint64_t pressed;   /* steps that had to collect garbage */
-    uint64_t collected; /* whole collections near the heap's limit */
-    uint64_t faults;    /* errors that nobody handled */
+    uint64_t faults; /* errors that nobody handled */
     uint64_t lost_vms;
     uint64_t over_budget; /* steps whose budget did not suffice, see budget.h */
     jitter_t late;        /* of ticks */

@@ -1,4 +1,5 @@
 #include "signals.h"
+#include "memory.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -69,7 +70,7 @@ static void on_signal(uv_signal_t *handle, int number) {
 static void signal_begin(job_t *base) {
     signal_job_t *job = (signal_job_t *)base;
     rt_t *rt = base->rt;
-    if (rt->signals == NULL) { rt->signals = job_allocate(sizeof *rt->signals); }
+    if (rt->signals == NULL) { rt->signals = memory_zeroed(sizeof *rt->signals); }
     struct signals *signals = rt->signals;
     watch_t *watch = &signals->watches[job->index];
     if (!watch->open) {

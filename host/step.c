@@ -346,11 +346,8 @@ static void run_rounds(rt_t *rt, bool is_tick) {
 
 /* When idle time does not suffice: some steps; near the heap's limit all of it. */
 static void collect(rt_t *rt) {
-    if (vm_heap_presses(rt->vm)) {
-        rt->stats.pressed++;
-        vm_collect_idle(rt->vm, COLLECT_NS);
-    }
-    if (!rt->vm->dead && vm_collect_all(rt->vm)) { rt->stats.collected++; }
+    if (vm_heap_presses(rt->vm)) { vm_collect_idle(rt->vm, COLLECT_NS); }
+    if (!rt->vm->dead) { vm_collect_all(rt->vm); }
     if (rt->vm->dead) { rt_note_lost(rt); } /* in a finalizer */
 }
 

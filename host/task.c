@@ -46,8 +46,7 @@ static task_t *task_take(rt_t *rt) {
     if (rt->task_count == rt->task_capacity) {
         rt->tasks = grow(rt->tasks, &rt->task_capacity, sizeof(task_t *));
     }
-    task_t *task = calloc(1, sizeof *task);
-    memory_must(task);
+    task_t *task = memory_zeroed(sizeof *task);
     task->slot = rt->task_count;
     rt->tasks[rt->task_count++] = task;
     return task;

@@ -79,7 +79,7 @@ static udp_datagram_t *make_room(udp_t *udp, bool in_front) {
 }
 
 static void fill(udp_datagram_t *datagram, const char *data, size_t bytes) {
-    datagram->data = net_allocate(bytes + 1);
+    datagram->data = memory_zeroed(bytes + 1);
     memcpy(datagram->data, data, bytes);
     datagram->bytes = (uint32_t)bytes;
 }
@@ -148,7 +148,7 @@ static void receive_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
     udp_enqueue(udp);
 }
 
-const op_io_t UDP_RECEIVE = {"datagram", receive_start, receive_abort, receive_undo};
+const op_io_t UDP_RECEIVE = {"datagram receive", receive_start, receive_abort, receive_undo};
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
@@ -181,7 +181,7 @@ static void on_sent(uv_udp_send_t *request, int status) {
 }
 
 static int send_later(udp_t *udp, op_t *op, const struct sockaddr *where, uv_buf_t bytes) {
-    udp_send_t *send = net_allocate(sizeof *send + bytes.len);
+    udp_send_t *send = memory_zeroed(sizeof *send + bytes.len);
     memcpy(send->data, bytes.base, bytes.len);
     send->udp = udp;
     send->op = op;
@@ -192,7 +192,6 @@ static int send_later(udp_t *udp, op_t *op, const struct sockaddr *where, uv_buf
     uv_buf_t copy = uv_buf_init(send->data, (unsigned)bytes.len);
     int rc = uv_udp_send(&send->request, &udp->handle, &copy, 1, where, on_sent);
     if (rc != 0) { send_free(udp, send); }
-    op->io.number = rc == 0;
     return rc;
 }
 
@@ -231,7 +230,7 @@ static void send_abort(rt_t *rt, op_t *op) {
     }
 }
 
-const op_io_t UDP_SEND = {"datagram", send_start, send_abort, NULL};
+const op_io_t UDP_SEND = {"datagram send", send_start, send_abort, NULL};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -252,13 +251,13 @@ static void udp_enqueue(udp_t *udp) {
 }
 
 int udp_open(rt_t *rt, const udp_desc_t *desc, udp_t **out) {
-    udp_t *udp = net_allocate(sizeof *udp);
+    udp_t *udp = memory_zeroed(sizeof *udp);
     udp->rt = rt;
     udp->refs = 2;
     udp->held = true;
     udp->drop_new = desc->drop_new;
     udp->capacity = desc->capacity;
-    udp->ring = net_allocate(desc->capacity * sizeof *udp->ring);
+    udp->ring = memory_zeroed(desc->capacity * sizeof *udp->ring);
     NET_LIST_ADD(rt->sockets, udp);
     (void)uv_udp_init(&rt->loop->uv, &udp->handle);
     udp->handle.data = udp;

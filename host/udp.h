@@ -10,7 +10,7 @@
 
 #include "net.h"
 
-enum { UDP_MAX_BYTES = 65507, UDP_QUEUE = 64, UDP_MAX_QUEUE = 4096, UDP_MAX_SENDS = 64 };
+enum { UDP_MAX_QUEUE = 4096, UDP_MAX_SENDS = 64 };
 
 typedef struct {
     char *data;

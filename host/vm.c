@@ -2,7 +2,6 @@
 
 #include <luajit.h>
 #include <lualib.h>
-#include <luv/luv.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,23 +88,10 @@ static int panic(lua_State *L) {
     abort();
 }
 
-/* luv would exit the process on an error in a callback; ours tells and goes on. */
-static int luv_callback(lua_State *L, int arguments, int results, int flags) {
-    return luv_cfpcall(L, arguments, results, flags | LUVF_CALLBACK_NOEXIT);
-}
-
-/* Protected: opens everything. Argument: the uv loop as light userdata. */
+/* Protected: opens everything. */
 static int open_all(lua_State *L) {
-    uv_loop_t *loop = lua_touserdata(L, 1);
     luaL_openlibs(L);
     vm_install_builtins(L);
-    luv_set_loop(L, loop);
-    luv_set_callback(L, luv_callback);
-    lua_getglobal(L, "package");
-    lua_getfield(L, -1, "preload");
-    lua_pushcfunction(L, luaopen_luv);
-    lua_setfield(L, -2, "luv");
-    lua_settop(L, 0);
     static const char options[] = "require('jit.opt').start('maxside=1000', 'maxtrace=8000', "
                                   "'maxmcode=16384', 'sizemcode=256', 'minstitch=40')";
     if (luaL_loadbuffer(L, options, sizeof options - 1, "=options") != 0) { return lua_error(L); }
@@ -132,7 +118,7 @@ static int collect_some(lua_State *L) {
     return 1;
 }
 
-int vm_init(vm_t *vm, uv_loop_t *loop, const stator_clock_t *clock) {
+int vm_init(vm_t *vm, const stator_clock_t *clock) {
     *vm = (vm_t){.clock = clock, .traceback_ref = LUA_NOREF, .patience = 1};
     if (arena_init(&vm->arena, VM_HEAP_RESERVE_BYTES) != 0) { return -1; }
     (void)pthread_sigmask(SIG_SETMASK, NULL, &vm->signals);
@@ -142,7 +128,7 @@ int vm_init(vm_t *vm, uv_loop_t *loop, const stator_clock_t *clock) {
         return -1;
     }
     (void)lua_atpanic(vm->L, panic);
-    if (lua_cpcall(vm->L, open_all, loop) != 0) {
+    if (lua_cpcall(vm->L, open_all, NULL) != 0) {
         (void)fprintf(stderr, "stator: %s\n", lua_tostring(vm->L, -1));
         vm_fini(vm);
         return -1;
@@ -338,9 +324,8 @@ void vm_collect_idle(vm_t *vm, uint64_t budget_ns) {
     if (!vm->dead) { (void)lua_gc(vm->L, LUA_GCSTOP, 0); }
 }
 
-bool vm_collect_all(vm_t *vm) {
+void vm_collect_all(vm_t *vm) {
     size_t limit = vm->arena.limit_bytes, after = vm->heap_after_bytes;
-    if (limit == 0 || vm->arena.used_bytes <= after + (limit - after) / 4 * 3) { return false; }
+    if (limit == 0 || vm->arena.used_bytes <= after + (limit - after) / 4 * 3) { return; }
     (void)collect(vm, true);
-    return true;
 }

@@ -14,7 +14,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uv.h>
 
 #include "arena.h"
 #include "clock.h"
@@ -53,9 +52,9 @@ static inline vm_t *vm_of(lua_State *L) {
     return vm;
 }
 
-/* A fresh state with the standard libraries, LuaJIT's options, luv on `loop` and the modules that
- * are built in. 0, or -1 when there is no memory for it. */
-int vm_init(vm_t *vm, uv_loop_t *loop, const stator_clock_t *clock);
+/* A fresh state with the standard libraries, LuaJIT's options and the modules that are built in. 0,
+ * or -1 when there is no memory for it. */
+int vm_init(vm_t *vm, const stator_clock_t *clock);
 /* Lets `require` of a state find what is built in. [-0 +0 e] */
 void vm_install_builtins(lua_State *L);
 /* Closes the state. Accepts a zeroed or dead one. */
@@ -82,9 +81,8 @@ void vm_push_function(lua_State *L, lua_CFunction function);
 void vm_collect_idle(vm_t *vm, uint64_t budget_ns);
 /* True when the heap has grown to twice what the last cycle left: idle time did not suffice. */
 bool vm_heap_presses(const vm_t *vm);
-/* A whole collection, when garbage has used most of what the limit leaves. Whether it was needed.
- */
-bool vm_collect_all(vm_t *vm);
+/* A whole collection, when garbage has used most of what the limit leaves. */
+void vm_collect_all(vm_t *vm);
 /* Bytes of live Lua values. */
 size_t vm_heap_bytes(const vm_t *vm);
 #endif

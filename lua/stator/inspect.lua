@@ -49,11 +49,23 @@ end
 local EDGES = { level = "condition ", rising = "rising ", falling = "falling ", changed = "changed ",
   added = "added ", removed = "removed " }
 
-local function shown_condition(w)
+--- "count of a query in 2..5", "count of a query in 2..", "count of a query = 2".
+local function shown_count(w)
+  if w.least == w.most then return ("count of a query = %.14g"):format(w.least) end
+  return ("count of a query in %.14g..%s"):format(w.least, w.most < math.huge and ("%.14g"):format(w.most) or "")
+end
+
+local function shown_edge(w)
+  if w.edge == "count" then return shown_count(w) end
   local at = shown_entity(w.entity)
   if w.edge == "despawned" then return "despawned " .. at end
   local c = component.by_id[w.component]
   return ("%s%s of %s"):format(EDGES[w.edge], shown_fields(c, w.fields, w.edge ~= "changed"), at)
+end
+
+local function shown_condition(w)
+  local held = w.hold_s and (", held for %.3g of %.3g s"):format(w.held_s, w.hold_s) or ""
+  return shown_edge(w) .. held
 end
 
 local by_future, by_end -- tasks, while a tree is made

@@ -122,6 +122,35 @@ static void a_control_socket_bounds_clients_and_requests(void) {
     (void)rmdir(path);
 }
 
+static void a_control_socket_takes_and_removes_no_file_of_others(void) {
+    static control_t control;
+    stator_clock_t clock;
+    loop_t loop;
+    char why[160], path[] = "/tmp/stator-control-XXXXXX", name[64];
+    struct stat status;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    CHECK(mkdtemp(path) != NULL);
+    (void)snprintf(name, sizeof name, "%s/s", path);
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", name);
+    clock_init(&clock, false);
+    CHECK_EQ(loop_init(&loop, &clock), 0);
+    int other = socket(AF_UNIX, SOCK_STREAM, 0); /* it is about to listen */
+    CHECK_EQ(bind(other, (const struct sockaddr *)&address, sizeof address), 0);
+    CHECK_EQ(control_open(&control, &loop.uv, name, why, sizeof why), -1);
+    CHECK_TEXT(why, "another host listens there");
+    (void)close(other);
+    CHECK_EQ(control_open(&control, &loop.uv, name, why, sizeof why), 0);
+    CHECK_EQ(unlink(name), 0);
+    other = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK_EQ(bind(other, (const struct sockaddr *)&address, sizeof address), 0);
+    control_close(&control);
+    CHECK_EQ(lstat(name, &status), 0);
+    CHECK_EQ(loop_fini(&loop), 0);
+    (void)close(other);
+    (void)unlink(name);
+    (void)rmdir(path);
+}
+
 static void a_jitter_counts_in_powers_of_two(void) {
     jitter_t jitter = {0};
     static const uint64_t late_ns[] = {0, 999, 1000, 1999, 2000, 3999, 4000, 262143999, 262144000};
@@ -138,6 +167,7 @@ static void a_jitter_counts_in_powers_of_two(void) {
 
 int main(void) {
     RUN(a_control_socket_answers_when_it_is_served_and_not_before);
+    RUN(a_control_socket_takes_and_removes_no_file_of_others);
     RUN(a_control_socket_bounds_clients_and_requests);
     RUN(a_jitter_counts_in_powers_of_two);
     return test_report();

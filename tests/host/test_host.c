@@ -184,7 +184,7 @@ static void on_alarm(int number) {
 static void open_vm(void) {
     clock_init(&test_clock, false);
     CHECK_EQ(loop_init(&test_loop, &test_clock), 0);
-    CHECK_EQ(vm_init(&test_vm, &test_loop.uv, &test_clock), 0);
+    CHECK_EQ(vm_init(&test_vm, &test_clock), 0);
 }
 
 static void errors_stay_inside_the_doors(void) {

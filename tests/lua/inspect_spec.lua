@@ -81,6 +81,51 @@ main/scope waiting main.lua:16 [end of child main/scope] of scripts/main
  main/scope waiting main.lua:16 [despawned tool] of scripts/main]], text)
   end)
 
+  it("L1 shows a condition that has to hold as the script wrote it, and for how long it has held", function()
+    local text = tree_of([[
+local stator = require "stator"
+local await = stator.await
+local Tool = stator.component("Tool", { "bool closed" })
+local tool = stator.entity "tool"
+local HOLD = { hold_s = 0.5 }
+stator.task("when", {}, function() await(tool:when(Tool, "closed", HOLD)) end)
+stator.task("rising", {}, function() await(tool:rising(Tool, "closed", HOLD)) end)
+stator.task("opens", {}, function() await(tool:when(Tool, { closed = false }, HOLD)) end)
+stator.task("falling", {}, function() await(tool:falling(Tool, { closed = false }, HOLD)) end)
+stator.task("both", {}, function() await(stator.race { tool:when(Tool, "closed", HOLD), stator.sleep(9) }) end)
+stator.task("turn", {}, function(cmd)
+  await(stator.sleep(0.1))
+  cmd:set(tool, Tool, { closed = true })
+end)
+]], 0.3, '[ { "name": "tool", "components": { "Tool": {} } } ]')
+    assert.equal([[
+main/when waiting main.lua:6 [condition Tool.closed of tool, held for 0.2 of 0.5 s] of scripts/main
+main/rising waiting main.lua:7 [rising Tool.closed of tool, held for 0.2 of 0.5 s] of scripts/main
+main/opens waiting main.lua:8 [condition Tool.closed = false of tool, held for 0 of 0.5 s] of scripts/main
+main/falling waiting main.lua:9 [falling Tool.closed = false of tool, held for 0.2 of 0.5 s] of scripts/main
+main/both waiting main.lua:10 [race of 2: condition Tool.closed of tool, held for 0.2 of 0.5 s, sleep 8.7 s left] of scripts/main]],
+      text)
+  end)
+
+  it("L1 shows the count of a query that is waited for", function()
+    local text = tree_of([[
+local stator = require "stator"
+local Tool = stator.component("Tool", { "bool closed" })
+local tools = stator.query { with = { Tool } }
+local function task(name, n, options)
+  stator.task(name, {}, function() stator.await(tools:when_count(n, options)) end)
+end
+task("range", { min = 2, max = 5 })
+task("open", { min = 2 })
+task("number", 3)
+task("held", { max = 4 }, { hold_s = 0.5 })
+]], 0.2, '[ { "name": "tool", "components": { "Tool": {} } } ]')
+    local waits = {}
+    for name, what in text:gmatch "main/(%l+) waiting %S+ (%b[])" do waits[name] = what end
+    assert.same({ range = "[count of a query in 2..5]", open = "[count of a query in 2..]", number = "[count of a query = 3]",
+      held = "[count of a query in 0..4, held for 0.2 of 0.5 s]" }, waits)
+  end)
+
   it("comes in the order of T2, whatever was spawned or woken first", function()
     local body = [[
 local stator = require "stator"
@@ -115,7 +160,7 @@ stator.task("tail", {}, function() return await(stator.sleep(9)) end)]]
     assert.matches("main/tail waiting main.lua:9 %[sleep 8.9 s left%]", text)
   end)
 
-  it("names the channel, lock, inbox or service that is waited for", function()
+  it("names the channel, lock, inbox, service or socket that is waited for", function()
     local text = tree_of [[
 local stator = require "stator"
 local await = stator.await
@@ -130,6 +175,7 @@ task("sits", function() await(seats:acquire()) end)
 task("seats", function() await(seats:acquire()) end)
 task("next", function() await(parts:next()) end)
 task("receive", function() await(jobs:receive()) end)
+task("datagram", function() await(stator.net.udp {}:receive()) end)
 task("send", function() await(full:send(1)) await(full:send(2)) end)
 task("call", function() await(stator.call "grip") end)
 task("line", function() await(stator.call "grip") end)
@@ -138,7 +184,7 @@ task("race", function() await(stator.race { job = jobs:receive(), part = parts:n
     local waits = {}
     for name, what in text:gmatch "main/(%l+) waiting %S+ (%b[])" do waits[name] = what end
     assert.same({ holds = "[sleep 8.9 s left]", sits = "[sleep 8.9 s left]", grip = "[sleep 8.9 s left]", arm = '[mutex "arm"]', seats = '[semaphore "seats"]',
-      next = "[inbox main/Part]", receive = '[receive from channel "jobs"]', send = '[send to channel "full"]',
+      next = "[inbox main/Part]", datagram = "[datagram receive]", receive = '[receive from channel "jobs"]', send = '[send to channel "full"]',
       call = '[service "grip"]', line = '[service "grip", 1 in line]',
       race = '[race of 2: job: receive from channel "jobs", part: inbox main/Part]' }, waits)
   end)
