@@ -8,7 +8,6 @@
 --- across is plain data, by value.
 local core = require "stator.core.task"
 local err = require "stator.err"
-local fault = require "stator.fault"
 local by_value = require "stator.by_value"
 local registry = require "stator.registry"
 local task = require "stator.task"
@@ -133,11 +132,7 @@ local function take_back(call)
   if not t or t.done then return end
   task.cancel(t, "its caller does not wait any more")
   local ok = task.shielded(task.current("call"), task.CLEANUP_WITHIN_S, function() park(task.ended(t)) end)
-  if ok and t.done then return end
-  local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(call.service.what,
-    task.CLEANUP_WITHIN_S))
-  e.trace = core.traceback(t.handle) or ""
-  fault.raise(t.name, e, t.owner)
+  if not ok or not t.done then task.abandon(t, task.CLEANUP_WITHIN_S, call.service.what) end
 end
 
 local function finish(call, ok, e)

@@ -176,11 +176,12 @@ end
 
 --- Gives up a task that goes on though it was cancelled: reported with the place where it waits.
 ---@param after_s number how long it was waited for
-function M.abandon(child, after_s)
-  remove_child(child.parent, child)
+---@param what string? how it is called in the message; its name when left out
+function M.abandon(child, after_s, what)
+  if child.parent then remove_child(child.parent, child) end
   waits.release_tree(child)
   own.close_tree(child)
-  local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, after_s))
+  local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(what or child.name, after_s))
   e.trace = err.script_frames(core.traceback(child.handle) or "")
   M.on_fault(child.name, e, child.owner)
 end
