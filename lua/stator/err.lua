@@ -117,7 +117,7 @@ function M.handler(raised)
   end
   if not e.scope then
     note_stack(e)
-  elseif e.scope.failure and (e.scope.task or e.scope).handle == task_core.current() then
+  elseif e.scope.failure and e.scope.task.handle == task_core.current() then
     note_stack(e.scope.failure) -- a child failed, and this is where its parent waited meanwhile
   end
   return e

@@ -220,7 +220,7 @@ function M.tree(name)
   for _, t in pairs(task.by_handle) do -- sorted below
     if not t.hidden then
       count = count + 1
-      local parent = t.parent and (t.parent.task or t.parent)
+      local parent = t.parent and t.parent.task
       local is_root = not parent or parent.done
       local list = is_root and name and t.name:sub(1, #name) ~= name and {} or roots
       if not is_root then

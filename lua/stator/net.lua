@@ -105,7 +105,7 @@ end
 
 --- Gives a fresh item to the block that asked for it, or to the one here when that has ended.
 local function give(item, scope)
-  if scope.left or (scope.task or scope).done then scope = task.current("net").scope end
+  if scope:has_ended() then scope = task.current("net").scope end
   own.attach(item, scope)
   return item
 end

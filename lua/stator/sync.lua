@@ -76,7 +76,7 @@ local function hand_on(lock)
   while w and lock.free >= w.n do
     waiters.remove(lock.waiters, w)
     local scope = w.scope
-    if scope and (scope.left or (scope.task or scope).done) then -- of an abandoned task
+    if scope and scope:has_ended() then -- of an abandoned task
       w.state = "withdrawn"
     else
       grant(lock, w)
@@ -173,12 +173,12 @@ local ACQUIRE = { await = acquire }
 --- The same for a combinator, or `start`: the permits belong to the scope around it.
 function ACQUIRE.start(lock, n)
   local scope = holder(task.current(lock.kind))
-  local future, held = core.future(), is_held_by(lock, scope.task or scope)
+  local future, held = core.future(), is_held_by(lock, scope.task)
   if held then
     future:settle(false, err.new("deadlock", held))
     return future, function() end
   end
-  local w = request(lock, n, scope.task or scope)
+  local w = request(lock, n, scope.task)
   w.scope, w.future = scope, future
   if w.state == "granted" then
     w.hold = waits.keep(scope, lock, n)
@@ -205,7 +205,7 @@ end
 local function release(lock, what)
   local t = task.current(what)
   local scope = t.scope
-  while scope and (scope.task or scope) == t do
+  while scope and scope.task == t do
     local hold = waits.take(scope, lock)
     if hold then return give_back(hold) end
     scope = scope.parent
