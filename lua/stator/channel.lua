@@ -448,12 +448,12 @@ function M.channel(options)
   return self
 end
 
---- What a task that waits for this future waits for, in words; nil: it is none of a channel's.
----@return string?
-function M.describe(future)
-  for _, s in pairs(channels) do -- at most one has it: the order does not show
-    if waiters.waits_in(s.receivers, future) then return "receive from channel " .. s.name end
-    if waiters.waits_in(s.senders, future) then return "send to channel " .. s.name end
+--- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(map)
+  for _, s in pairs(channels) do -- each has its own: the order does not show
+    waiters.index(s.receivers, map, "receive from channel " .. s.name)
+    waiters.index(s.senders, map, "send to channel " .. s.name)
   end
 end
 

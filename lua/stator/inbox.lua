@@ -350,11 +350,11 @@ function M.bury(events)
   end
 end
 
---- What a task that waits for this future waits for, in words; nil: it is none of an inbox's.
----@return string?
-function M.describe(future)
-  for _, inbox in pairs(M.by_key) do -- at most one has it: the order does not show
-    if waiters.waits_in(inbox.waiters, future) then return "inbox " .. inbox.name end
+--- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(map)
+  for _, inbox in pairs(M.by_key) do -- each has its own: the order does not show
+    waiters.index(inbox.waiters, map, "inbox " .. inbox.name)
   end
 end
 

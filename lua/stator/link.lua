@@ -418,4 +418,17 @@ function M.status()
   return #parts > 0 and "links: " .. table.concat(parts, ", ") or ""
 end
 
+--- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(map)
+  for _, l in ipairs(M.list) do
+    for _, request in ipairs(l.queue) do
+      map[request.future] = ("%s of link %s, queued"):format(request.what, l.name)
+    end
+    for _, request in ipairs(l.pending) do
+      map[request.future] = ("%s of link %s, sent %.3g s ago"):format(request.what, l.name, core.now() - request.sent_s)
+    end
+  end
+end
+
 return M

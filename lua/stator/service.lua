@@ -173,17 +173,14 @@ function M.call(name, ...)
   return task.operation(call_now, service, arguments, not ok and where:match "^(.-:%d+):" or "")
 end
 
---- What a task that waits for this future waits for, in words; nil: it is no call's.
----@return string?
-function M.describe(future)
-  for _, t in pairs(task.by_handle) do -- at most one has it: the order does not show
-    local call = t.call
-    if call and call.future == future then return call.service.what end
+--- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(map)
+  for _, t in pairs(task.by_handle) do -- each has its own: the order does not show
+    if t.call then map[t.call.future] = t.call.service.what end
   end
   for _, service in ipairs(registry.service_list) do
-    for i, call in ipairs(service.line) do
-      if call.future == future then return ("%s, %d in line"):format(service.what, i) end
-    end
+    for i, call in ipairs(service.line) do map[call.future] = ("%s, %d in line"):format(service.what, i) end
   end
 end
 

@@ -322,12 +322,12 @@ function M.mutex(name)
   return self
 end
 
---- What a task that waits for this future waits for, in words; nil: it is none of these.
----@return string?
-function M.describe(future)
+--- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(map)
   for _, kind in ipairs { semaphores, mutexes } do
-    for _, lock in pairs(kind) do -- at most one has it: the order does not show
-      if waiters.waits_in(lock.waiters, future) then return lock.kind .. " " .. lock.name end
+    for _, lock in pairs(kind) do -- each has its own: the order does not show
+      waiters.index(lock.waiters, map, lock.kind .. " " .. lock.name)
     end
   end
 end

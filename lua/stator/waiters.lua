@@ -45,11 +45,13 @@ function M.remove(list, w)
   list.count = list.count - 1
 end
 
---- Whether one of the waiters is settled by this future; for whoever looks on.
-function M.waits_in(list, future)
+--- Notes for each waiter's future what it waits for; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(list, map, text)
   local w = list.first
-  while w and w.future ~= future do w = w.after end
-  return w ~= nil
+  while w do
+    map[w.future], w = text, w.after
+  end
 end
 
 --- What the one too many is told.
