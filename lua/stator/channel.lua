@@ -9,6 +9,7 @@
 --- rendezvous (`cap = 0`) returns only after it.
 local core = require "stator.core.task"
 local err = require "stator.err"
+local names = require "stator.names"
 local registry = require "stator.registry"
 local ring = require "stator.ring"
 local sync = require "stator.sync"
@@ -418,7 +419,7 @@ function Channel:stats()
   }
 end
 
-local CHANNEL = sync.class("channel", Channel)
+local CHANNEL = names.fixed_class("channel", Channel)
 
 --- A channel. Anywhere; it lives as long as the variable that holds it. `cap` items lie in it, at 0 a
 --- sender and a receiver meet; `full` says what a send does then: "wait", "drop_old", "drop_new", "reject".

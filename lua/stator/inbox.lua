@@ -12,6 +12,7 @@ local entity = require "stator.entity"
 local err = require "stator.err"
 local event = require "stator.event"
 local log = require "stator.log"
+local names = require "stator.names"
 local registry = require "stator.registry"
 local ring = require "stator.ring"
 local task = require "stator.task"
@@ -36,14 +37,6 @@ local DESPAWNED = 3
 ---@field gone boolean its entity is gone
 ---@field room integer|false of the core, for full = "reject"
 local Inbox = {}
-local METHODS = { "next", "each", "try_next", "count", "stats" }
-Inbox.__index = function(_, key)
-  local method = rawget(Inbox, key)
-  if method then return method end
-  err.raise(('an inbox has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), METHODS)))
-end
-Inbox.__tostring = function(inbox) return "inbox " .. inbox.name end
-
 local M = {
   by_key = {}, ---@type table<string, stator.Inbox>
   of_event = {}, ---@type table<string, { list: stator.Inbox[], by_to: table<number, stator.Inbox[]> }>
@@ -190,6 +183,9 @@ function Inbox:stats()
   }
 end
 
+local INBOX = names.class("inbox", Inbox)
+INBOX.__tostring = function(inbox) return "inbox " .. inbox.name end
+
 -- ---- declaring ------------------------------------------------------------------------------
 
 --- Whose it is: the script whose body runs, or whose task.
@@ -284,7 +280,7 @@ function M.inbox(e, options)
     place = place_of(), room = false,
     ring = ring.new(math.min(cap, FIRST_SLOTS)), waiters = waiters.new(),
     received = 0, taken = 0, dropped = 0, tell_at = 1, gone = false,
-  }, Inbox)
+  }, INBOX)
   connect(inbox)
   if not registry.script then open_room(inbox) end
   M.by_key[key] = inbox

@@ -7,6 +7,7 @@
 --- waits for many is not overtaken by who waits for few.
 local core = require "stator.core.task"
 local err = require "stator.err"
+local names = require "stator.names"
 local task = require "stator.task"
 local waiters = require "stator.waiters"
 local waits = require "stator.waits"
@@ -23,21 +24,6 @@ local M = {}
 local NEXT_ROUND = core.future()
 NEXT_ROUND:settle(true)
 M.NEXT_ROUND = NEXT_ROUND
-
---- Metatable of objects without fields; a name that they do not have is an error.
-function M.class(kind, methods)
-  local names = {}
-  for name in pairs(methods) do names[#names + 1] = name end
-  table.sort(names)
-  local function unknown(_, key)
-    err.raise(('a %s has no "%s"%s'):format(kind, tostring(key), err.nearest(tostring(key), names)))
-  end
-  return {
-    __index = setmetatable(methods, { __index = unknown }),
-    __newindex = function() err.raise(("a %s cannot be changed"):format(kind)) end,
-    __metatable = kind,
-  }
-end
 
 --- A name in quotes, or the place where it is made.
 function M.name_of(what, name)
@@ -262,7 +248,7 @@ function Semaphore:available() return semaphore_of(self, "available").free end
 ---@return integer
 function Semaphore:waiting() return semaphore_of(self, "waiting").waiters.count end
 
-local SEMAPHORE = M.class("semaphore", Semaphore)
+local SEMAPHORE = names.fixed_class("semaphore", Semaphore)
 
 --- A semaphore of n permits. Anywhere; it lives as long as the variable that holds it.
 ---@param n integer
@@ -311,7 +297,7 @@ end
 ---@return integer
 function Mutex:waiting() return mutex_of(self, "waiting").waiters.count end
 
-local MUTEX = M.class("mutex", Mutex)
+local MUTEX = names.fixed_class("mutex", Mutex)
 
 --- A mutex. Anywhere; it lives as long as the variable that holds it.
 ---@param name string? for messages
