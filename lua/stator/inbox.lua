@@ -152,7 +152,7 @@ end
 
 --- Waits for the next event: `local ev, to = await(inbox:next())`. An operation. Those who wait get events
 --- in the order in which they came. Raises `gone` when the inbox's entity is gone and nothing waits.
----@return userdata operation of a table of values, and the entity that it was sent to or nil
+---@return stator.Operation of a table of values, and the entity that it was sent to or nil
 function Inbox:next() return task.paired(NEXT, self) end
 
 --- Turns, one an event, for ever: `for ev, to in inbox:each() do ... end`.

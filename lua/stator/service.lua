@@ -160,7 +160,7 @@ end
 --- both sides. Cancelling it cancels the call.
 ---@param name string
 ---@param ... any plain data
----@return userdata operation
+---@return stator.Operation
 function M.call(name, ...)
   local service = registry.services[name]
   if not service then
