@@ -9,9 +9,12 @@
 --- rendezvous (`cap = 0`) returns only after it.
 local core = require "stator.core.task"
 local err = require "stator.err"
+local names = require "stator.names"
 local registry = require "stator.registry"
+local ring = require "stator.ring"
 local sync = require "stator.sync"
 local task = require "stator.task"
+local waiters = require "stator.waiters"
 local world = require "stator.core.world"
 
 local park, unwrap = core.park, core.unwrap
@@ -31,12 +34,8 @@ local M = {}
 ---@field full "wait"|"drop_old"|"drop_new"|"reject"
 ---@field name string
 ---@field closed boolean
----@field head integer slot of the oldest item, from 0
----@field count integer items in the ring; above `cap` while items lie in it that were given back
----@field slots integer
----@field n integer[] values of an item
----@field v any[] its value, or a table of them when there is not one
----@field at integer[] its number in the order of sending
+---@field ring stator.Ring an item: how many values, then the value, or a table of them when there is not one;
+--- more than `cap` lie in it when items were given back
 ---@field seq integer
 ---@field flying integer items in the hands of receivers that have not run yet
 ---@field senders stator.Waiters
@@ -45,47 +44,6 @@ local M = {}
 -- A waiter: n, v, at the item; seq its number in the list; state "waiting", then "got" (a receiver),
 -- "offered" (a sender whose item flies), "taken", "ended" or "closed"; future; direct: it is awaited by
 -- its own task, so its item can be revoked and its end is known; partner: of an item that flies.
-
--- ---- the ring -------------------------------------------------------------------------------
-
-local function grow(s)
-  local n, v, at, slots = {}, {}, {}, s.slots
-  for i = 0, s.count - 1 do
-    local from = (s.head + i) % slots
-    n[i], v[i], at[i] = s.n[from], s.v[from], s.at[from]
-  end
-  s.n, s.v, s.at, s.head, s.slots = n, v, at, 0, slots * 2
-end
-
-local function push(s, n, v, at)
-  if s.count == s.slots then grow(s) end
-  local slot = (s.head + s.count) % s.slots
-  s.n[slot], s.v[slot], s.at[slot] = n, v, at
-  s.count = s.count + 1
-end
-
---- Puts an item back at its place in the order of sending, which is near the front.
-local function put_back(s, n, v, at)
-  if s.count == s.slots then grow(s) end
-  local slot = (s.head - 1) % s.slots
-  s.head, s.count = slot, s.count + 1
-  for _ = 2, s.count do
-    local after = (slot + 1) % s.slots
-    if s.at[after] > at then break end
-    s.n[slot], s.v[slot], s.at[slot] = s.n[after], s.v[after], s.at[after]
-    slot = after
-  end
-  s.n[slot], s.v[slot], s.at[slot] = n, v, at
-end
-
---- Takes the oldest item out.
-local function pop(s)
-  local slot = s.head
-  local n, v, at = s.n[slot], s.v[slot], s.at[slot]
-  s.v[slot] = nil
-  s.head, s.count = (slot + 1) % s.slots, s.count - 1
-  return n, v, at
-end
 
 -- ---- handing over ---------------------------------------------------------------------------
 
@@ -105,28 +63,28 @@ end
 
 --- Lets senders in while there is room.
 local function admit(s)
-  while s.count < s.cap do
+  while s.ring.count < s.cap do
     local w = s.senders.first
     if not w then return end
-    sync.remove(s.senders, w)
-    push(s, w.n, w.v, w.at)
+    waiters.remove(s.senders, w)
+    ring.push(s.ring, w.n, w.v, w.at)
     accept(s, w)
   end
 end
 
 --- Takes the oldest item for a receiver. Answers false when there is none.
 local function take(s, w)
-  local sender = s.count == 0 and s.senders.first or nil
+  local sender = s.ring.count == 0 and s.senders.first or nil
   if sender then
-    sync.remove(s.senders, sender)
+    waiters.remove(s.senders, sender)
     w.n, w.v, w.at = sender.n, sender.v, sender.at
     if w.direct then
       sender.state, sender.partner, w.partner = "offered", w, sender
     else
       accept(s, sender)
     end
-  elseif s.count > 0 then
-    w.n, w.v, w.at = pop(s)
+  elseif s.ring.count > 0 then
+    w.n, w.v, w.at = ring.pop(s.ring)
     admit(s)
   else
     return false
@@ -141,13 +99,13 @@ end
 local function serve(s)
   local w = s.receivers.first
   while w and take(s, w) do
-    sync.remove(s.receivers, w)
+    waiters.remove(s.receivers, w)
     if w.direct then w.future:settle(true) else w.future:settle(true, values_of(w.n, w.v)) end
     w = s.receivers.first
   end
 end
 
-local function has_ended(s) return s.closed and s.count == 0 and s.flying == 0 end
+local function has_ended(s) return s.closed and s.ring.count == 0 and s.flying == 0 end
 
 --- Who awaits it directly raises the error itself, at the script's line.
 local function tell_closed(s, w, state, what)
@@ -164,7 +122,7 @@ local function tell_end(s)
   if not has_ended(s) then return end
   local w = s.receivers.first
   while w do
-    sync.remove(s.receivers, w)
+    waiters.remove(s.receivers, w)
     tell_closed(s, w, "ended", "receive: ")
     w = s.receivers.first
   end
@@ -187,14 +145,14 @@ local function give_back(s, w)
   s.received = s.received - 1
   if w.direct then s.flying = s.flying - 1 end
   if not sender then
-    put_back(s, w.n, w.v, w.at)
+    ring.put_back(s.ring, w.n, w.v, w.at)
   else
     w.partner, sender.partner = nil, nil
     if s.closed then
       tell_closed(s, sender, "closed", "send: ")
     else
       sender.state = "waiting"
-      sync.put_back(s.senders, sender)
+      waiters.put_back(s.senders, sender)
     end
   end
   w.state, w.v = "withdrawn", nil
@@ -208,7 +166,7 @@ local function revoke(s, sender)
   w.partner, sender.partner = nil, nil
   w.state, w.v, w.future = "waiting", nil, core.future()
   s.received, s.flying = s.received - 1, s.flying - 1
-  sync.put_back(s.receivers, w)
+  waiters.put_back(s.receivers, w)
   serve(s)
   if s.closed then tell_end(s) end
 end
@@ -217,7 +175,7 @@ end
 
 local function withdraw_receiver(s, w)
   if w.state == "waiting" then
-    sync.remove(s.receivers, w)
+    waiters.remove(s.receivers, w)
     w.state = "withdrawn"
   elseif w.state == "got" then
     give_back(s, w)
@@ -238,7 +196,7 @@ local function receive(s)
     w.state = "ended"
   elseif not take(s, w) then
     w.future = core.future()
-    if not sync.append(s.receivers, w) then err.raise(sync.too_many("channel"), "limit") end
+    if not waiters.append(s.receivers, w) then err.raise(waiters.too_many("channel"), "limit") end
   end
   local ok, e
   repeat ok, e = park(w.future) until not ok or w.state ~= "waiting" -- its item may have been revoked
@@ -267,9 +225,9 @@ function RECEIVE.start(s)
     w.future:settle(false, err.new("closed", "receive: " .. CLOSED:format(s.name)))
   elseif take(s, w) then
     w.future:settle(true, values_of(w.n, w.v))
-  elseif not sync.append(s.receivers, w) then
+  elseif not waiters.append(s.receivers, w) then
     w.state = "withdrawn"
-    w.future:settle(false, err.new("limit", sync.too_many("channel")))
+    w.future:settle(false, err.new("limit", waiters.too_many("channel")))
   end
   local function back() withdraw_receiver(s, w) end
   return w.future, back, back
@@ -279,7 +237,7 @@ end
 
 local function withdraw_sender(s, w)
   if w.state == "waiting" then
-    sync.remove(s.senders, w)
+    waiters.remove(s.senders, w)
   elseif w.state == "offered" then
     revoke(s, w)
   end
@@ -289,7 +247,7 @@ end
 --- Sends without waiting: "taken", "dropped", "closed" or "full".
 local function offer(s, n, v)
   if s.closed then return "closed" end
-  if s.count >= s.cap and not s.receivers.first then
+  if s.ring.count >= s.cap and not s.receivers.first then
     if s.full == "wait" then return "full" end
     if s.full == "reject" then
       s.rejected = s.rejected + 1
@@ -300,12 +258,12 @@ local function offer(s, n, v)
       return "dropped"
     end
     repeat -- more than one where items came back
-      pop(s)
+      ring.pop(s.ring)
       s.dropped = s.dropped + 1
-    until s.count < s.cap
+    until s.ring.count < s.cap
   end
   s.seq = s.seq + 1
-  push(s, n, v, s.seq)
+  ring.push(s.ring, n, v, s.seq)
   s.sent = s.sent + 1
   serve(s)
   return "taken"
@@ -320,13 +278,13 @@ local function begin_send(s, n, v, direct)
   if result ~= "full" or s.full ~= "wait" then return result end
   s.seq = s.seq + 1
   local w = { n = n, v = v, at = s.seq, seq = s.seq, state = "waiting", direct = direct, future = core.future() }
-  if not sync.append(s.senders, w) then return "limit" end
+  if not waiters.append(s.senders, w) then return "limit" end
   if must_meet then serve(s) end
   return "waiting", w
 end
 
 local function send_problem(s, code)
-  if code == "limit" then return sync.too_many("channel") end
+  if code == "limit" then return waiters.too_many("channel") end
   return "send: " .. PROBLEM[code]:format(s.name)
 end
 
@@ -436,7 +394,7 @@ function Channel:close()
   s.closed = true
   local w = s.senders.first
   while w do
-    sync.remove(s.senders, w)
+    waiters.remove(s.senders, w)
     tell_closed(s, w, "closed", "send: ")
     w = s.senders.first
   end
@@ -448,7 +406,7 @@ function Channel:closed() return state_of(self, "closed").closed end
 
 --- Items that lie in it.
 ---@return integer
-function Channel:count() return state_of(self, "count").count end
+function Channel:count() return state_of(self, "count").ring.count end
 
 --- Counts since it was made, and who waits now.
 ---@return { sent: integer, received: integer, dropped: integer, rejected: integer, count: integer,
@@ -456,12 +414,12 @@ function Channel:count() return state_of(self, "count").count end
 function Channel:stats()
   local s = state_of(self, "stats")
   return {
-    sent = s.sent, received = s.received, dropped = s.dropped, rejected = s.rejected, count = s.count,
+    sent = s.sent, received = s.received, dropped = s.dropped, rejected = s.rejected, count = s.ring.count,
     senders = s.senders.count, receivers = s.receivers.count,
   }
 end
 
-local CHANNEL = sync.class("channel", Channel)
+local CHANNEL = names.fixed_class("channel", Channel)
 
 --- A channel. Anywhere; it lives as long as the variable that holds it. `cap` items lie in it, at 0 a
 --- sender and a receiver meet; `full` says what a send does then: "wait", "drop_old", "drop_new", "reject".
@@ -484,19 +442,19 @@ function M.channel(options)
   local self = setmetatable({}, CHANNEL)
   channels[self] = {
     cap = cap, full = full, name = sync.name_of("channel", options.name), closed = false,
-    head = 0, count = 0, slots = math.max(1, math.min(cap, FIRST_SLOTS)), n = {}, v = {}, at = {}, seq = 0, flying = 0,
-    senders = sync.new_waiters(), receivers = sync.new_waiters(),
+    ring = ring.new(math.max(1, math.min(cap, FIRST_SLOTS))), seq = 0, flying = 0,
+    senders = waiters.new(), receivers = waiters.new(),
     sent = 0, received = 0, dropped = 0, rejected = 0,
   }
   return self
 end
 
---- What a task that waits for this future waits for, in words; nil: it is none of a channel's.
----@return string?
-function M.describe(future)
-  for _, s in pairs(channels) do -- at most one has it: the order does not show
-    if sync.waits_in(s.receivers, future) then return "receive from channel " .. s.name end
-    if sync.waits_in(s.senders, future) then return "send to channel " .. s.name end
+--- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(map)
+  for _, s in pairs(channels) do -- each has its own: the order does not show
+    waiters.index(s.receivers, map, "receive from channel " .. s.name)
+    waiters.index(s.senders, map, "send to channel " .. s.name)
   end
 end
 

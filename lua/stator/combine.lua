@@ -3,6 +3,7 @@ local core = require "stator.core.task"
 local err = require "stator.err"
 local own = require "stator.own"
 local registry = require "stator.registry"
+local started = require "stator.started"
 local task = require "stator.task"
 local world = require "stator.core.world"
 
@@ -110,7 +111,7 @@ function M.cancel_when(x, reason)
   local scope = task.current("cancel_when").scope
   local future, cancel, child, undo = task.start(x, true)
   if child then child.daemon = true end -- the block does not wait for it
-  local item = task.keep_started(future, cancel, child, undo or function() future:undo() end)
+  local item = started.keep(scope, future, cancel, child, undo or function() future:undo() end)
   item.watched = true
   reason = reason or "cancelled"
   task.child(function()
@@ -138,7 +139,7 @@ end
 ---@return userdata future
 function M.start(x)
   local future, cancel, child, undo = task.start(x)
-  if core.is(x) ~= "future" then task.keep_started(future, cancel, child, undo) end
+  if core.is(x) ~= "future" then started.keep(task.current("start").scope, future, cancel, child, undo) end
   return future
 end
 

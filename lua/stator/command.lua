@@ -9,6 +9,7 @@ local entity = require "stator.entity"
 local err = require "stator.err"
 local event = require "stator.event"
 local keep = require "stator.core.keep"
+local names = require "stator.names"
 local persist = require "stator.persist"
 local registry = require "stator.registry"
 local task_core = require "stator.core.task"
@@ -24,9 +25,9 @@ local Commands = {}
 
 local function need(what, c)
   if getmetatable(c) ~= Component then
-    local names = {}
-    for i, known in ipairs(type(c) == "string" and registry.component_list or {}) do names[i] = known.name end
-    err.raise(("%s: expected a component, got %s%s"):format(what, err.shown(c), err.nearest(tostring(c), names)))
+    local known = {}
+    for i, other in ipairs(type(c) == "string" and registry.component_list or {}) do known[i] = other.name end
+    err.raise(("%s: expected a component, got %s%s"):format(what, err.shown(c), err.nearest(tostring(c), known)))
   end
   if not c.id then err.raise(c.name .. " is not laid out yet: scripts' bodies only declare") end
 end
@@ -203,15 +204,7 @@ Commands.persist = persist.record
 ---@return userdata operation
 function Commands.commit() return task_core.commit() end
 
-setmetatable(Commands, {
-  __index = function(_, key)
-    local names = {
-      "spawn", "spawn_many", "despawn", "insert", "set", "set_many", "add", "remove", "send", "confirm", "expect",
-      "persist", "commit", "on_dead_target",
-    }
-    err.raise(('cmd has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
-  end,
-})
+setmetatable(Commands, { __index = function(_, key) names.missing("cmd", key, Commands) end })
 
 local cmd = setmetatable({ _place = 0, _places = {} }, {
   __index = Commands,

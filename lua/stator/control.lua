@@ -5,16 +5,43 @@ local entity = require "stator.entity"
 local err = require "stator.err"
 local inspect = require "stator.inspect"
 local inspect_core = require "stator.core.inspect"
-local json = require "stator.core.json"
-local jsonline = require "stator.jsonline"
+local json = require "stator.json"
+local json_core = require "stator.core.json"
 local link = require "stator.link"
 local registry = require "stator.registry"
 local time = require "stator.time"
 
-local DEPTH_MAX = 8 -- of a struct shown
+local DEPTH_MAX = 64 -- of an answer
+local ARRAY = getmetatable(json.array())
 local REVISION = 1 -- until scripts can be reloaded
 
 local M = {}
+
+-- ---- JSON -------------------------------------------------------------------------------------
+
+--- Marks a list, so that an empty one is written as [].
+local function list(t) return setmetatable(t, ARRAY) end
+
+--- Texts are written as UTF-8: of another one each byte that is not ASCII is shown as "?".
+local function shown_text(text)
+  if not text:find "[\128-\255]" or json_core.encode(text, #text * 6 + 2) then return text end
+  return (text:gsub("[\128-\255]", "?"))
+end
+
+--- What JSON has no words for in those it has: a number that is not finite is null.
+local function plain(value, depth)
+  local kind = type(value)
+  if kind == "number" then return value - value == 0 and value or json_core.null end
+  if kind == "string" then return shown_text(value) end
+  if kind == "boolean" or value == json_core.null then return value end
+  if kind ~= "table" then return shown_text(tostring(value)) end
+  if depth == DEPTH_MAX then return "..." end
+  local out = setmetatable({}, getmetatable(value) == ARRAY and ARRAY or nil)
+  for k, v in pairs(value) do out[k] = plain(v, depth + 1) end
+  return out
+end
+
+local function encoded(answer) return json.encode(plain(answer, 0)) end
 
 -- ---- answers ----------------------------------------------------------------------------------
 
@@ -22,11 +49,11 @@ local commands = {}
 
 function commands.tasks(name)
   local rows, count, left_out = inspect.tree(name ~= "" and name or nil)
-  return { tasks = jsonline.list(rows), count = count, left_out = left_out > 0 and left_out or nil }
+  return { tasks = list(rows), count = count, left_out = left_out > 0 and left_out or nil }
 end
 
 local function link_rows()
-  local rows = jsonline.list {}
+  local rows = list {}
   for i, l in ipairs(link.list) do
     rows[i] = { name = l.name, state = l.state, errors = l.errors, reconnects = l.reconnects, rtt_s = l.rtt_s,
       queued = #l.queue, pending = #l.pending }
@@ -39,7 +66,7 @@ function commands.status(_, settings, late)
   status.name, status.tick_hz, status.revision = settings.name, settings.tick_hz, REVISION
   status.late_p50_s, status.late_p99_s = late.p50_s, late.p99_s
   status.stopping = require("stator.system").stopping == true
-  local scripts = jsonline.list {}
+  local scripts = list {}
   for i, name in ipairs(settings.script_names or {}) do scripts[i] = name end
   status.scripts, status.links = scripts, link_rows()
   return { status = status }
@@ -51,23 +78,13 @@ function commands.stop() return {}, "stop" end
 
 -- ---- entities ---------------------------------------------------------------------------------
 
-local function plain(value, depth)
-  local kind = type(value)
-  if kind ~= "table" then return kind == "cdata" and tostring(value) or value end
-  local out = {}
-  for k, v in pairs(value) do
-    if depth < DEPTH_MAX then out[k] = plain(v, depth + 1) else out[k] = "..." end
-  end
-  return out
-end
-
 local function row_of(id)
-  return { path = entity.path(id), id = id, components = jsonline.list(entity.Entity.components(id)) }
+  return { path = entity.path(id), id = id, components = list(entity.Entity.components(id)) }
 end
 
 local function all_entities()
   local ids, count = inspect_core.entities()
-  local rows = jsonline.list {}
+  local rows = list {}
   for i, id in ipairs(ids) do rows[i] = row_of(id) end
   table.sort(rows, function(a, b)
     if a.path ~= b.path then return a.path < b.path end
@@ -89,10 +106,10 @@ function commands.entities(path)
   local id, problem = find_entity(path)
   if not id then return nil, problem end
   local row = row_of(id)
-  row.values, row.children = {}, jsonline.list {}
+  row.values, row.children = {}, list {}
   for _, name in ipairs(row.components) do
     local c = registry.components[name]
-    if c and not c.is_tag then row.values[name] = plain(entity.Entity.copy(id, c), 0) end
+    if c and not c.is_tag then row.values[name] = entity.Entity.copy(id, c) end
   end
   for i, child in ipairs(entity.Entity.children(id)) do row.children[i] = entity.path(child) end
   return { entity = row }
@@ -103,20 +120,20 @@ end
 local NAMES = { "tasks", "entities", "status", "systems", "stop" }
 
 local function refusal(code, message)
-  return jsonline.encode { ok = false, error = { code = code, message = message } }
+  return encoded { ok = false, error = { code = code, message = message } }
 end
 
---- The text of a member of the request, "" when it has none, nil when it is no text.
-local function text_of(node, name)
-  for _, child in ipairs(node) do
-    if child.key == name then return child.type == "string" and child.value or nil end
-  end
-  return ""
+--- The texts of a request, "" for one that it has not; nil when it is none.
+local function texts_of(line)
+  local request = json_core.decode(line)
+  if type(request) ~= "table" then return end
+  local name, arg = request.cmd, request.arg == nil and "" or request.arg
+  if type(name) == "string" and name ~= "" and type(arg) == "string" then return name, arg end
 end
 
 --- Runs and lateness of systems and of `stator.every` loops.
 function M.systems()
-  return { now_s = core.now(), systems = jsonline.list(inspect_core.systems()), loops = jsonline.list(time.loops()) }
+  return { now_s = core.now(), systems = list(inspect_core.systems()), loops = list(time.loops()) }
 end
 
 --- Answers a request with a line of JSON, and "stop" or "close" when that follows.
@@ -125,13 +142,9 @@ end
 ---@param late { p50_s: number, p99_s: number } of recent ticks
 ---@return string answer, string? what follows
 function M.answer(line, settings, late)
-  local node = json.parse(line)
-  if not node or node.type ~= "object" then
-    return refusal("bad_request", 'expected a line like {"cmd":"status"}'), "close"
-  end
-  local name, arg = text_of(node, "cmd"), text_of(node, "arg")
-  if not name or name == "" or not arg then
-    return refusal("bad_request", "cmd and arg are texts, and cmd is needed"), "close"
+  local name, arg = texts_of(line)
+  if not name then
+    return refusal("bad_request", 'expected a line like {"cmd":"status"} or {"cmd":"tasks","arg":"a text"}'), "close"
   end
   local command = commands[name]
   if not command then
@@ -142,7 +155,7 @@ function M.answer(line, settings, late)
   if not ok then return refusal("error", tostring(type(answer) == "table" and answer.message or answer)) end
   if not answer then return refusal("not_found", then_or_problem) end
   answer.ok = true
-  return jsonline.encode(answer), then_or_problem
+  return encoded(answer), then_or_problem
 end
 
 return M

@@ -4,16 +4,6 @@ local json = require "stator.core.json"
 
 local M = {}
 
---- A node of the positioned reader as plain Lua.
-local function plain(node)
-  if node.type == "object" or node.type == "array" then
-    local out = {}
-    for i, child in ipairs(node) do out[child.key or i] = plain(child) end
-    return out
-  end
-  return node.value
-end
-
 --- Rows of texts in columns; the last one is not padded.
 local function columns(rows)
   local widths, lines = {}, {}
@@ -66,6 +56,7 @@ function shows.tasks(answer)
 end
 
 local function shown_value(value)
+  if value == json.null then return "null" end
   if type(value) ~= "table" then
     return type(value) == "string" and ("%q"):format(value) or type(value) == "number" and ("%.6g"):format(value)
       or tostring(value)
@@ -159,9 +150,8 @@ function M.show(command, answer) return shows[command](answer) end
 ---@param line string the host's answer
 ---@param raw boolean as it came
 function M.main(command, line, raw)
-  local node = json.parse(line)
-  local answer = node and node.type == "object" and plain(node)
-  if not answer then return "stator ctl: the host's answer is no JSON\n", false end
+  local answer = json.decode(line)
+  if type(answer) ~= "table" then return "stator ctl: the host's answer is no JSON\n", false end
   if raw then return line .. "\n", answer.ok == true end
   if not answer.ok then
     return ("stator ctl: %s\n"):format(answer.error and answer.error.message or "refused"), false

@@ -1,4 +1,4 @@
---- Error values: { code, message, cause, trace, task, place }. Callers test `code`, people read the rest.
+--- Error values: `code` for callers, `message` and `trace` for people, `cause` for both.
 local task_core = require "stator.core.task"
 
 ---@class (exact) stator.Error
@@ -13,6 +13,9 @@ local task_core = require "stator.core.task"
 ---@field unknown boolean? whether it was done is unknown: it is no use to do it again without looking
 ---@field tries integer? how often stator.retry has run what failed, when more than once
 ---@field scope table? of a cancellation: the scope that was cancelled
+---@field as string? of a cancellation: the code of the failure that it becomes there
+---@field also stator.Error? what went wrong as well, in the cleanup after it
+---@field failures table[]? of supervise: the last ones, { name, code, message, at_s }
 ---@field passes boolean? the watchdog raised it: nothing in its slice may catch it
 local Error = {}
 Error.__index = Error
@@ -117,7 +120,7 @@ function M.handler(raised)
   end
   if not e.scope then
     note_stack(e)
-  elseif e.scope.failure and (e.scope.task or e.scope).handle == task_core.current() then
+  elseif e.scope.failure and e.scope.task.handle == task_core.current() then
     note_stack(e.scope.failure) -- a child failed, and this is where its parent waited meanwhile
   end
   return e

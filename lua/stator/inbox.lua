@@ -5,20 +5,23 @@
 --- An inbox belongs to its script, by name: a task that fails and starts again goes on with what came
 --- meanwhile, and a declaration that is run again finds it. One of a single entity ends with that. An
 --- event in the hand of a task that does not get it (its batch was refused, it lost a race, it was
---- cancelled) goes back to the head of the queue.
+--- cancelled) goes back to its place in the queue.
 local abi = require "stator.abi"
 local core = require "stator.core.task"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local event = require "stator.event"
 local log = require "stator.log"
+local names = require "stator.names"
 local registry = require "stator.registry"
+local ring = require "stator.ring"
 local task = require "stator.task"
+local waiters = require "stator.waiters"
 local world_core = require "stator.core.world"
 
 local C, world = abi.C, abi.world
-local park, unwrap = core.park, core.unwrap
-local CAP, CAP_MAX, INBOXES_MAX = 64, 65536, 65536
+local park = core.park
+local CAP, CAP_MAX, INBOXES_MAX, FIRST_SLOTS = 64, 65536, 65536, 16
 local POLICIES = { "drop_old", "drop_new", "reject" }
 local OPTIONS = { "cap", "full", "to", "name" }
 local DESPAWNED = 3
@@ -29,19 +32,11 @@ local DESPAWNED = 3
 ---@field to any entity, a number or a handle; false: all events of the kind
 ---@field cap integer
 ---@field full string
----@field queue table[] from first to last, each { value, to }
----@field waiters table[] from wait_first to wait_last
+---@field ring stator.Ring an item: its value, the entity that it was sent to; numbered by `received`
+---@field waiters stator.Waiters while the ring is empty
 ---@field gone boolean its entity is gone
 ---@field room integer|false of the core, for full = "reject"
 local Inbox = {}
-local METHODS = { "next", "each", "try_next", "count", "stats" }
-Inbox.__index = function(_, key)
-  local method = rawget(Inbox, key)
-  if method then return method end
-  err.raise(('an inbox has no "%s"%s'):format(tostring(key), err.nearest(tostring(key), METHODS)))
-end
-Inbox.__tostring = function(inbox) return "inbox " .. inbox.name end
-
 local M = {
   by_key = {}, ---@type table<string, stator.Inbox>
   of_event = {}, ---@type table<string, { list: stator.Inbox[], by_to: table<number, stator.Inbox[]> }>
@@ -51,37 +46,29 @@ local M = {
 
 -- ---- the queue ------------------------------------------------------------------------------
 
-local function length(inbox) return inbox.last - inbox.first + 1 end
-
 --- Tells the core how many more the next apply may bring.
 local function tell_room(inbox)
-  if inbox.room then C.ecs_room_set(world, inbox.room, math.max(0, inbox.cap - length(inbox))) end
+  if inbox.room then C.ecs_room_set(world, inbox.room, math.max(0, inbox.cap - inbox.ring.count)) end
 end
 
-local function pop(inbox)
-  if inbox.first > inbox.last then return end
-  local item = inbox.queue[inbox.first]
-  inbox.queue[inbox.first] = nil
-  inbox.first = inbox.first + 1
-  tell_room(inbox)
-  return item
-end
-
---- The waiter who came first, taken off the line.
-local function next_waiter(inbox)
-  while inbox.wait_first <= inbox.wait_last do
-    local w = inbox.waiters[inbox.wait_first]
-    inbox.waiters[inbox.wait_first] = nil
-    inbox.wait_first = inbox.wait_first + 1
-    if w then return w end -- one that has left is false
-  end
-  inbox.wait_first, inbox.wait_last = 1, 0
-end
-
-local function hand(inbox, w, item)
-  w.item = item
+--- Gives the oldest event to a waiter. Answers false when there is none.
+local function take(inbox, w)
+  if inbox.ring.count == 0 then return false end
+  w.value, w.to, w.at = ring.pop(inbox.ring)
+  w.state = "got"
   inbox.taken = inbox.taken + 1
-  w.future:settle(true, item.value, item.to)
+  return true
+end
+
+--- Gives what there is to who waits, in their order.
+local function serve(inbox)
+  local w = inbox.waiters.first
+  while w and take(inbox, w) do
+    waiters.remove(inbox.waiters, w)
+    w.future:settle(true, w.value, w.to)
+    w = inbox.waiters.first
+  end
+  tell_room(inbox)
 end
 
 local function dropped(inbox)
@@ -95,28 +82,15 @@ local function dropped(inbox)
 end
 
 --- A new event.
-local function put(inbox, item)
+local function put(inbox, value, to)
   inbox.received = inbox.received + 1
-  local w = next_waiter(inbox)
-  if w then return hand(inbox, w, item) end
-  if length(inbox) >= inbox.cap then
+  while inbox.ring.count >= inbox.cap do -- more than one where events came back
     dropped(inbox)
     if inbox.full ~= "drop_old" then return end -- "reject": its entity got another id meanwhile
-    pop(inbox)
+    ring.pop(inbox.ring)
   end
-  inbox.last = inbox.last + 1
-  inbox.queue[inbox.last] = item
-  tell_room(inbox)
-end
-
---- One that was handed out and not got: it is the oldest.
-local function put_back(inbox, item)
-  inbox.taken = inbox.taken - 1
-  local w = next_waiter(inbox)
-  if w then return hand(inbox, w, item) end
-  inbox.first = inbox.first - 1
-  inbox.queue[inbox.first] = item
-  tell_room(inbox)
+  ring.push(inbox.ring, value, to, inbox.received)
+  serve(inbox)
 end
 
 local function gone_error(inbox)
@@ -127,53 +101,58 @@ end
 
 --- Stands in line, or has its event at once.
 local function begin(inbox)
-  local w = { future = core.future(), at = 0 }
-  local item = pop(inbox)
-  if item then
-    hand(inbox, w, item)
+  local w = { future = core.future(), state = "waiting" }
+  if take(inbox, w) then
+    tell_room(inbox)
+    w.future:settle(true, w.value, w.to)
   elseif inbox.gone then
+    w.state = "ended"
     w.future:settle(false, gone_error(inbox))
-  else
-    inbox.wait_last = inbox.wait_last + 1
-    inbox.waiters[inbox.wait_last], w.at = w, inbox.wait_last
+  elseif not waiters.append(inbox.waiters, w) then
+    w.state = "limit"
   end
   return w
 end
 
 --- Leaves the line, or gives back what it got.
 local function undo(inbox, w)
-  local item = w.item
-  w.item = nil
-  if item then return put_back(inbox, item) end
-  if inbox.waiters[w.at] == w then inbox.waiters[w.at] = false end
+  if w.state == "waiting" then
+    waiters.remove(inbox.waiters, w)
+  elseif w.state == "got" then
+    inbox.taken = inbox.taken - 1
+    ring.put_back(inbox.ring, w.value, w.to, w.at)
+    serve(inbox)
+  end
+  w.state = "ended"
 end
 
-local function finish(inbox, w, called, ok, ...)
-  if not called then
-    undo(inbox, w)
-    error(ok, 0)
-  end
-  if not ok then undo(inbox, w) end
-  return unwrap(ok, ...)
+--- Its values, once the await has ended well; else it has done nothing.
+local function finish(inbox, w, t, called, ok, ...)
+  if called and ok and not t.told then return ... end
+  undo(inbox, w)
+  if not called then error(ok, 0) end
+  error(ok and t.told or (...), 0)
 end
 
 local NEXT = {}
 
 --- park may raise, where nothing can wait.
 function NEXT.await(inbox)
-  local w = begin(inbox)
-  return finish(inbox, w, pcall(park, w.future))
+  local t, w = task.current("inbox:next"), begin(inbox)
+  if w.state == "limit" then err.raise(waiters.too_many("inbox"), "limit") end
+  return finish(inbox, w, t, pcall(park, w.future))
 end
 
 function NEXT.start(inbox)
   local w = begin(inbox)
+  if w.state == "limit" then w.future:settle(false, err.new("limit", waiters.too_many("inbox"))) end
   local function take_back() undo(inbox, w) end
   return w.future, take_back, take_back
 end
 
 --- Waits for the next event: `local ev, to = await(inbox:next())`. An operation. Those who wait get events
 --- in the order in which they came. Raises `gone` when the inbox's entity is gone and nothing waits.
----@return userdata operation of a table of values, and the entity that it was sent to or nil
+---@return stator.Operation of a table of values, and the entity that it was sent to or nil
 function Inbox:next() return task.paired(NEXT, self) end
 
 --- Turns, one an event, for ever: `for ev, to in inbox:each() do ... end`.
@@ -186,22 +165,26 @@ end
 --- The next event if one waits, else nil. Whoever waits in line goes first.
 ---@return table? values, number? to
 function Inbox:try_next()
-  local item = pop(self)
-  if not item then return nil end
-  self.taken = self.taken + 1
-  return item.value, item.to
+  local w = {}
+  if not take(self, w) then return nil end
+  tell_room(self)
+  return w.value, w.to
 end
 
 --- How many events wait.
 ---@return integer
-function Inbox:count() return length(self) end
+function Inbox:count() return self.ring.count end
 
 --- Counts since it was made: `received`, `taken`, `dropped`; `waiting`, `cap`.
 function Inbox:stats()
   return {
-    received = self.received, taken = self.taken, dropped = self.dropped, waiting = length(self), cap = self.cap,
+    received = self.received, taken = self.taken, dropped = self.dropped, waiting = self.ring.count,
+    cap = self.cap,
   }
 end
+
+local INBOX = names.class("inbox", Inbox)
+INBOX.__tostring = function(inbox) return "inbox " .. inbox.name end
 
 -- ---- declaring ------------------------------------------------------------------------------
 
@@ -295,9 +278,9 @@ function M.inbox(e, options)
   local inbox = setmetatable({
     name = name .. shown, key = key, event_name = e.name, to = to or false, cap = cap, full = full,
     place = place_of(), room = false,
-    queue = {}, first = 1, last = 0, waiters = {}, wait_first = 1, wait_last = 0,
+    ring = ring.new(math.min(cap, FIRST_SLOTS)), waiters = waiters.new(),
     received = 0, taken = 0, dropped = 0, tell_at = 1, gone = false,
-  }, Inbox)
+  }, INBOX)
   connect(inbox)
   if not registry.script then open_room(inbox) end
   M.by_key[key] = inbox
@@ -317,7 +300,7 @@ local function deliver(inboxes, sent)
   for _, inbox in ipairs(inboxes or {}) do
     local to = inbox.to
     if not to or to == sent.to or (type(to) ~= "number" and sent.to and entity.lookup(to) == sent.to) then
-      put(inbox, { value = event.value(sent), to = sent.to })
+      put(inbox, event.value(sent), sent.to)
     end
   end
 end
@@ -341,10 +324,12 @@ local function close(inbox)
   lists_of(inbox.event_name).by_to[inbox.to] = nil
   if inbox.room then C.ecs_room_close(world, inbox.room) end
   inbox.room = false
-  local w = next_waiter(inbox)
+  local w = inbox.waiters.first
   while w do
+    waiters.remove(inbox.waiters, w)
+    w.state = "ended"
     w.future:settle(false, gone_error(inbox))
-    w = next_waiter(inbox)
+    w = inbox.waiters.first
   end
 end
 
@@ -361,14 +346,11 @@ function M.bury(events)
   end
 end
 
---- What a task that waits for this future waits for, in words; nil: it is none of an inbox's.
----@return string?
-function M.describe(future)
-  for _, inbox in pairs(M.by_key) do -- at most one has it: the order does not show
-    for at = inbox.wait_first, inbox.wait_last do
-      local w = inbox.waiters[at]
-      if w and w.future == future then return "inbox " .. inbox.name end
-    end
+--- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(map)
+  for _, inbox in pairs(M.by_key) do -- each has its own: the order does not show
+    waiters.index(inbox.waiters, map, "inbox " .. inbox.name)
   end
 end
 

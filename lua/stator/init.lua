@@ -4,46 +4,30 @@ local combine = require "stator.combine"
 local command = require "stator.command"
 local component = require "stator.component"
 local entity = require "stator.entity"
-local err = require "stator.err"
-local iec = require "stator.iec"
 local event = require "stator.event"
-local inbox = require "stator.inbox"
 local file = require "stator.file"
 local http = require "stator.http"
+local iec = require "stator.iec"
+local inbox = require "stator.inbox"
 local json = require "stator.json"
 local link = require "stator.link"
-local machine = require "stator.machine"
-local persist = require "stator.persist"
 local log = require "stator.log"
+local machine = require "stator.machine"
+local names = require "stator.names"
 local net = require "stator.net"
+local persist = require "stator.persist"
 local process = require "stator.process"
 local query = require "stator.query"
 local retry = require "stator.retry"
 local script = require "stator.script"
-local supervise = require "stator.supervise"
 local service = require "stator.service"
-local system = require "stator.system"
+local supervise = require "stator.supervise"
 local sync = require "stator.sync"
+local system = require "stator.system"
 local task = require "stator.task"
 local time = require "stator.time"
 local work = require "stator.work"
 require "stator.condition"
-
---- A table that scripts can only read; an unknown name raises.
-local function sealed(name, members)
-  return setmetatable({}, {
-    __index = function(_, key)
-      local value = members[key]
-      if value ~= nil then return value end
-      local names = {}
-      for known in pairs(members) do names[#names + 1] = known end
-      table.sort(names)
-      err.raise(('%s has no "%s"%s'):format(name, tostring(key), err.nearest(tostring(key), names)))
-    end,
-    __newindex = function() err.raise(name .. " cannot be changed") end,
-    __metatable = name,
-  })
-end
 
 local stator = {
   -- declaring
@@ -69,7 +53,7 @@ local stator = {
   ton = iec.ton, tof = iec.tof, tp = iec.tp, r_trig = iec.r_trig, f_trig = iec.f_trig, ctu = iec.ctu, ctd = iec.ctd,
   ctud = iec.ctud, sr = iec.sr, rs = iec.rs,
   -- the outside, and the machine it runs on
-  net = sealed("stator.net", net),
+  net = names.fixed("stator.net", net),
   file = file.api, http = http.api, json = json.api, process = process.api, signal = process.signal,
   work = work.work,
   -- the rest
@@ -78,4 +62,4 @@ local stator = {
   world = entity.entity("world"),
 }
 
-return sealed("stator", stator)
+return names.fixed("stator", stator)

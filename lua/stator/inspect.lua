@@ -17,7 +17,7 @@ local task = require "stator.task"
 local CONDITIONS_SHOWN, ENTRIES_SHOWN, FRAMES_READ, LOCALS_READ = 4, 8, 16, 60
 local ROWS_MAX = 250 -- of one answer, so that looking does not make a tick late
 
-local SETTLE_THEIR_OWN = { channel, sync, inbox, service } -- modules with describe(future)
+local SETTLE_THEIR_OWN = { channel, sync, inbox, service, link } -- modules with index(map)
 
 local M = {}
 
@@ -68,37 +68,19 @@ local function shown_condition(w)
   return shown_edge(w) .. held
 end
 
-local by_future, by_end -- tasks, while a tree is made
+local settled_by -- for a future that Lua settles: what settles it, in words; while a tree is made
 
-local function index_tasks()
-  by_future, by_end = {}, {}
+local function index_futures()
+  settled_by = {}
   for _, t in pairs(task.by_handle) do -- each has its own: the order does not show
-    if t.future then by_future[t.future] = t end
-    if t.ended then by_end[t.ended] = t end
+    if t.future then settled_by[t.future] = "child " .. t.name end
+    if t.ended then settled_by[t.ended] = "end of child " .. t.name end
   end
+  for _, module in ipairs(SETTLE_THEIR_OWN) do module.index(settled_by) end
 end
 
 --- What looks on keeps nothing alive.
-local function index_clear() by_future, by_end = {}, {} end
-
---- The task whose result a future is, or its end.
-local function task_of(future)
-  local t = by_future[future]
-  return t or by_end[future], t == nil
-end
-
-local function request_of(future)
-  for _, l in ipairs(link.list) do
-    for _, request in ipairs(l.queue) do
-      if request.future == future then return ("%s of link %s, queued"):format(request.what, l.name) end
-    end
-    for _, request in ipairs(l.pending) do
-      if request.future == future then
-        return ("%s of link %s, sent %.3g s ago"):format(request.what, l.name, core.now() - request.sent_s)
-      end
-    end
-  end
-end
+local function index_clear() settled_by = {} end
 
 local shown
 
@@ -134,15 +116,9 @@ local function shown_group(w, handle)
 end
 
 local function shown_future(w, future, handle)
-  if future then
-    local t, only_end = task_of(future)
-    if t then return (only_end and "end of child " or "child ") .. t.name end
-    local text = request_of(future)
-    for i = 1, text and 0 or #SETTLE_THEIR_OWN do text = text or SETTLE_THEIR_OWN[i].describe(future) end
-    if text then return text end
-  end
-  if w.remaining > 0 then return shown_group(w, handle) end
-  return "future"
+  local text = future and settled_by[future]
+  if text then return text end
+  return w.remaining > 0 and shown_group(w, handle) or "future"
 end
 
 --- In words: "sleep 0.31 s left", "tcp read", "condition Safety.estop of cell".
@@ -165,7 +141,7 @@ end
 function M.waits_for(handle)
   local w = inspect.wait(handle)
   if not w or w.state ~= "waiting" then return nil end
-  index_tasks()
+  index_futures()
   local text = shown(w, w.future, handle)
   index_clear()
   return text, w.since_s
@@ -227,12 +203,12 @@ end
 ---@param name string? only tasks whose name begins so, and what is below them
 ---@return table[] rows, integer count of tasks in it, integer left_out
 function M.tree(name)
-  index_tasks()
+  index_futures()
   local roots, below, count = {}, {}, 0
   for _, t in pairs(task.by_handle) do -- sorted below
     if not t.hidden then
       count = count + 1
-      local parent = t.parent and (t.parent.task or t.parent)
+      local parent = t.parent and t.parent.task
       local is_root = not parent or parent.done
       local list = is_root and name and t.name:sub(1, #name) ~= name and {} or roots
       if not is_root then

@@ -11,6 +11,7 @@ local core = require "stator.core.task"
 local dial = require "stator.dial"
 local err = require "stator.err"
 local log = require "stator.log"
+local names = require "stator.names"
 local net = require "stator.core.net"
 local registry = require "stator.registry"
 local task = require "stator.task"
@@ -51,11 +52,7 @@ Handle.__index = function(handle, key)
   local method = l.driver.methods[key]
   if method then return method end
   if key == "entity" then return l.entity end
-  local names = {}
-  for name in pairs(l.driver.methods) do names[#names + 1] = name end
-  table.sort(names)
-  err.raise(('link "%s" (%s) has no "%s"%s'):format(l.name, l.settings.driver, tostring(key),
-    err.nearest(tostring(key), names)))
+  names.missing(('link "%s" (%s)'):format(l.name, l.settings.driver), key, l.driver.methods)
 end
 Handle.__tostring = function(h) return "link " .. rawget(h, "_name") end
 
@@ -73,9 +70,9 @@ function M.link(name)
 end
 
 function M.names()
-  local names = {}
-  for _, l in ipairs(M.list) do names[#names + 1] = l.name end
-  return names
+  local list = {}
+  for _, l in ipairs(M.list) do list[#list + 1] = l.name end
+  return list
 end
 
 --- Raises when a method was called with a dot.
@@ -416,6 +413,19 @@ function M.status()
     parts[#parts + 1] = ("%s %s%s"):format(l.name, l.state, l.errors > 0 and (" (%d errors)"):format(l.errors) or "")
   end
   return #parts > 0 and "links: " .. table.concat(parts, ", ") or ""
+end
+
+--- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(map)
+  for _, l in ipairs(M.list) do
+    for _, request in ipairs(l.queue) do
+      map[request.future] = ("%s of link %s, queued"):format(request.what, l.name)
+    end
+    for _, request in ipairs(l.pending) do
+      map[request.future] = ("%s of link %s, sent %.3g s ago"):format(request.what, l.name, core.now() - request.sent_s)
+    end
+  end
 end
 
 return M

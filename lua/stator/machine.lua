@@ -22,6 +22,7 @@ local err = require "stator.err"
 local log = require "stator.log"
 local query = require "stator.query"
 local registry = require "stator.registry"
+local started = require "stator.started"
 local system = require "stator.system"
 local task = require "stator.task"
 
@@ -74,7 +75,7 @@ local function start_watch(m, interrupt)
   end
   local future, cancel, child = task.start(x)
   if child then child.daemon = true end
-  task.keep_started(future, cancel, child)
+  started.keep(m.task.scope, future, cancel, child)
   return future, child ~= nil
 end
 

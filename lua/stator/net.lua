@@ -8,6 +8,7 @@ local core = require "stator.core.task"
 local dial = require "stator.dial"
 local err = require "stator.err"
 local log = require "stator.log"
+local names = require "stator.names"
 local net = require "stator.core.net"
 local own = require "stator.own"
 local registry = require "stator.registry"
@@ -69,17 +70,6 @@ local function options_of(what, host, port, known)
   return host
 end
 
---- A class of items. `noun` is what messages call it.
-local function class(noun, methods)
-  local names = {}
-  for name in pairs(methods) do names[#names + 1] = name end
-  table.sort(names)
-  setmetatable(methods, { __index = function(_, key)
-    err.raise(('a %s has no "%s"%s'):format(noun, tostring(key), err.nearest(tostring(key), names)))
-  end })
-  return { __index = methods, __metatable = noun, __tostring = function() return noun end }
-end
-
 --- Detaches, attaches and closes: the same for all items.
 local function owned_methods(methods)
   --- Takes it off its block: it stays open until it is closed, collected, or its VM is lost.
@@ -105,7 +95,7 @@ end
 
 --- Gives a fresh item to the block that asked for it, or to the one here when that has ended.
 local function give(item, scope)
-  if scope.left or (scope.task or scope).done then scope = task.current("net").scope end
+  if scope:has_ended() then scope = task.current("net").scope end
   own.attach(item, scope)
   return item
 end
@@ -209,7 +199,7 @@ function Connection:set(options)
   return self
 end
 
-connection_class = class("connection", Connection)
+connection_class = names.class("connection", Connection)
 
 local function open(s, scope)
   local ok, raw
@@ -265,7 +255,7 @@ function Listener:accept() return task.operation(accept, self, task.current("acc
 --- The port it listens on; 0 for a unix socket.
 function Listener:port() return self._raw:port() end
 
-listener_class = class("listener", Listener)
+listener_class = names.class("listener", Listener)
 
 local function mode_of(text)
   if text == nil then return tonumber("600", 8) end
@@ -410,7 +400,7 @@ function Datagrams:counts()
   return { received = received, dropped = dropped, sent = sent, errors = errors, waiting = waiting }
 end
 
-local datagrams_class = class("datagram socket", Datagrams)
+local datagrams_class = names.class("datagram socket", Datagrams)
 
 local UDP_OPTIONS = { "host", "port", "broadcast", "group", "interface", "queue", "full" }
 

@@ -48,15 +48,6 @@ function M.close_all(scope)
   end
 end
 
---- The same for a task that does not end, and for all inside it.
-function M.close_tree(scope)
-  while scope do
-    for _, child in ipairs(scope.children or {}) do M.close_tree(child) end
-    M.close_all(scope)
-    scope = scope.inner
-  end
-end
-
 --- A value that an operation ended with and that nobody uses.
 function M.drop(value)
   local drop = type(value) == "table" and rawget(value, "own_drop")

@@ -8,7 +8,6 @@
 --- across is plain data, by value.
 local core = require "stator.core.task"
 local err = require "stator.err"
-local fault = require "stator.fault"
 local by_value = require "stator.by_value"
 local registry = require "stator.registry"
 local task = require "stator.task"
@@ -133,11 +132,7 @@ local function take_back(call)
   if not t or t.done then return end
   task.cancel(t, "its caller does not wait any more")
   local ok = task.shielded(task.current("call"), task.CLEANUP_WITHIN_S, function() park(task.ended(t)) end)
-  if ok and t.done then return end
-  local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(call.service.what,
-    task.CLEANUP_WITHIN_S))
-  e.trace = core.traceback(t.handle) or ""
-  fault.raise(t.name, e, t.owner)
+  if not ok or not t.done then task.abandon(t, task.CLEANUP_WITHIN_S, call.service.what) end
 end
 
 local function finish(call, ok, e)
@@ -165,7 +160,7 @@ end
 --- both sides. Cancelling it cancels the call.
 ---@param name string
 ---@param ... any plain data
----@return userdata operation
+---@return stator.Operation
 function M.call(name, ...)
   local service = registry.services[name]
   if not service then
@@ -178,17 +173,14 @@ function M.call(name, ...)
   return task.operation(call_now, service, arguments, not ok and where:match "^(.-:%d+):" or "")
 end
 
---- What a task that waits for this future waits for, in words; nil: it is no call's.
----@return string?
-function M.describe(future)
-  for _, t in pairs(task.by_handle) do -- at most one has it: the order does not show
-    local call = t.call
-    if call and call.future == future then return call.service.what end
+--- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(map)
+  for _, t in pairs(task.by_handle) do -- each has its own: the order does not show
+    if t.call then map[t.call.future] = t.call.service.what end
   end
   for _, service in ipairs(registry.service_list) do
-    for i, call in ipairs(service.line) do
-      if call.future == future then return ("%s, %d in line"):format(service.what, i) end
-    end
+    for i, call in ipairs(service.line) do map[call.future] = ("%s, %d in line"):format(service.what, i) end
   end
 end
 

@@ -171,7 +171,7 @@ end
 --- The running child is up: those that come after it may start.
 function M.ready()
   local t = task.current("ready")
-  while t and not t.supervised do t = t.parent and (t.parent.task or t.parent) end
+  while t and not t.supervised do t = t.parent and t.parent.task end
   if not t then err.raise("ready: only inside a child of supervise") end
   be_up(t.supervised)
 end

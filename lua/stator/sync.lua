@@ -7,7 +7,9 @@
 --- waits for many is not overtaken by who waits for few.
 local core = require "stator.core.task"
 local err = require "stator.err"
+local names = require "stator.names"
 local task = require "stator.task"
+local waiters = require "stator.waiters"
 local waits = require "stator.waits"
 
 local park, unwrap = core.park, core.unwrap
@@ -16,79 +18,12 @@ local is_yieldable = coroutine.isyieldable
 local PERMITS_MAX = 1e9
 local NAME_MAX = 60
 
-local M = {
-  WAITERS_MAX = 65536, -- of one object; the next one gets the error "limit"
-}
+local M = {}
 
 --- A future that is settled: to wait for the next round only.
 local NEXT_ROUND = core.future()
 NEXT_ROUND:settle(true)
 M.NEXT_ROUND = NEXT_ROUND
-
--- ---- queues of waiters ----------------------------------------------------------------------
-
----@class stator.Waiters a list in the order of `seq`, linked through the waiters
----@field first table?
----@field last table?
----@field count integer
-
---- Puts a waiter before `after`, or at the end.
-local function insert(list, w, after)
-  local before = list.last
-  if after then before = after.before end
-  w.before, w.after = before, after
-  if before then before.after = w else list.first = w end
-  if after then after.before = w else list.last = w end
-  list.count = list.count + 1
-end
-
---- Appends a waiter; answers false when the list is full.
-function M.append(list, w)
-  if list.count >= M.WAITERS_MAX then return false end
-  insert(list, w, nil)
-  return true
-end
-
---- Puts one back that was in the list before, at its place.
-function M.put_back(list, w)
-  local after = list.first
-  while after and after.seq < w.seq do after = after.after end
-  insert(list, w, after)
-end
-
---- Whether one of the waiters is settled by this future; for whoever looks on.
-function M.waits_in(list, future)
-  local w = list.first
-  while w and w.future ~= future do w = w.after end
-  return w ~= nil
-end
-
-function M.remove(list, w)
-  if w.before then w.before.after = w.after else list.first = w.after end
-  if w.after then w.after.before = w.before else list.last = w.before end
-  w.before, w.after = nil, nil
-  list.count = list.count - 1
-end
-
-function M.new_waiters() return { first = nil, last = nil, count = 0 } end
-
---- What the one too many is told.
-function M.too_many(kind) return ("more than %d tasks wait for the %s"):format(M.WAITERS_MAX, kind) end
-
---- Metatable of objects without fields; a name that they do not have is an error.
-function M.class(kind, methods)
-  local names = {}
-  for name in pairs(methods) do names[#names + 1] = name end
-  table.sort(names)
-  local function unknown(_, key)
-    err.raise(('a %s has no "%s"%s'):format(kind, tostring(key), err.nearest(tostring(key), names)))
-  end
-  return {
-    __index = setmetatable(methods, { __index = unknown }),
-    __newindex = function() err.raise(("a %s cannot be changed"):format(kind)) end,
-    __metatable = kind,
-  }
-end
 
 --- A name in quotes, or the place where it is made.
 function M.name_of(what, name)
@@ -125,9 +60,9 @@ end
 local function hand_on(lock)
   local w = lock.waiters.first
   while w and lock.free >= w.n do
-    M.remove(lock.waiters, w)
+    waiters.remove(lock.waiters, w)
     local scope = w.scope
-    if scope and (scope.left or (scope.task or scope).done) then -- of an abandoned task
+    if scope and scope:has_ended() then -- of an abandoned task
       w.state = "withdrawn"
     else
       grant(lock, w)
@@ -152,7 +87,7 @@ end
 
 local function new_lock(kind, name, size)
   return {
-    kind = kind, name = name, size = size, free = size, waiters = M.new_waiters(), seq = 0, give_back = give_back,
+    kind = kind, name = name, size = size, free = size, waiters = waiters.new(), seq = 0, give_back = give_back,
   }
 end
 
@@ -175,7 +110,7 @@ local function wait_for(lock, w)
   w.future = core.future()
   local is_mutex = lock.kind == "mutex"
   if is_mutex then waits.check_lock(w.task, w) end
-  if not M.append(lock.waiters, w) then err.raise(M.too_many(lock.kind), "limit") end
+  if not waiters.append(lock.waiters, w) then err.raise(waiters.too_many(lock.kind), "limit") end
   if not is_mutex then return park(w.future) end
   w.task.waits, waits.waiting = w, waits.waiting + 1
   local ok, e = park(w.future)
@@ -186,7 +121,7 @@ end
 --- What a waiter that raises leaves behind: nothing.
 local function withdraw(lock, w)
   if w.state == "waiting" then
-    M.remove(lock.waiters, w)
+    waiters.remove(lock.waiters, w)
     hand_on(lock) -- a big request may have held up small ones
   elseif w.hold then
     if waits.take(w.scope, lock, w.hold) then give_back(w.hold) end
@@ -224,19 +159,19 @@ local ACQUIRE = { await = acquire }
 --- The same for a combinator, or `start`: the permits belong to the scope around it.
 function ACQUIRE.start(lock, n)
   local scope = holder(task.current(lock.kind))
-  local future, held = core.future(), is_held_by(lock, scope.task or scope)
+  local future, held = core.future(), is_held_by(lock, scope.task)
   if held then
     future:settle(false, err.new("deadlock", held))
     return future, function() end
   end
-  local w = request(lock, n, scope.task or scope)
+  local w = request(lock, n, scope.task)
   w.scope, w.future = scope, future
   if w.state == "granted" then
     w.hold = waits.keep(scope, lock, n)
     future:settle(true)
-  elseif not M.append(lock.waiters, w) then
+  elseif not waiters.append(lock.waiters, w) then
     w.state = "withdrawn"
-    future:settle(false, err.new("limit", M.too_many(lock.kind)))
+    future:settle(false, err.new("limit", waiters.too_many(lock.kind)))
   end
   local function back() withdraw(lock, w) end
   return future, back, back
@@ -256,7 +191,7 @@ end
 local function release(lock, what)
   local t = task.current(what)
   local scope = t.scope
-  while scope and (scope.task or scope) == t do
+  while scope and scope.task == t do
     local hold = waits.take(scope, lock)
     if hold then return give_back(hold) end
     scope = scope.parent
@@ -313,7 +248,7 @@ function Semaphore:available() return semaphore_of(self, "available").free end
 ---@return integer
 function Semaphore:waiting() return semaphore_of(self, "waiting").waiters.count end
 
-local SEMAPHORE = M.class("semaphore", Semaphore)
+local SEMAPHORE = names.fixed_class("semaphore", Semaphore)
 
 --- A semaphore of n permits. Anywhere; it lives as long as the variable that holds it.
 ---@param n integer
@@ -362,7 +297,7 @@ end
 ---@return integer
 function Mutex:waiting() return mutex_of(self, "waiting").waiters.count end
 
-local MUTEX = M.class("mutex", Mutex)
+local MUTEX = names.fixed_class("mutex", Mutex)
 
 --- A mutex. Anywhere; it lives as long as the variable that holds it.
 ---@param name string? for messages
@@ -373,12 +308,12 @@ function M.mutex(name)
   return self
 end
 
---- What a task that waits for this future waits for, in words; nil: it is none of these.
----@return string?
-function M.describe(future)
+--- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
+---@param map table<userdata, string>
+function M.index(map)
   for _, kind in ipairs { semaphores, mutexes } do
-    for _, lock in pairs(kind) do -- at most one has it: the order does not show
-      if M.waits_in(lock.waiters, future) then return lock.kind .. " " .. lock.name end
+    for _, lock in pairs(kind) do -- each has its own: the order does not show
+      waiters.index(lock.waiters, map, lock.kind .. " " .. lock.name)
     end
   end
 end

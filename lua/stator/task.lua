@@ -16,12 +16,15 @@ local log = require "stator.log"
 local operation = require "stator.operation"
 local own = require "stator.own"
 local past = require "stator.past"
+local scopes = require "stator.scope"
+local started = require "stator.started"
 local waits = require "stator.waits"
 local world = require "stator.core.world"
 
 local park, unwrap = core.park, core.unwrap
+local enter, leave, remove_child = scopes.enter, scopes.leave, scopes.remove_child
+local NONE = {}
 local CLEANUP_WITHIN_S = 1.0 -- for a cleanup that names no deadline
-local STARTED_PRUNE = 16 -- started operations of a scope, before ended ones are forgotten
 local GRACE_S = 1.0 -- for a cancelled task that does not end
 
 local M = {
@@ -52,30 +55,7 @@ log.who = function()
   return task and task.name or core.current_system() or M.observer_name
 end
 
--- ---- scopes ---------------------------------------------------------------------------------
-
----@class stator.Scope
----@field task stator.Task? the task it belongs to; nil: it is one itself
----@field parent stator.Scope?
----@field inner stator.Scope? the next scope of the same task
----@field children stator.Task[]? tasks spawned in it that have not ended, in order
----@field cancelled stator.Error?
----@field shield boolean cancellations from above stop here
----@field failure stator.Error? of a child
----@field batch number? where it began to record: the batch,
----@field place number? and the place in it
----@field started table[]? operations that were started in it
----@field cleanups table[]? in the order of defer
----@field held stator.Hold[]? permits that go back when it ends
----@field joins boolean? its task ends it, or `all`, and waits for every child
----@field passing boolean? of a combinator: permits go to the scope around it
----@field owned table? what was opened in it last, see own.lua
----@field left boolean? it has ended
----@field due_s number? its deadline, for whoever asks
-local Scope = {}
-Scope.__index = Scope
-
-local NONE = {}
+-- ---- waiting for children and cleanup --------------------------------------------------------
 
 --- Forgets what the scope has recorded and what is not sealed yet; after a stray access, the whole
 --- batch. Cleanup then records anew.
@@ -84,83 +64,12 @@ local function forget_commands(scope)
   world.rollback(scope.batch, scope.place, scope.kept)
 end
 
---- The cancellation that holds in a scope: the outermost one below the nearest shield.
-local function effective(scope)
-  local found
-  while scope do
-    found = scope.cancelled or found
-    if scope.shield then break end
-    scope = scope.parent
-  end
-  return found
-end
-
---- Tells the core what the task's awaits raise now, and wakes it when it waits.
-local function refresh(task)
-  if task.done then return end
-  local cancelled = effective(task.scope)
-  if cancelled ~= task.told then
-    task.told = cancelled
-    core.set_cancel(task.handle, cancelled)
-  end
-  if cancelled then core.interrupt(task.handle, cancelled) end
-end
-
-local function refresh_tree(scope)
-  refresh(scope.task or scope)
-  while scope do
-    for _, child in ipairs(scope.children or NONE) do refresh_tree(child) end
-    scope = scope.inner
-  end
-end
-
---- Cancels everything inside. The first reason stays.
----@param code string
----@param reason string
-function Scope:cancel(code, reason)
-  if self.cancelled then return end
-  local e = err.new("cancelled", reason)
-  e.scope, e.as = self, code
-  self.cancelled = e
-  refresh_tree(self)
-end
-
-local function enter(task, shield)
-  local batch, place, kept = world.mark()
-  local scope = setmetatable({
-    task = task, parent = task.scope, shield = shield, batch = batch, place = place, kept = kept,
-  }, Scope)
-  task.scope.inner = scope
-  task.scope = scope
-  if shield then refresh(task) end
-  return scope
-end
-
-local function leave(scope)
-  local task = scope.task
-  scope.left = true
-  task.scope = scope.parent
-  scope.parent.inner = nil
-  refresh(task)
-end
-
--- ---- waiting for children and cleanup --------------------------------------------------------
-
-local function remove_child(scope, child)
-  for i, c in ipairs(scope.children) do
-    if c == child then return table.remove(scope.children, i) end
-  end
-end
-
 --- Waits until no child of the scope is left.
 ---@param grace boolean? they were cancelled: what they wait for ends
 local function join(scope, grace)
   scope.joins = not grace
   while true do
-    local child
-    for _, c in ipairs(scope.children or NONE) do
-      if not c.daemon then child = c break end
-    end
+    local _, child = scope:next_awaited(0)
     if not child then return end
     if waits.waiting > 0 and not grace then waits.check_join(scope) end
     unwrap(park(M.ended(child)))
@@ -174,64 +83,29 @@ local function stop_daemons(scope)
   end
 end
 
+--- What a task holds goes back, and what it owns is closed: in its scopes, and in the tasks below it.
+local function free_tree(scope)
+  while scope do
+    for _, child in ipairs(scope.children or NONE) do free_tree(child) end
+    if scope.held then waits.release(scope) end
+    own.close_all(scope)
+    scope = scope.inner
+  end
+end
+
 --- Gives up a task that goes on though it was cancelled: reported with the place where it waits.
 ---@param after_s number how long it was waited for
-function M.abandon(child, after_s)
-  remove_child(child.parent, child)
-  waits.release_tree(child)
-  own.close_tree(child)
-  local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(child.name, after_s))
+---@param what string? how it is called in the message; its name when left out
+function M.abandon(child, after_s, what)
+  if child.parent then remove_child(child.parent, child) end
+  free_tree(child)
+  local e = err.new("abandoned", ("%s went on for %g s after it was cancelled"):format(what or child.name, after_s))
   e.trace = err.script_frames(core.traceback(child.handle) or "")
   M.on_fault(child.name, e, child.owner)
 end
 
 local function abandon_children(scope)
   for i = #scope.children, 1, -1 do M.abandon(scope.children[i], GRACE_S) end
-end
-
---- Takes back the operations that were started in a scope and still run, and what reached one too late.
-local function stop_started(scope)
-  local list = scope.started
-  for i = list and #list or 0, 1, -1 do
-    local item = list[i]
-    local state = item.future:state()
-    if not item.child and state == "pending" then item.cancel() end
-    if item.undo and state == "ok" and (item.watched or not item.future:observed()) then item.undo() end
-    item.undo = nil
-  end
-end
-
---- A failure that nobody asked for is a fault.
-local function tell_unobserved(scope)
-  local list = scope.started
-  scope.started = nil
-  for _, item in ipairs(list or {}) do
-    if item.future:state() == "failed" and not item.watched and not item.future:observed() then
-      local e = item.future:values()
-      local task = scope.task or scope
-      if not err.is_cancelled(e) and e.code ~= "cancelled" then M.on_fault(task.name, e, task.owner) end
-    end
-  end
-end
-
---- Ties a started operation to the running task's innermost scope.
----@param child table? the task that runs it
----@param undo function? of an operation that went well and that nobody has looked at, see M.paired
----@return table item; with `watched` in it a task of its own looks at the future, and takes `undo` out when it uses it
-function M.keep_started(future, cancel, child, undo)
-  local scope = current("start").scope
-  local list = scope.started or {}
-  if #list >= STARTED_PRUNE then
-    local kept = {}
-    for _, item in ipairs(list) do
-      local unseen = item.future:state() == "failed" and not item.future:observed()
-      if unseen or item.undo or item.future:state() == "pending" then kept[#kept + 1] = item end
-    end
-    list = kept
-  end
-  list[#list + 1] = { future = future, cancel = cancel, child = child, undo = undo }
-  scope.started = list
-  return list[#list]
 end
 
 local shielded
@@ -250,7 +124,7 @@ local function run_cleanups(scope, failed)
   for i = list and #list or 0, 1, -1 do
     local cleanup = list[i]
     if failed or not cleanup.on_failure then
-      local task = scope.task or scope
+      local task = scope.task
       local inner = failed and scope ~= task
       local ok, e = shielded(task, cleanup.within_s, inner and run_and_seal or cleanup.fn, inner and cleanup.fn)
       if not ok then
@@ -276,7 +150,7 @@ end
 
 --- Ends a scope after its function: joins or cancels children, runs cleanup, leaves.
 local function finish(scope, ok, ...)
-  local task = scope.task or scope
+  local task = scope.task
   local e = not ok and err.of((...)) or nil
   if ok then -- what its function has started goes on until then: deadlines, what may cancel it
     local joined, je = xpcall(join, err.handler, scope)
@@ -284,7 +158,7 @@ local function finish(scope, ok, ...)
     if ok and scope.failure then ok, e = false, scope.failure end
   end
   stop_daemons(scope)
-  stop_started(scope)
+  started.stop(scope)
   if not ok then
     forget_commands(scope)
     if #(scope.children or NONE) > 0 then
@@ -293,12 +167,12 @@ local function finish(scope, ok, ...)
       if not done then abandon_children(scope) end
     end
   end
-  tell_unobserved(scope)
+  started.tell_unobserved(scope, M.on_fault)
   local also = run_cleanups(scope, not ok)
   if scope.held then waits.release(scope) end
   if scope.owned then
     local around = ok and scope.parent
-    if around and not around.left and not (around.task or around).done then own.hand_on(scope, around, ...) end
+    if around and not around:has_ended() then own.hand_on(scope, around, ...) end
     own.close_all(scope)
   end
   if not ok then
@@ -414,18 +288,13 @@ local OPTIONS = { "parent", "owner", "quiet", "daemon", "script", "on_end", "spa
 function M.spawn(options, fn, ...)
   sequence = sequence + 1
   local task = setmetatable({
-    name = options.name, order = options.order, sequence = sequence, scope = false, handle = 0,
-  }, Scope) -- small: thousands may wait
+    name = options.name, order = options.order, sequence = sequence, scope = false, task = false, handle = 0,
+  }, scopes.Scope) -- small: thousands may wait
   for _, key in ipairs(OPTIONS) do task[key] = options[key] end
-  task.scope = task
+  task.scope, task.task = task, task
   task.handle = core.spawn(options.order, sequence, options.owner or 0, body, task, fn, ...)
   M.by_handle[task.handle] = task
-  local parent = options.parent
-  if parent then
-    parent.children = parent.children or {}
-    table.insert(parent.children, task)
-    refresh(task)
-  end
+  if options.parent then scopes.add_child(options.parent, task) end
   return task
 end
 

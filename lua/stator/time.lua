@@ -60,7 +60,6 @@ end
 --- buckets are those of host/jitter.h).
 function M.loops() return loops end
 
-
 --- Turns on a fixed grid: the first at once, then one a period. A turn that is late by a period or
 --- more is skipped and counted in `tick.missed`, or made up for (`late = "burst"`).
 ---@param period_s number

@@ -11,7 +11,6 @@
 local core = require "stator.core.task"
 local err = require "stator.err"
 
-local NONE = {}
 local VISITS_MAX = 10000 -- tasks that one search looks at; beyond that it finds no cycle
 
 local M = {
@@ -52,16 +51,13 @@ function M.release(scope)
   for i = #held, 1, -1 do held[i].lock.give_back(held[i]) end
 end
 
---- The same for an abandoned task: its scopes, and the tasks below it.
-function M.release_tree(scope)
-  while scope do
-    if scope.held then M.release(scope) end
-    for _, child in ipairs(scope.children or NONE) do M.release_tree(child) end
-    scope = scope.inner
-  end
-end
-
 -- ---- the graph ------------------------------------------------------------------------------
+
+local function awaited(scope)
+  local list = {}
+  for _, child in scope.next_awaited, scope, 0 do list[#list + 1] = child end
+  return list
+end
 
 --- For whom a task waits: the owner of a mutex, every child that it joins, or the task whose future
 --- it awaits. A task that is being cancelled, or was woken, waits for nobody.
@@ -71,13 +67,7 @@ local function blockers(t)
   if waiter then
     return waiter.state == "waiting" and waiter.lock.owner and { waiter.lock.owner } or {}, waiter
   end
-  if t.scope.joins and core.state(t.handle) == "parked" then
-    local list = {}
-    for _, child in ipairs(t.scope.children or NONE) do
-      if not child.daemon then list[#list + 1] = child end
-    end
-    return list
-  end
+  if t.scope.joins and core.state(t.handle) == "parked" then return awaited(t.scope) end
   local handle = core.waits_for(t.handle)
   return { handle and M.by_handle[handle] }
 end
@@ -151,12 +141,8 @@ end
 
 --- Before a scope waits for its children.
 function M.check_join(scope)
-  local list = {}
-  for _, child in ipairs(scope.children or NONE) do
-    if not child.daemon then list[#list + 1] = child end
-  end
-  local t = scope.task or scope
-  if not t.told then check(t, list) end
+  local t = scope.task
+  if not t.told then check(t, awaited(scope)) end
 end
 
 return M

@@ -35,7 +35,7 @@ local function run(folder, module, name, bytes) return collect(park(work.run(fol
 --- loop or allocation, and whoever waited goes on at once.
 ---@param module string "planner", or "planner:shortest"
 ---@param ... any
----@return userdata operation that answers what the function returns; its error comes with its trace
+---@return stator.Operation that answers what the function returns; its error comes with its trace
 function M.work(module, ...)
   names.text("work", module, 200)
   local file_name, name = module:match "^([%w_][%w_%.%-]*):([%a_][%w_]*)$"

@@ -341,6 +341,53 @@ end)]], entities = ENTITIES,
     assert.matches("started\t0|ended\t1\t5", rest, 1, true)
   end)
 
+  it("E6 gives back in order what two had that are cancelled together", function()
+    local said = run([[
+      stator.try(stator.scope, function()
+        for _ = 1, 2 do stator.spawn(function() await(box:next()) end) end
+        await(stator.sleep(0.01))
+        for n = 1, 3 do cmd:send(Part, { n = n }) end
+        await(cmd:commit())
+        stator.fail("stop", "stop")
+      end)
+      print(box:count(), box:try_next().n, box:try_next().n, box:try_next().n, box:stats().taken)
+    ]], "local box = stator.inbox(Part)")
+    assert.same({ "3\t1\t2\t3\t3" }, said)
+  end)
+
+  it("E6 leaves nothing in line after a thousand time-outs", function()
+    local said, _, cell = run([[
+      for i = 1, 1000 do
+        stator.try(stator.within, 0.001, function()
+          if i % 2 == 0 then return await(box:next()) end
+          await(stator.race { box:next(), stator.sleep(1) })
+        end)
+      end
+      print(stator.now() >= 1)
+    ]], "local box = stator.inbox(Part)")
+    assert.same({ "true" }, said)
+    cell:eval [[
+      local _, box = next(require("stator.inbox").by_key)
+      assert(box.waiters.count == 0 and not box.waiters.first)
+    ]]
+  end)
+
+  it("E4 has a limit of waiters", function()
+    local cell = support.cell { main = [[
+local stator = require "stator"
+local await = stator.await
+local box = stator.inbox(stator.event("Part", {}))
+stator.task("t", {}, function()
+  for _ = 1, 3 do stator.start(box:next()) end
+  local e = select(2, stator.try(function() await(box:next()) end))
+  print(e.code, e.message)
+  print(select(2, stator.try(function() await(stator.race { box:next(), stator.sleep(1) }) end)).code)
+end)]] }
+    cell:eval "require('stator.waiters').MAX = 3"
+    cell:advance(3)
+    assert.same({ "limit\tmain.lua:6: more than 3 tasks wait for the inbox", "limit" }, support.said(cell))
+  end)
+
   it("E6 does not take an event where nothing can wait", function()
     local said = run([[
       cmd:send(Part, { n = 1 })
@@ -398,14 +445,9 @@ end)]], entities = ENTITIES,
         end)
       end)
       await(stator.sleep(0.1))
-      local waits = 0
-      for _, w in pairs(box_waiters()) do if w then waits = waits + 1 end end
-      print(n, ok, p and p.message, waits)
+      print(n, ok, p and p.message, box.waiters.count)
     ]]
-    local before = [[
-local box = stator.inbox(Part)
-local function box_waiters() return box.waiters end
-]]
+    local before = "local box = stator.inbox(Part)"
     local said = run(BODY:format(0, "none"), before, { seconds = 2 })
     assert.same({ "4\ttrue\tnil\t0" }, said)
     support.finish()

@@ -412,6 +412,18 @@ return rows, text:match('"count":(%d+)'), text:match('"left_out":(%d+)')]]
     assert.same({ 100, "400" }, { cell:eval(ask, '{"cmd":"tasks","arg":"main/t3"}') })
   end)
 
+  it("is JSON whatever the values are: no number is null, no UTF-8 is shown", function()
+    local cell = support.cell { main = [[
+local stator = require "stator"
+local Odd = stator.component("Odd", { "double nan", "double inf[2]", "char text[8]" })
+stator.task("t", {}, function(cmd)
+  cmd:insert(stator.entity "e", Odd, { nan = 0 / 0, inf = { math.huge, 1.5 }, text = "a\255\n" })
+end)]], entities = '[ { "name": "e" } ]' }
+    cell:advance(0.1)
+    local ask = [[return (require("stator.control").answer('{"cmd":"entities","arg":"e"}', {}, {}))]]
+    assert.matches('"values":{"Odd":{"inf":[null,1.5],"nan":null,"text":"a?\\n"}}', cell:eval(ask), 1, true)
+  end)
+
   it("to what is no request is an error with a code, and the client is closed", function()
     local cell = support.cell "local stator = require 'stator'"
     local function ask(line)

@@ -492,6 +492,42 @@ stator.per_entity("poll", { with = { N } }, function(cmd, me) error "lost" end)
     assert.equal("main/poll[e]\tlost\tmain.lua:6\t1", said[2])
   end)
 
+  it("O11 takes back what ended in the round of a cancel or a lost race, not a send that was accepted", function()
+    local said = support.run_task([[
+      local sem, ch, out = stator.semaphore(1), stator.channel { cap = 1 }, stator.channel { cap = 1 }
+      local function act()
+        ch:try_send(1)
+        out:try_receive()
+        cmd:send(Part)
+        sem:release()
+        await(cmd:commit())
+      end
+      local function left() return ch:count(), box:count(), sem:available(), out:try_receive() end
+      local function take()
+        ch:try_receive() box:try_next()
+        await(sem:acquire())
+        out:try_send("old")
+      end
+      take()
+      stator.try(stator.scope, function()
+        for _, op in ipairs { ch:receive(), box:next(), sem:acquire(), out:send "new" } do
+          stator.spawn(function() await(op) end)
+        end
+        await(stator.sleep(0.01))
+        act()
+        stator.fail("stop", "stop")
+      end)
+      print("cancel", left())
+      local won = stator.channel { cap = 1 }
+      stator.spawn(function() await(stator.sleep(0.01)) won:try_send() end)
+      stator.spawn(function() take() await(stator.sleep(0.01)) act() end)
+      await(stator.sleep(0.005))
+      print(await(stator.race { won:receive(), ch:receive(), box:next(), sem:acquire(), out:send "new" }))
+      print("race", left())
+    ]], { before = 'local Part = stator.event("Part", {})\nlocal box = stator.inbox(Part)' })
+    assert.same({ "cancel\t1\t1\t1\ttrue\tnew", "1", "race\t1\t1\t1\ttrue\tnew" }, said)
+  end)
+
   it("O10 ends views at an await: boxes and loops raise", function()
     local said = with_counter([[
       local box

@@ -96,6 +96,16 @@ print(select(2, stator.try(stator.within, 0.2, function() await(stator.call("ask
     assert.matches('service "ask" went on for 1 s after it was cancelled', support.faults(c)[1])
   end)
 
+  it("Q3 takes back what an abandoned call holds", function()
+    local said = cell([[
+local m = stator.mutex()
+stator.service("ask", function() m:with(function() stator.shield(function() await(stator.sleep(3)) end) end) end)
+stator.service("owner", function() return (m:owner()) end)]], [[
+stator.try(stator.within, 0.2, function() await(stator.call("ask")) end)
+print(stator.now(), await(stator.call("owner")))]])
+    assert.same({ "1.2\tnil" }, said)
+  end)
+
   it("Q4 runs so many at once, lets so many wait, in order, and refuses the rest", function()
     local said = cell([[
 local running, most = 0, 0

@@ -476,7 +476,7 @@ stator.task("t", {}, function()
   end
   print(ch:stats().receivers, out:stats().senders, sem:waiting())
 end)]]
-    cell:eval "require('stator.sync').WAITERS_MAX = 3"
+    cell:eval "require('stator.waiters').MAX = 3"
     cell:advance(3)
     assert.same({ "1\tmain.lua:13: more than 3 tasks wait for the channel", "1\tlimit",
       "2\tmain.lua:13: more than 3 tasks wait for the channel", "2\tlimit",
