@@ -278,6 +278,12 @@ static int l_operation_metatable(lua_State *L) {
     return 0;
 }
 
+/* refuse(value): raises when it is an operation that was used, or whose task has ended */
+static int l_refuse(lua_State *L) {
+    if (lua_islightuserdata(L, 1) && op_test(L, 1) == NULL) { return op_refuse(L, 1); }
+    return 0;
+}
+
 /* is(value) -> "operation" | "future" | nil */
 static int l_is(lua_State *L) {
     bool is_operation = op_test(L, 1) != NULL;
@@ -456,6 +462,7 @@ int api_open_task(lua_State *L) {
                                          {"watch", l_watch},
                                          {"watch_count", l_watch_count},
                                          {"operation", l_operation},
+                                         {"refuse", l_refuse},
                                          {"operation_metatable", l_operation_metatable},
                                          {"system", l_system},
                                          {"freeze_systems", l_freeze_systems},

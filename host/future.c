@@ -1,4 +1,5 @@
 /* Futures: userdata that is settled once and may be awaited by many tasks. */
+#include "error.h"
 #include "runtime.h"
 
 future_t *future_new(lua_State *L) {
@@ -198,6 +199,8 @@ static int l_abort(lua_State *L) {
     if (pending) {
         op_abort(rt_of(L), op);
         future->op = NULL;
+        error_push(L, "cancelled", "it was taken back"); /* whoever awaits it is told */
+        future_settle(rt_of(L), L, 1, false, 1);
     }
     lua_pushboolean(L, pending);
     return 1;

@@ -66,20 +66,25 @@ const char *op_place(const op_t *op, char *out) {
     return out;
 }
 
-/* Raises when the line has made one before that was not used, in an earlier slice of its maker. */
-static void check_unused(lua_State *L, const op_t *op, const task_t *maker) {
-    uint32_t count = 0;
-    for (const op_t *other = maker->unused; other != NULL; other = other->next) {
-        if (other->claimed) { continue; }
+/* Raises that an operation was not used; it is given up, so that it is told once. */
+static void tell_unused(lua_State *L, rt_t *rt, op_t *op) {
+    char place[OP_PLACE_BYTES];
+    (void)op_place(op, place);
+    op_drop(rt, op);
+    (void)luaL_error(L,
+                     "%s: an operation made here was never awaited, so nothing was done: write "
+                     "await(...), or stator.start(...) to let it run",
+                     place);
+}
+
+/* Raises when the line has made one in an earlier slice of the task that was not used, or when the
+ * task has too many. Those of this slice may still be used: they are not looked at. */
+static void check_unused(lua_State *L, rt_t *rt, const op_t *op, const task_t *maker) {
+    if (maker->unused_count >= RT_MAX_UNUSED_OPS) { tell_unused(L, rt, maker->oldest_unused); }
+    for (op_t *other = maker->oldest_unused; other != NULL; other = other->prev) {
+        if (other->made_slice == maker->slice) { return; }
         bool same_place = op->line != 0 && other->line == op->line && other->source == op->source;
-        if ((same_place && other->made_slice != maker->slice) || ++count >= RT_MAX_UNUSED_OPS) {
-            char place[OP_PLACE_BYTES];
-            (void)luaL_error(
-                L,
-                "%s: an operation made here was never awaited, so nothing was done: write "
-                "await(...), or stator.start(...) to let it run",
-                op_place(other, place));
-        }
+        if (same_place && !other->claimed) { tell_unused(L, rt, other); }
     }
 }
 
@@ -88,8 +93,13 @@ static void list_unused(op_t *op, task_t *maker) {
     op->made_slice = maker->slice;
     op->prev = NULL;
     op->next = maker->unused;
-    if (op->next != NULL) { op->next->prev = op; }
+    if (op->next != NULL) {
+        op->next->prev = op;
+    } else {
+        maker->oldest_unused = op;
+    }
     maker->unused = op;
+    maker->unused_count++;
 }
 
 static void push_handle(lua_State *L, const op_t *op) {
@@ -113,7 +123,7 @@ op_t *op_new(lua_State *L, op_kind_t kind) {
     }
     op_t *op = rt->free_ops;
     op->line = (uint32_t)origin_of(L, &op->source);
-    if (rt->current->unused != NULL) { check_unused(L, op, rt->current); }
+    if (rt->current->unused != NULL) { check_unused(L, rt, op, rt->current); }
     rt->free_ops = op->next;
     rt->op_alive++;
     op->kind = (uint8_t)kind;
@@ -182,17 +192,22 @@ void op_use(op_t *op) {
     } else {
         op->maker->unused = op->next;
     }
-    if (op->next != NULL) { op->next->prev = op->prev; }
+    if (op->next != NULL) {
+        op->next->prev = op->prev;
+    } else {
+        op->maker->oldest_unused = op->prev;
+    }
+    op->maker->unused_count--;
     op->maker = NULL;
     op->prev = op->next = NULL;
 }
 
 op_t *op_forgotten(const task_t *task) {
-    op_t *oldest = NULL;
-    for (op_t *op = task->unused; op != NULL; op = op->next) {
-        if (!op->claimed && op->line != 0) { oldest = op; }
+    op_t *op = task->oldest_unused;
+    while (op != NULL && (op->claimed || op->line == 0)) {
+        op = op->prev;
     }
-    return oldest;
+    return op;
 }
 
 void op_release_unused(rt_t *rt, task_t *task) {

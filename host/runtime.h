@@ -26,7 +26,7 @@
 enum {
     RT_MAX_ROUNDS = 8,
     RT_MAX_TASKS = 1 << 20,
-    RT_MAX_UNUSED_OPS = 1000,
+    RT_MAX_UNUSED_OPS = 10000,
     RT_OP_BITS = 20, /* of a handle: slot; 19 more are its generation */
     RT_OP_PAGE = 256,
     RT_LATENESS_SAMPLES = 1024
@@ -145,9 +145,10 @@ struct task {
     future_t *future; /* or a future, */
     bool pausing;     /* or nothing: cancelled, and it asks again and again */
     task_t *next_waiter, *prev_waiter;
-    int cancel_ref;    /* the error that every await raises; LUA_NOREF */
-    int settled_ref;   /* the future that it awaits, when that is settled already; LUA_NOREF */
-    op_t *unused;      /* operations it made and has not used */
+    int cancel_ref;  /* the error that every await raises; LUA_NOREF */
+    int settled_ref; /* the future that it awaits, when that is settled already; LUA_NOREF */
+    op_t *unused, *oldest_unused; /* operations it made and has not used, the newest first */
+    uint32_t unused_count;
     uint32_t slice;    /* how often it was resumed */
     origin_t origin;   /* of the function that made an operation last */
     uint32_t refusals; /* awaits of this slice that were refused because it is cancelled */

@@ -116,6 +116,7 @@ function M.cancel_when(x, reason)
   reason = reason or "cancelled"
   task.child(function()
     local ok, e = park(future)
+    if item.over then return end
     if ok then
       item.undo = nil
       future:keep()
@@ -139,6 +140,7 @@ end
 ---@return userdata future
 function M.start(x)
   local future, cancel, child, undo = task.start(x)
+  if child then child.daemon = true end -- the block takes it back, and does not wait for what it would do
   if core.is(x) ~= "future" then started.keep(task.current("start").scope, future, cancel, child, undo) end
   return future
 end
@@ -171,6 +173,7 @@ local function entries_of(what, list)
   for _, entry in ipairs(named) do entries[#entries + 1] = entry end
   for _, entry in ipairs(entries) do -- before the first one is started
     if type(entry.x) ~= "function" and not core.is(entry.x) then
+      core.refuse(entry.x)
       err.raise(("%s: %s: expected an operation, a future or a function, got %s"):format(what, tostring(entry.key),
         type(entry.x)))
     end
@@ -197,9 +200,7 @@ local function cancel_rest(entries, why)
     if entry.future and entry.future:state() == "pending" then entry.cancel(why) end
   end
   for _, entry in ipairs(entries) do
-    if entry.task and not entry.task.done then
-      task.shielded(task.current("race"), nil, function() unwrap(park(task.ended(entry.task))) end)
-    end
+    if entry.task then task.outlast(entry.task) end
   end
 end
 

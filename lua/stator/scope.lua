@@ -4,14 +4,14 @@ local core = require "stator.core.task"
 local err = require "stator.err"
 local world = require "stator.core.world"
 
-local NONE = {}
-
 ---@class stator.Scope
 ---@field task stator.Task the task it belongs to; itself, when it is one
 ---@field parent stator.Scope?
 ---@field inner stator.Scope? the next scope of the same task
----@field children stator.Task[]? tasks spawned in it that have not ended, in order
+---@field first_child stator.Task? tasks spawned in it that have not ended, in order,
+---@field last_child stator.Task? linked by `elder` and `younger`
 ---@field cancelled stator.Error?
+---@field holds stator.Error? the cancellation that holds in it: the outermost one below the nearest shield
 ---@field shield boolean cancellations from above stop here
 ---@field failure stator.Error? of a child
 ---@field batch number? where it began to record: the batch,
@@ -29,21 +29,10 @@ Scope.__index = Scope
 
 local M = { Scope = Scope }
 
---- The cancellation that holds in a scope: the outermost one below the nearest shield.
-local function effective(scope)
-  local found
-  while scope do
-    found = scope.cancelled or found
-    if scope.shield then break end
-    scope = scope.parent
-  end
-  return found
-end
-
 --- Tells the core what the task's awaits raise now, and wakes it when it waits.
-function M.refresh(task)
+local function refresh(task)
   if task.done then return end
-  local cancelled = effective(task.scope)
+  local cancelled = task.scope.holds
   if cancelled ~= task.told then
     task.told = cancelled
     core.set_cancel(task.handle, cancelled)
@@ -51,11 +40,32 @@ function M.refresh(task)
   if cancelled then core.interrupt(task.handle, cancelled) end
 end
 
-local function refresh_tree(scope)
-  M.refresh(scope.task)
-  while scope do
-    for _, child in ipairs(scope.children or NONE) do refresh_tree(child) end
-    scope = scope.inner
+local function holds_in(scope)
+  if scope.shield then return scope.cancelled end
+  return scope.parent and scope.parent.holds or scope.cancelled
+end
+
+--- Notes anew what holds in a scope and everything inside. No recursion: trees may be deep.
+local function spread(start)
+  local list, n = { start }, 1
+  while n > 0 do
+    local scope = list[n]
+    list[n], n = nil, n - 1
+    local holds = holds_in(scope)
+    if holds ~= scope.holds or scope == start then
+      scope.holds = holds
+      if scope.inner then
+        n = n + 1
+        list[n] = scope.inner
+      elseif scope.task.scope == scope then
+        refresh(scope.task)
+      end
+      local child = scope.first_child
+      while child do
+        n = n + 1
+        list[n], child = child, child.younger
+      end
+    end
   end
 end
 
@@ -67,7 +77,7 @@ function Scope:cancel(code, reason)
   local e = err.new("cancelled", reason)
   e.scope, e.as = self, code
   self.cancelled = e
-  refresh_tree(self)
+  spread(self)
 end
 
 --- A new scope inside the innermost one of the running task.
@@ -78,9 +88,10 @@ function M.enter(task, shield)
   local scope = setmetatable({
     task = task, parent = task.scope, shield = shield, batch = batch, place = place, kept = kept,
   }, Scope)
+  scope.holds = holds_in(scope)
   task.scope.inner = scope
   task.scope = scope
-  if shield then M.refresh(task) end
+  if shield then refresh(task) end
   return scope
 end
 
@@ -90,7 +101,7 @@ function M.leave(scope)
   scope.left = true
   task.scope = scope.parent
   scope.parent.inner = nil
-  M.refresh(task)
+  refresh(task)
 end
 
 --- Whether nothing runs in it any more.
@@ -100,26 +111,34 @@ function Scope:has_ended() return self.left or self.task.done end
 -- ---- children -------------------------------------------------------------------------------
 
 function M.add_child(scope, child)
-  scope.children = scope.children or {}
-  table.insert(scope.children, child)
-  M.refresh(child)
+  local last = scope.last_child
+  child.elder = last
+  if last then last.younger = child else scope.first_child = child end
+  scope.last_child = child
+  child.holds = holds_in(child)
+  refresh(child)
 end
 
+--- Takes a child out; one that is out already is no error.
 function M.remove_child(scope, child)
-  for i, c in ipairs(scope.children) do
-    if c == child then return table.remove(scope.children, i) end
-  end
+  local elder, younger = child.elder, child.younger
+  if not elder and scope.first_child ~= child then return end
+  if elder then elder.younger = younger else scope.first_child = younger end
+  if younger then younger.elder = elder else scope.last_child = elder end
+  child.elder, child.younger = nil, nil
 end
 
---- The next child after the i-th that it waits for at its end; daemons are left out:
---- `for _, child in scope.next_awaited, scope, 0 do`.
----@param i integer
----@return integer? i
----@return stator.Task?
-function Scope:next_awaited(i)
-  local children = self.children or NONE
-  repeat i = i + 1 until not children[i] or not children[i].daemon
-  if children[i] then return i, children[i] end
+--- The next child after one; the first after nil: `for child in scope.next_child, scope do`. Nobody is taken
+--- out meanwhile.
+function Scope.next_child(scope, child)
+  if child then return child.younger end
+  return scope.first_child
+end
+
+--- The same for those that it waits for at its end; daemons are left out.
+function Scope.next_awaited(scope, child)
+  repeat child = Scope.next_child(scope, child) until not child or not child.daemon
+  return child
 end
 
 return M

@@ -23,7 +23,6 @@ local world = require "stator.core.world"
 
 local park, unwrap = core.park, core.unwrap
 local enter, leave, remove_child = scopes.enter, scopes.leave, scopes.remove_child
-local NONE = {}
 local CLEANUP_WITHIN_S = 1.0 -- for a cleanup that names no deadline
 local GRACE_S = 1.0 -- for a cancelled task that does not end
 
@@ -69,7 +68,7 @@ end
 local function join(scope, grace)
   scope.joins = not grace
   while true do
-    local _, child = scope:next_awaited(0)
+    local child = scope:next_awaited()
     if not child then return end
     if waits.waiting > 0 and not grace then waits.check_join(scope) end
     unwrap(park(M.ended(child)))
@@ -77,16 +76,18 @@ local function join(scope, grace)
 end
 
 local function stop_daemons(scope)
-  local children = scope.children or NONE
-  for i = #children, 1, -1 do
-    if children[i].daemon then M.stop(children[i]) end
+  local child = scope.last_child
+  while child do
+    local elder = child.elder
+    if child.daemon then M.stop(child) end
+    child = elder
   end
 end
 
 --- What a task holds goes back, and what it owns is closed: in its scopes, and in the tasks below it.
 local function free_tree(scope)
   while scope do
-    for _, child in ipairs(scope.children or NONE) do free_tree(child) end
+    for child in scope.next_child, scope do free_tree(child) end
     if scope.held then waits.release(scope) end
     own.close_all(scope)
     scope = scope.inner
@@ -104,11 +105,38 @@ function M.abandon(child, after_s, what)
   M.on_fault(child.name, e, child.owner)
 end
 
-local function abandon_children(scope)
-  for i = #scope.children, 1, -1 do M.abandon(scope.children[i], GRACE_S) end
+local shielded
+
+--- Seconds that what was cancelled may still take: its cleanup, and other blocks out of its reach, have deadlines
+--- of their own.
+local function bounded_s(scope)
+  local left_s = 0
+  while scope do
+    if scope.shield and scope.due_s then left_s = math.max(left_s, scope.due_s - core.now()) end
+    for child in scope.next_child, scope do left_s = math.max(left_s, bounded_s(child)) end
+    scope = scope.inner
+  end
+  return left_s
 end
 
-local shielded
+--- Waits for the end of what was cancelled in a scope or is a task. Answers whether it came in time.
+---@param wait fun(...) that waits for it
+local function outlast(task, scope, wait, ...)
+  local left_s = 0
+  repeat
+    if shielded(task, GRACE_S + left_s, wait, ...) then return true end
+    left_s = bounded_s(scope)
+  until left_s <= 0
+  return false
+end
+
+local function wait_for_end(child) unwrap(park(M.ended(child))) end
+
+--- Waits for a child of the running task that was cancelled, and gives it up when it goes on for too long.
+function M.outlast(child)
+  if child.done or outlast(current("outlast"), child, wait_for_end, child) then return end
+  if not child.done then M.abandon(child, GRACE_S) end
+end
 
 --- Seals what a cleanup has recorded: a block around it that fails as well forgets what came since its last await.
 local function run_and_seal(fn)
@@ -157,14 +185,14 @@ local function finish(scope, ok, ...)
     if not joined then ok, e = false, je end
     if ok and scope.failure then ok, e = false, scope.failure end
   end
+  started.stop(scope, M.outlast)
   stop_daemons(scope)
-  started.stop(scope)
   if not ok then
     forget_commands(scope)
-    if #(scope.children or NONE) > 0 then
+    if scope.first_child then
       scope:cancel("cancelled", "its scope failed")
-      local done = shielded(task, GRACE_S, join, scope, true)
-      if not done then abandon_children(scope) end
+      local in_time = outlast(task, scope, join, scope, true)
+      while not in_time and scope.last_child do M.abandon(scope.last_child, GRACE_S) end
     end
   end
   started.tell_unobserved(scope, M.on_fault)
@@ -202,13 +230,22 @@ end
 
 local sequence = 0
 
+--- To those who await it, its cancellation is an ordinary failure: it is none of theirs.
+local function settle_future(future, ok, ...)
+  local e = not ok and (...)
+  if not err.is_cancelled(e) then return future:settle(ok, ...) end
+  local plain = err.new("cancelled", e.message)
+  plain.trace, plain.task = e.trace, e.task
+  future:settle(false, plain)
+end
+
 local function result_of(task, ok, ...)
   task.done = true
   M.by_handle[task.handle] = nil
   past.add(task)
   if task.parent then remove_child(task.parent, task) end
   if task.on_end then task.on_end(task, ok, ...) end
-  if task.future then task.future:settle(ok, ...) end
+  if task.future then settle_future(task.future, ok, ...) end
   if task.ended then task.ended:settle(true) end
   return ok, ...
 end
@@ -399,6 +436,15 @@ function M.request(begin, ...) return operation.new("begin", begin, ...) end
 ---@param pair { await: function, start: function }
 function M.paired(pair, ...) return operation.new("paired", pair, ...) end
 
+--- Who awaits what was taken back is told; nothing else would settle it.
+local function taking_back(future, cancel)
+  return function(why)
+    if future:state() ~= "pending" then return end
+    if cancel then cancel(why) end
+    if future:state() == "pending" then future:settle(false, err.new("cancelled", "it was taken back")) end
+  end
+end
+
 --- Starts an operation, a future or a function inside the scope of the running task.
 ---@param undoable boolean? once it has ended well, the caller calls the future's `keep` or `undo`
 ---@return userdata future
@@ -410,12 +456,12 @@ function M.start(x, undoable)
     local op = type(x) ~= "function" and x:use() or nil
     if op and op[1] == "begin" then
       local future, cancel = op[2](unpack(op, 3, op.n))
-      return future, function(why) if cancel and future:state() == "pending" then cancel(why) end end
+      return future, taking_back(future, cancel)
     end
     local task
     if op and op[1] == "paired" then
       local future, cancel, undo = op[2].start(unpack(op, 3, op.n))
-      if future then return future, cancel, nil, undo end
+      if future then return future, taking_back(future, cancel), nil, undo end
       task = M.child(op[2].await, { quiet = true }, unpack(op, 3, op.n))
     elseif op then
       task = M.child(op[2], { quiet = true }, unpack(op, 3, op.n))
@@ -431,6 +477,7 @@ function M.start(x, undoable)
   elseif kind == "future" then
     return x, function() end
   end
+  core.refuse(x)
   err.raise("expected an operation, a future or a function, got " .. type(x))
 end
 

@@ -55,7 +55,7 @@ end
 
 local function awaited(scope)
   local list = {}
-  for _, child in scope.next_awaited, scope, 0 do list[#list + 1] = child end
+  for child in scope.next_awaited, scope do list[#list + 1] = child end
   return list
 end
 
