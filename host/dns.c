@@ -122,3 +122,9 @@ void dns_detach(rt_t *rt) {
         forget(lookup);
     }
 }
+
+void dns_fini(rt_t *rt) {
+    while (rt->lookups != NULL) {
+        lookup_free(rt->lookups);
+    }
+}

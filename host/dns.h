@@ -16,5 +16,7 @@ extern const op_io_t DNS_RESOLVE;
 
 /* The VM is gone: nobody waits any more. */
 void dns_detach(rt_t *rt);
+/* Frees what was under way; the loop is closed. */
+void dns_fini(rt_t *rt);
 
 #endif

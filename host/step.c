@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dns.h"
 #include "job.h"
 #include "memory.h"
 #include "net.h"
@@ -109,6 +110,7 @@ void rt_fini(rt_t *rt) {
     free(rt->running.items);
     free(rt->tick_ops);
     ops_fini(rt);
+    dns_fini(rt);
     free(rt->systems);
     free(rt->past);
     free(rt->free_refs);
