@@ -166,6 +166,6 @@ describe("1,000 connects", function()
     local tasks, watches, timers, handles = cell:counts()
     assert.same({ 1, 0, 1, 2 }, { tasks, watches, timers, handles }) -- it sleeps, with its listeners
     support.finish()
-    assert.equal(files, open_files())
+    assert.is_true(open_files() <= files) -- an earlier spec's may go meanwhile
   end)
 end)
