@@ -60,7 +60,7 @@ void budget_end(rt_t *rt) {
     if (!budget->spent || rt->ready.count == 0) { return; }
     rt->stats.over_budget++;
     budget->untold_steps++;
-    if (budget->told_ns != 0 && rt->now_ns - budget->told_ns < TELL_EVERY_NS) { return; }
+    if (rt->now_ns < budget->tell_at_ns) { return; }
     log_printf(rt->log, LOG_WARN, "budget",
                "%u ready task%s carried over to the next step: the step's budget is spent "
                "(limits.%s; %llu step%s since this was told)",
@@ -68,6 +68,6 @@ void budget_end(rt_t *rt) {
                budget->limit_slices > 0 && budget->slices >= budget->limit_slices ? "tick_slices"
                                                                                   : "tick_lua_ms",
                (unsigned long long)budget->untold_steps, budget->untold_steps == 1 ? "" : "s");
-    budget->told_ns = rt->now_ns > 0 ? rt->now_ns : 1;
+    budget->tell_at_ns = rt->now_ns + TELL_EVERY_NS;
     budget->untold_steps = 0;
 }

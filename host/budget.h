@@ -24,7 +24,7 @@ typedef struct {
     uint32_t slices;       /* tasks that ran in it */
     bool spent;
     uint32_t waiting;      /* ready tasks that were carried before */
-    uint64_t told_ns;      /* of the last warning, */
+    uint64_t tell_at_ns;   /* not before: the next warning, */
     uint64_t untold_steps; /* and steps since then */
 } budget_t;
 

@@ -13,7 +13,7 @@ typedef struct {
 } area_t;
 
 _Thread_local const void *code_owner;
-static area_t areas[MAX_AREAS]; /* base NULL: free */
+static _Thread_local area_t areas[MAX_AREAS]; /* base NULL: free; a state stays in its thread */
 
 /* Made by the linker around the section that the build puts LuaJIT's text into. */
 extern const char __start_luajit_text[],

@@ -160,6 +160,7 @@ static const char *reason(int error) {
     switch (error) {
     case UV_EADDRINUSE: return "another host listens there";
     case UV_ENOTSOCK: return "a file that is no socket is there";
+    case UV_ENOTDIR: return "its folder is not there";
     default: return uv_strerror(error);
     }
 }

@@ -59,7 +59,9 @@ static void on_timer(uv_timer_t *timer) { act(timer->data, CURL_SOCKET_TIMEOUT, 
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
     http_socket_t *at = poll->data;
-    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
+    /* told of an error libcurl gives up: when it reads or writes it finds out itself, and asks on a
+     * new connection if one that was kept has just been closed */
+    int flags = status < 0 ? CURL_CSELECT_IN | CURL_CSELECT_OUT : 0;
     if ((events & UV_READABLE) != 0) { flags |= CURL_CSELECT_IN; }
     if ((events & UV_WRITABLE) != 0) { flags |= CURL_CSELECT_OUT; }
     act(at->http, at->socket, flags);

@@ -69,14 +69,14 @@ static void unqueue(job_t *job) {
     queue->waiting--;
 }
 
-/* Whoever waited does not any more. */
+/* Whoever waited does not any more. The caller has a reference of its own. */
 static void forget_op(job_t *job) {
     job->op = NULL;
     if (job->state == JOB_WAITING) {
         unqueue(job);
         job->state = JOB_ENDED;
         job->rt->live_handles--;
-        unref(job);
+        job->refs--;
     } else if (job->state == JOB_ACTIVE) {
         job->type->stop(job);
     }
@@ -221,7 +221,10 @@ void job_op_start(rt_t *rt, op_t *op) {
 void job_op_abort(rt_t *rt, op_t *op) {
     job_t *job = op->io.subject;
     wheel_remove(&rt->wheel, &op->timer);
-    if (job->op == op) { forget_op(job); }
+    if (job->op != op) { return; }
+    job->refs++;
+    forget_op(job);
+    unref(job);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

@@ -104,11 +104,13 @@ void log_flush(log_t *log) {
 void log_event(log_t *log, const log_event_t *event) {
     if (event->level < log->level) { return; }
     char key[sizeof log->last];
-    (void)snprintf(key, sizeof key, "%s\n%s\n%s\n%s", event->source == NULL ? "" : event->source,
-                   event->place == NULL ? "" : event->place,
-                   event->entity == NULL ? "" : event->entity, event->text);
+    int bytes =
+        snprintf(key, sizeof key, "%s\n%s\n%s\n%s", event->source == NULL ? "" : event->source,
+                 event->place == NULL ? "" : event->place,
+                 event->entity == NULL ? "" : event->entity, event->text);
+    bool whole = bytes < (int)sizeof key; /* what is longer may differ behind it */
     uint64_t now = clock_now_ns(log->clock);
-    if (event->level == log->last_level && strcmp(key, log->last) == 0 &&
+    if (whole && event->level == log->last_level && strcmp(key, log->last) == 0 &&
         now - log->last_ns < REPEAT_WINDOW_NS) {
         log->repeats++;
         return;

@@ -46,6 +46,7 @@ void net_push_error(lua_State *L, int error) {
     case UV_ENOENT: error_push(L, "refused", "there is no such socket file"); break;
     case UV_EADDRINUSE: error_push(L, "in_use", "somebody else listens there"); break;
     case UV_ENOTSOCK: error_push(L, "in_use", "a file that is no socket is there"); break;
+    case UV_ENOTDIR: error_push(L, "not_found", "its folder is not there"); break;
     case UV_EACCES:
     case UV_EPERM: error_push(L, "denied", uv_strerror(error)); break;
     case UV_EMSGSIZE: error_push(L, "too_long", "the datagram is too long"); break;

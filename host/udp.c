@@ -55,9 +55,11 @@ void udp_close(udp_t *udp) {
 /* ---- receiving ------------------------------------------------------------------------------- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
-    udp_t *udp = handle->data;
+    static _Thread_local char
+        room[65536]; /* for all: what is read is copied before anything else is */
+    (void)handle;
     (void)suggested;
-    *buffer = uv_buf_init(udp->buffer, sizeof udp->buffer);
+    *buffer = uv_buf_init(room, sizeof room);
 }
 
 static void drop_first(udp_t *udp) {

@@ -36,7 +36,6 @@ typedef struct udp {
     struct udp_send *sends;
     uint32_t send_count;
     udp_counts_t counts;
-    char buffer[65536]; /* what libuv reads into */
 } udp_t;
 
 #define UDP_CLASS "stator.net.udp"

@@ -39,8 +39,8 @@ static int lock_folder(const char *path) {
 }
 
 static int bind_to(int fd, const struct sockaddr_un *where) {
-    int rc = bind(fd, (const struct sockaddr *)where, sizeof *where);
-    return rc == 0 ? 0 : uv_translate_sys_error(errno);
+    if (bind(fd, (const struct sockaddr *)where, sizeof *where) == 0) { return 0; }
+    return errno == ENOENT ? UV_ENOTDIR : uv_translate_sys_error(errno);
 }
 
 static int replace_stale(int fd, const struct sockaddr_un *where) {

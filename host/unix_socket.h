@@ -14,7 +14,7 @@ typedef struct {
 
 /* A bound socket whose new file has the mode; one that nobody has open any more makes room. A
  * descriptor, or libuv's error: UV_EADDRINUSE somebody listens there, UV_ENOTSOCK another file is
- * in the way. */
+ * in the way, UV_ENOTDIR its folder is not there. */
 int unix_socket_bind(unix_file_t *file, const char *path, unsigned mode);
 /* Removes the file if it is still the same. Accepts a zeroed one. */
 void unix_socket_remove(unix_file_t *file);

@@ -47,9 +47,20 @@ local function encoded(answer) return json.encode(plain(answer, 0)) end
 
 local commands = {}
 
+--- Adds the rows in order, each with its depth in place of its children: JSON ends at 64 levels.
+local function flatten(rows, depth, out)
+  for _, row in ipairs(rows) do
+    local children = row.children or {}
+    row.depth, row.children = depth, nil
+    out[#out + 1] = row
+    flatten(children, depth + 1, out)
+  end
+  return out
+end
+
 function commands.tasks(name)
   local rows, count, left_out = inspect.tree(name ~= "" and name or nil)
-  return { tasks = list(rows), count = count, left_out = left_out > 0 and left_out or nil }
+  return { tasks = flatten(rows, 0, list {}), count = count, left_out = left_out > 0 and left_out or nil }
 end
 
 local function link_rows()
@@ -101,6 +112,15 @@ local function find_entity(path)
   return nil, ('there is no entity "%s"%s'):format(path, err.nearest(path, names))
 end
 
+--- What JSON has no words for, in words, by its place: { ["Tool.pose.1"] = "nan" }.
+local function note_not_finite(value, place, out)
+  if type(value) == "number" and value - value ~= 0 then
+    out[place] = value ~= value and "nan" or value > 0 and "inf" or "-inf"
+  elseif type(value) == "table" then
+    for k, v in pairs(value) do note_not_finite(v, place .. "." .. tostring(k), out) end
+  end
+end
+
 function commands.entities(path)
   if path == "" then return all_entities() end
   local id, problem = find_entity(path)
@@ -111,6 +131,9 @@ function commands.entities(path)
     local c = registry.components[name]
     if c and not c.is_tag then row.values[name] = entity.Entity.copy(id, c) end
   end
+  local not_finite = {}
+  for name, values in pairs(row.values) do note_not_finite(values, name, not_finite) end
+  row.not_finite = next(not_finite) and not_finite
   for i, child in ipairs(entity.Entity.children(id)) do row.children[i] = entity.path(child) end
   return { entity = row }
 end

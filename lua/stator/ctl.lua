@@ -41,40 +41,40 @@ local shows = {}
 
 function shows.tasks(answer)
   local rows = { { "TASK", "AT", "STATE", "FOR", "DEADLINE", "OWNER", "WAITS FOR" } }
-  local function add(list, depth)
-    for _, t in ipairs(list) do
-      rows[#rows + 1] = {
-        ("  "):rep(depth) .. t.name, t.place or "-", t.state, t.since_s and seconds(t.since_s) or "-",
-        t.deadline_s and seconds(t.deadline_s) or "-", t.owner or "-",
-        (t.waits_for or "") .. (t.cancelled and (" (cancelled: %s)"):format(t.cancelled) or ""),
-      }
-      add(t.children or {}, depth + 1)
-    end
+  for i, t in ipairs(answer.tasks) do
+    rows[i + 1] = {
+      ("  "):rep(t.depth) .. t.name, t.place or "-", t.state, t.since_s and seconds(t.since_s) or "-",
+      t.deadline_s and seconds(t.deadline_s) or "-", t.owner or "-",
+      (t.waits_for or "") .. (t.cancelled and (" (cancelled: %s)"):format(t.cancelled) or ""),
+    }
   end
-  add(answer.tasks, 0)
   return columns(rows) .. left_out(answer)
 end
 
-local function shown_value(value)
-  if value == json.null then return "null" end
+--- `words` has what JSON cannot write, by its place.
+local function shown_value(value, place, words)
+  if value == json.null then return words[place] or "null" end
   if type(value) ~= "table" then
     return type(value) == "string" and ("%q"):format(value) or type(value) == "number" and ("%.6g"):format(value)
       or tostring(value)
   end
   local parts, names = {}, {}
-  for i, v in ipairs(value) do parts[i] = shown_value(v) end
+  for i, v in ipairs(value) do parts[i] = shown_value(v, place .. "." .. i, words) end
   for name in pairs(value) do
     if type(name) == "string" then names[#names + 1] = name end
   end
   table.sort(names)
-  for _, name in ipairs(names) do parts[#parts + 1] = name .. " = " .. shown_value(value[name]) end
+  for _, name in ipairs(names) do
+    parts[#parts + 1] = name .. " = " .. shown_value(value[name], place .. "." .. name, words)
+  end
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
 
 local function one_entity(e)
   local lines = { ("%s  (id %.0f)"):format(e.path, e.id) }
   for _, name in ipairs(e.components) do
-    lines[#lines + 1] = ("  %s %s"):format(name, e.values[name] and shown_value(e.values[name]) or "(tag)")
+    local values = e.values[name]
+    lines[#lines + 1] = ("  %s %s"):format(name, values and shown_value(values, name, e.not_finite or {}) or "(tag)")
   end
   if #e.children > 0 then lines[#lines + 1] = "  children: " .. table.concat(e.children, ", ") end
   return table.concat(lines, "\n") .. "\n"

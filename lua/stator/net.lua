@@ -7,6 +7,7 @@ local combine = require "stator.combine"
 local core = require "stator.core.task"
 local dial = require "stator.dial"
 local err = require "stator.err"
+local file = require "stator.file"
 local log = require "stator.log"
 local names = require "stator.names"
 local net = require "stator.core.net"
@@ -62,6 +63,9 @@ local function check_address(what, value)
   end
   return value
 end
+
+--- A relative path of a unix socket is one of the scene's folder.
+local function path_of(path) return path:sub(1, 1) == "/" and path or file.folder .. "/" .. path end
 
 --- A table of options out of (host, port), or as it is.
 local function options_of(what, host, port, known)
@@ -204,7 +208,7 @@ connection_class = names.class("connection", Connection)
 local function open(s, scope)
   local ok, raw
   if s.unix then
-    ok, raw = park(net.connect_unix(s.unix))
+    ok, raw = park(net.connect_unix(path_of(s.unix)))
   else
     ok, raw = xpcall(dial.tcp, err.handler, s.host, s.port)
   end
@@ -271,7 +275,7 @@ local function listen(o)
   if o.unix ~= nil then
     check_name("listen: unix", o.unix, PATH_MAX_BYTES)
     if o.host ~= nil or o.port ~= nil then err.raise("listen: expected either unix, or host and port") end
-    raw, e = net.listen_unix(o.unix, mode_of(o.mode), backlog)
+    raw, e = net.listen_unix(path_of(o.unix), mode_of(o.mode), backlog)
   else
     if o.mode ~= nil then err.raise("listen: mode is for unix sockets") end
     local host = o.host == nil and "127.0.0.1" or check_address("listen: host", o.host)

@@ -6,12 +6,11 @@ local plain = require "stator.plain"
 local tokens = require "stator.tokens"
 local turns = require "stator.turns"
 
-ffi.cdef "int worker_turn(const void *);"
+ffi.cdef "void worker_turn(void *); void worker_hold(void *, int);"
 
 local C = ffi.C
 local TURNS = 256
 local BYTES_MAX = 16 * 2 ^ 20
-local STOPPED = {}
 
 local INSTEAD = {
   io = "a file's text is an argument", os = "the time is an argument", print = "return what is to be told",
@@ -27,8 +26,8 @@ local function turn_of(worker)
   return function(cost)
     left = left - cost
     if left < 0 then
-      if C.worker_turn(worker) ~= 0 then error(STOPPED, 0) end -- each turn from now on, so that no pcall helps
       left = TURNS
+      C.worker_turn(worker)
     end
   end
 end
@@ -54,7 +53,18 @@ local function compile(env, text, name)
   return setfenv(loadstring(with_turns(text), name) or chunk, env)
 end
 
-local function requirer(env, folder)
+--- The text of a file, or nil, and its size. The state is not left while the file is open.
+local function text_of(worker, path)
+  C.worker_hold(worker, 1)
+  local file = io.open(path, "rb")
+  local bytes = file and file:seek "end"
+  local text = bytes and bytes <= BYTES_MAX and file:seek "set" and file:read "*a" or nil
+  if file then file:close() end
+  C.worker_hold(worker, 0)
+  return text, bytes or 0
+end
+
+local function requirer(env, worker, folder)
   local loaded, loading = {}, {}
   return function(name)
     if loaded[name] ~= nil then return loaded[name] end
@@ -65,9 +75,8 @@ local function requirer(env, folder)
     if loading[name] then error(('module "%s" requires itself'):format(name), 2) end
     loading[name] = true
     local shown = name:gsub("%.", "/") .. ".lua"
-    local file = io.open(folder .. "/" .. shown, "rb")
-    local text = file and file:read "*a"
-    if file then file:close() end
+    local text, bytes = text_of(worker, folder .. "/" .. shown)
+    if bytes > BYTES_MAX then error({ code = "limit", message = shown .. " has more than 16 MiB" }, 0) end
     if not text then error(("%s: there is no such file in the script's folder"):format(shown), 0) end
     local chunk, message = compile(env, text:gsub("^#[^\n]*", ""), "@" .. shown)
     if not chunk then error(message, 0) end
@@ -93,7 +102,7 @@ local function environment(worker, folder)
     [turns.NAME] = turn_of(worker),
   }
   env.string.dump = nil
-  env.require = requirer(env, folder)
+  env.require = requirer(env, worker, folder)
   env.load = function(text, name) return compile(env, text, name or "=load") end
   env.loadstring = env.load
   return setmetatable(env, {
@@ -129,12 +138,8 @@ end
 local function handler(raised)
   local is_table = type(raised) == "table"
   local code, message = "error", tostring(raised)
-  if raised == STOPPED then
-    code, message = "stopped", "the work was stopped"
-  elseif is_table then
+  if is_table then
     code, message = tostring(raised.code or "error"), tostring(raised.message or "a table without a message was raised")
-  elseif message:find("not enough memory", 1, true) then
-    code, message = "memory", "the work needs more than 128 MiB"
   end
   return { code, message, debug.traceback("", 2):gsub("^%s+", "") }
 end

@@ -18,7 +18,7 @@ local ENTITIES = '[ { "name": "tool", "components": { "Tool": { "label": "x\\"y"
 
 --- Starts a host and waits until its socket is there.
 local function start(options)
-  local scene, folder = support.scene { scripts = { ["main.lua"] = options.main or MAIN }, entities = ENTITIES,
+  local scene, folder = support.scene { scripts = { ["main.lua"] = options.main or MAIN }, entities = options.entities or ENTITIES,
     settings = options.settings or '"name": "demo", "control": "cell.sock"' }
   local host = { folder = folder, scene = scene, socket = options.socket or folder .. "/cell.sock" }
   os.execute(("%s run %s %s > %s/out 2>&1 & echo $! > %s/pid; wait $!; echo $? > %s/code"):format(support.binary, options.words or "",
@@ -74,6 +74,43 @@ describe("stator ctl", function()
     assert.matches("stopping: told to on the control socket", out)
     assert.matches("ended in order", out)
     assert.equal(1, select(2, support.shell("test -e " .. host.socket)))
+  end)
+
+  it("L5 shows a tree of any depth", function()
+    local host = start { main = [[
+local stator = require "stator"
+local function down(n)
+  if n > 0 then stator.spawn(down, n - 1) end
+  stator.await(stator.sleep(3000))
+end
+stator.task("deep", {}, function() down(150) end)]], entities = "[]" }
+    local text, code = ctl(host, "tasks")
+    assert.equal(0, code)
+    assert.equal(152, select(2, text:gsub("\n", "")))
+    assert.matches("\n" .. ("  "):rep(150) .. "main/deep", text)
+    assert.matches('"depth":150', (ctl(host, "tasks --json")))
+    ctl(host, "stop")
+    finish(host)
+  end)
+
+  it("L5 shows a number that is not finite", function()
+    local host = start { main = [[
+local stator = require "stator"
+local Odd = stator.component("Odd", { "double a", "float b", "double c[2]", "double d" })
+local tool = stator.entity "tool"
+stator.task("odd", {}, function(cmd)
+  cmd:set(tool, Odd, { a = 0 / 0, b = math.huge, c = { 1, -math.huge }, d = 2 })
+end)]], settings = '"name": "demo", "control": "cell.sock"', entities = '[ { "name": "tool", "components": { "Odd": {} } } ]' }
+    local text
+    for _ = 1, 100 do
+      text = ctl(host, "entities tool")
+      if text:find "d = 2" then break end
+      os.execute "sleep 0.05"
+    end
+    assert.matches("Odd { a = nan, b = inf, c = { 1, %-inf }, d = 2 }", text)
+    assert.matches('"Odd":{"a":null,"b":null,"c":%[1,null%],"d":2}', (ctl(host, "entities tool --json")))
+    ctl(host, "stop")
+    finish(host)
   end)
 
   it("tells what is wrong: no host, no such entity, unknown words", function()

@@ -141,6 +141,16 @@ describe("stator.http", function()
       print(tonumber(await(http.get(BASE .. "/connections")).body) - before + 1)]]))
   end)
 
+  it("asks on a new connection when the server has just closed the one that was kept", function()
+    assert.same({ "200" }, run(server.port, [[
+      local answered = 0
+      for i = 1, 200 do
+        local ok, e = stator.try(await, http.get(BASE .. "/once"))
+        if ok then answered = answered + 1 else print(e.code, e.message) end
+      end
+      print(answered)]]))
+  end)
+
   it("names the place when a body is no JSON", function()
     local said = run(server.port, [[
       local r = await(http.get(BASE .. "/notjson"))

@@ -317,6 +317,16 @@ end]]
     return out, cell
   end
 
+  it("BU1 tells it once a second at the time zero, too", function()
+    local cell = support.cell { settings = '"tick_hz": 100, "limits": { "tick_slices": 1 }', main = [[
+local stator = require "stator"
+for i = 1, 40 do
+  stator.task("t" .. i, {}, function() for _ = 1, 5 do stator.await(stator.sleep(0)) end end)
+end]] }
+    cell:advance(0.1)
+    assert.equal(1, select(2, table.concat(cell:logs(), "\n"):gsub("carried over", "")))
+  end)
+
   it("BU1 carries what does not fit over to the next step, the longest waiting first, then T2", function()
     local out, cell = by_tick(TASKS:format(5), '{ "tick_slices": 2 }', 9)
     assert.same({ "1 2", "3 4", "5 1", "2 3", "4 1", "5 2", "3", "4", "5" }, out) -- each ends in a fourth, silent one
@@ -436,5 +446,26 @@ end)]], entities = '[ { "name": "e" } ]' }
     end
     assert.same({ "unknown", "close" }, { ask '{"cmd":"reboot"}' })
     assert.same({ "not_found" }, { ask '{"cmd":"entities","arg":"nobody"}' })
+  end)
+end)
+
+describe("the log", function()
+  after_each(support.finish)
+
+  it("shows a zero byte, and tells long texts apart that differ only at their end", function()
+    local cell = support.cell { main = [[
+local stator = require "stator"
+stator.task("t", {}, function()
+  print("a\0b", "\0")
+  stator.log.info("x\0y")
+  print(("x"):rep(1500) .. "one")
+  print(("x"):rep(1500) .. "two")
+end)]] }
+    cell:advance(0.05)
+    local said = support.said(cell)
+    assert.equal("a\\0b\t\\0", said[1])
+    assert.equal("x\\0y", said[2])
+    assert.matches("one$", said[3])
+    assert.matches("two$", said[4])
   end)
 end)

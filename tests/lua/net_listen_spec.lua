@@ -214,7 +214,8 @@ describe("a socket file", function()
       :format(folder))
     assert.equal("stale", (support.shell("ls " .. folder):gsub("%s+$", "")))
     support.write(folder .. "/file", "text")
-    says({ "served", "in_use", "in_use: a file", "denied or not there", "still served" }, ([[
+    os.execute(("ln -s nowhere %s/link"):format(folder))
+    says({ "served", "in_use", "in_use: a file", "not_found: its folder is not there", "in_use: a file that is no socket is there", "other\t0", "still served" }, ([[
       local folder = %q
       local l = net.listen { unix = folder .. "/stale" }
       local function serves(text)
@@ -226,8 +227,12 @@ describe("a socket file", function()
       serves("served")
       print((select(2, stator.try(net.listen, { unix = folder .. "/stale" }))).code)
       print((select(2, stator.try(net.listen, { unix = folder .. "/file" }))).code .. ": a file")
-      local ok, e = stator.try(net.listen, { unix = folder .. "/no/such" })
-      print(not ok and "denied or not there")
+      local _, e = stator.try(net.listen, { unix = folder .. "/no/such" })
+      print(e.code .. ": " .. e.message:match "[^:]+$":sub(2))
+      _, e = stator.try(net.listen, { unix = folder .. "/link" })
+      print(e.code .. ": " .. e.message:match "[^:]+$":sub(2))
+      local near = net.listen { unix = "near" }
+      print(await(stator.file.stat "near").type, near:port())
       serves("still served")
     ]]):format(folder))
     assert.equal("text", support.read(folder .. "/file"))

@@ -23,6 +23,11 @@ local FILES = {
     return M]],
   ["sub/helper.lua"] = "return function(x) return x * 2 end",
   ["boom.lua"] = "local function inner()\n  error 'boom'\nend\nreturn function() inner() return 1 end",
+  ["rows.lua"] = [[
+    return function()
+      local rows = {}
+      for i = 1, 1e9 do rows[i] = { { i, name = "row" .. i, { i } }, cost = function() return { i, i } end } end
+    end]],
   ["broken.lua"] = "return function( end",
   ["seven.lua"] = "return 7",
 }
@@ -126,6 +131,38 @@ describe("stator.work", function()
       print("sum", await(stator.work("add", 1, 2))) -- there is a thread for it]], { real = true })
     support.wait_for(cell, "sum", 20)
     assert.same({ "1\ttimeout", "2\ttimeout", "3\ttimeout", "4\ttimeout", "sum\t3" }, support.said(cell))
+  end)
+
+  it("Y19: work can be taken back at any moment: while its state starts, its module is parsed, it allocates", function()
+    local parts = { "local M = {}" }
+    for i = 1, 3000 do
+      parts[#parts + 1] = ("function M.f%d(a) local t = { a, k = 'v%d', { %d.5 } } for i = 1, a do t[i] = function() return t, i end end"
+        .. " return #t end"):format(i, i, i)
+    end
+    parts[#parts + 1] = "return M"
+    FILES["large.lua"] = table.concat(parts, "\n")
+    finally(function() FILES["large.lua"] = nil end)
+    local cell = cell_of([[
+      for round = 1, 4 do
+        for i = 0, 60 do stator.try(stator.within, i * 1e-4, await, stator.work "many:nothing") end
+        for i = 0, 30 do stator.try(stator.within, i * 4e-4, await, stator.work "rows") end
+        for i = 0, 20 do stator.try(stator.within, i * 2e-3, await, stator.work("large:f1", 1)) end
+      end
+      print("sum", await(stator.work("add", 1, 2)), await(stator.work("large:f7", 7)))]], { real = true })
+    support.wait_for(cell, "sum", 60)
+    assert.same({ "sum\t3\t7" }, support.said(cell))
+  end)
+
+  it("Y19: the bound of memory holds in compiled code, while a module is parsed, and whatever it catches", function()
+    FILES["huge.lua"] = "return function() return { " .. ("{ {}, {} }, "):rep(700000) .. " } end"
+    FILES["catch.lua"] = 'local rows = require "rows" return function() while true do pcall(rows) end end'
+    finally(function() FILES["huge.lua"], FILES["catch.lua"] = nil, nil end)
+    assert.same({ "rows\tmemory", "catch\tmemory", "huge\tmemory", "3" }, run [[
+      for _, name in ipairs { "rows", "catch", "huge" } do
+        local _, e = stator.try(await, stator.work(name))
+        print(name, e.code)
+      end
+      print(await(stator.work("add", 1, 2)))]])
   end)
 
   it("Y19: the VM that is lost takes its work with it", function()

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import ssl
+import struct
 import sys
 import threading
 import time
@@ -78,6 +79,10 @@ def answer(sock, method, path, headers, body):
         reply(sock, b'{\n  "a": tru }')
     elif path == "/big":
         reply(sock, b"x" * 5000)
+    elif path == "/once":  # promises to keep the connection, and resets it
+        reply(sock, b"{}", extra="Connection: keep-alive\r\n")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
     elif path == "/gone":
         reply(sock, str(gone).encode())
     elif path == "/connections":
