@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local buffer = require "string.buffer"
 local plain = require "stator.plain"
+local texts = require "stator.texts"
 local tokens = require "stator.tokens"
 local turns = require "stator.turns"
 
@@ -133,8 +134,9 @@ local function handler(raised)
     code, message = "stopped", "the work was stopped"
   elseif is_table then
     code, message = tostring(raised.code or "error"), tostring(raised.message or "a table without a message was raised")
-  elseif message:find("not enough memory", 1, true) then
-    code, message = "memory", "the work needs more than 128 MiB"
+  else
+    code = texts.code(message) or code
+    if code == "memory" then message = "the work needs more than 128 MiB" end
   end
   return { code, message, debug.traceback("", 2):gsub("^%s+", "") }
 end
@@ -142,6 +144,6 @@ end
 return function(worker, ...)
   local ok, value = xpcall(run, handler, worker, ...)
   if ok then return true, value end
-  if type(value) ~= "table" then return false, "memory", tostring(value), "" end
+  if type(value) ~= "table" then return false, texts.code(tostring(value)) or "memory", tostring(value), "" end
   return false, unpack(value)
 end

@@ -17,6 +17,7 @@ local FILES = {
     function M.eat() local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(100) .. i end end
     function M.grow() local s = "x" while true do s = s .. s end end
     function M.names() return pcall(function() return io end), pcall(require, "stator"), pcall(function() unknown = 1 end) end
+    function M.recurses(n) return 1 + M.recurses(n + 1) end
     function M.coded() error({ code = "no_way", message = "there is none" }) end
     function M.counts() counter = nil end
     function M.compute(n) local x = 0 for i = 1, n do x = x + i % 7 end return x end
@@ -115,6 +116,12 @@ describe("stator.work", function()
         print(i, e.code)
       end
       print(await(stator.work("add", 1, 2)))]])
+  end)
+
+  it("Y19: a recursion of work without end has the code stack", function()
+    assert.same({ "stack\ttrue\ttrue" }, run [[
+      local _, e = stator.try(await, stator.work("many:recurses", 1))
+      print(e.code, e.message:find("stack overflow", 1, true) ~= nil, e.trace:find("many.lua", 1, true) ~= nil)]])
   end)
 
   it("Y19: work that does not end is stopped, also when it catches its errors, and its waiter goes on at once", function()
