@@ -108,15 +108,26 @@ local function environment(worker, folder)
   })
 end
 
+local function no_function(module, value, name)
+  local shown = module:gsub("%.", "/") .. ".lua"
+  if name ~= "" and type(value) == "table" then
+    local known = {}
+    for key, member in pairs(value) do
+      if type(key) == "string" and type(member) == "function" then known[#known + 1] = key end
+    end
+    table.sort(known)
+    error(('%s: it returns no function "%s"%s'):format(shown, name, texts.nearest(name, known)), 0)
+  end
+  local what = name == "" and "a function" or ('a table with a function "%s"'):format(name)
+  error(("%s: expected it to return %s, got %s"):format(shown, what, type(value)), 0)
+end
+
 --- Runs the function and answers its results as bytes.
 local function run(worker, folder, module, name, arguments)
   local value = environment(worker, folder).require(module)
   local fn = value
   if name ~= "" then fn = type(value) == "table" and value[name] or nil end
-  if type(fn) ~= "function" then
-    local what = name == "" and "a function" or ('a table with a function "%s"'):format(name)
-    error(("%s.lua: expected it to return %s, got %s"):format(module:gsub("%.", "/"), what, type(value)), 0)
-  end
+  if type(fn) ~= "function" then no_function(module, value, name) end
   local given = buffer.decode(arguments)
   local function pack(...) return { n = select("#", ...), ... } end
   local results = pack(fn(unpack(given, 1, given.n)))

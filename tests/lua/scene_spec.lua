@@ -400,6 +400,10 @@ end)]])
   it("waiting in its body", function()
     told(SCENE, { "main.lua:2: operations are made inside a task: a system, an observer or a script's body cannot wait" },
       "local stator = require 'stator'\nstator.await(stator.sleep(1))\n")
+    for _, call in ipairs { "pcall(ch.receive, ch)", "pcall(stator.semaphore(1).acquire, stator.semaphore(1))" } do
+      told(SCENE, { "main.lua:3: operations are made inside a task: a system, an observer or a script's body cannot wait" },
+        ("local stator = require 'stator'\nlocal ch = stator.channel { cap = 1 }\nlocal _, e = %s\nerror(e, 0)"):format(call))
+    end
   end)
 
   it("requires modules of its folder, each once", function()

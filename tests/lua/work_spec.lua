@@ -82,7 +82,7 @@ describe("stator.work", function()
       local _, e = stator.try(await, stator.work "boom")
       print(e.code, e.message)
       print(e.trace:find("boom.lua:4", 1, true) ~= nil, e.trace:find("main.lua:4", 1, true) ~= nil)
-      for i, name in ipairs { "missing", "broken", "seven", "many:none", "many:print", "many:meta", "many:coded" } do
+      for i, name in ipairs { "missing", "broken", "seven", "many:loup", "many:print", "many:meta", "many:coded" } do
         _, e = stator.try(await, stator.work(name))
         print(i, e.code, e.message)
       end]]
@@ -92,7 +92,7 @@ describe("stator.work", function()
       { said[1], said[2], said[3] })
     assert.matches("^2\terror\tbroken.lua:1: ", said[4])
     assert.equal("3\terror\tseven.lua: expected it to return a function, got number", said[5])
-    assert.equal('4\terror\tmany.lua: expected it to return a table with a function "none", got table', said[6])
+    assert.equal('4\terror\tmany.lua: it returns no function "loup", did you mean "loop"?', said[6])
     assert.equal("5\terror\tresult[1] is a function: only plain data comes back from work", said[7])
     assert.equal("6\terror\tresult[1] has a metatable: only plain data comes back from work", said[8])
     assert.equal("7\tno_way\tthere is none", said[9])
