@@ -116,10 +116,19 @@ function M.handler(raised)
   end
   if not e.scope then
     note_stack(e)
-  elseif e.scope.failure and e.scope.task.handle == task_core.current() then
-    note_stack(e.scope.failure) -- a child failed, and this is where its parent waited meanwhile
+  elseif e.scope.task.handle == task_core.current() then
+    note_stack(e.scope.failure or e) -- a child failed, or it was cancelled: this is where its task waited meanwhile
   end
   return e
+end
+
+--- What a cancellation becomes in its scope: a failure with the stack of where the scope's task waited.
+---@param cancelled stator.Error
+---@return stator.Error
+function M.failure_of(cancelled)
+  local e = M.new(cancelled.as or "cancelled", cancelled.message)
+  e.trace, e.stacks, e.seen_by = cancelled.trace, cancelled.stacks, cancelled.seen_by
+  return e.stacks and e or M.handler(e)
 end
 
 --- An error value of what xpcall answered: where the stack or the heap is full, err.handler itself may

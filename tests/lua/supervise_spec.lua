@@ -151,7 +151,7 @@ describe("supervise", function()
       print(e.code, e.message)
     ]]
     assert.same({
-      "slow\t1\t0", "failed: not ready within 2 s; starts again in 0.5 s", "slow\t2\t2.5", "start\tnext\t2.5", "end\tnext\t10", "timeout",
+      "slow\t1\t0", "failed: not ready within 2 s; starts again in 0.5 s (main.lua:19)", "slow\t2\t2.5", "start\tnext\t2.5", "end\tnext\t10", "timeout",
       "start\tdeaf\t10", "end\tdeaf\t11",
       "supervise\tnot_ready\t1 restarts within 60 s, at most 0 are allowed; last failures: deaf: not ready within 1 s", "io\tno drive",
     }, said)

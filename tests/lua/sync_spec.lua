@@ -913,7 +913,7 @@ stator.task("three", {}, function() both(c, a, 0.02) end)
         end)
       end)
     ]], { before = "local m = stator.mutex()" })
-    assert.same({ "not done within 0.5 s [scripts/main]" }, faults)
+    assert.same({ "not done within 0.5 s [scripts/main] (main.lua:7)" }, faults)
   end)
 
   it("C6 takes no task for waiting that has been cancelled and has not run yet", function()
