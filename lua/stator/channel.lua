@@ -427,10 +427,7 @@ local CHANNEL = names.fixed_class("channel", Channel)
 ---@return stator.Channel
 function M.channel(options)
   registry.check_options("channel", options, OPTIONS, 2)
-  local cap, full = options.cap, options.full or "wait"
-  if type(cap) ~= "number" or cap % 1 ~= 0 or cap < 0 or cap > CAP_MAX then
-    err.raise(("channel: cap: expected 0 to %d items, got %s"):format(CAP_MAX, err.shown(cap)))
-  end
+  local cap, full = names.whole("channel: cap", options.cap, 0, CAP_MAX), options.full or "wait"
   if not IS_POLICY[full] then
     err.raise(("channel: full is one of %s, not %s%s"):format(table.concat(POLICIES, ", "), err.shown(full),
       type(full) == "string" and err.nearest(full, POLICIES) or ""))

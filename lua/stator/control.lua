@@ -9,6 +9,7 @@ local json = require "stator.json"
 local json_core = require "stator.core.json"
 local link = require "stator.link"
 local registry = require "stator.registry"
+local task = require "stator.task"
 local time = require "stator.time"
 
 local DEPTH_MAX = 64 -- of an answer
@@ -58,8 +59,23 @@ local function flatten(rows, depth, out)
   return out
 end
 
+--- Names of the tasks, and the parts before their "/", in order.
+local function task_names()
+  local known = {}
+  for _, t in pairs(task.by_handle) do -- sorted below
+    if not t.hidden then known[t.name], known[t.name:match "^.-/" or t.name] = true, true end
+  end
+  local names = {}
+  for name in pairs(known) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
 function commands.tasks(name)
   local rows, count, left_out = inspect.tree(name ~= "" and name or nil)
+  if #rows == 0 and name ~= "" then
+    return nil, ("there is no task whose name begins with %s%s"):format(err.shown(name), err.nearest(name, task_names()))
+  end
   return { tasks = flatten(rows, 0, list {}), count = count, left_out = left_out > 0 and left_out or nil }
 end
 

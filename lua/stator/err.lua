@@ -1,5 +1,6 @@
 --- Error values: `code` for callers, `message` and `trace` for people, `cause` for both.
 local task_core = require "stator.core.task"
+local texts = require "stator.texts"
 
 ---@class (exact) stator.Error
 ---@field code string what happened, for code: "timeout", "closed", "modbus.illegal_data_address"
@@ -45,8 +46,6 @@ end
 function M.must_pass(value)
   return getmetatable(value) == Error and (rawget(value, "scope") ~= nil or rawget(value, "passes") == true)
 end
-
-local NO_MEMORY = "not enough memory"
 
 local FRAMES_MAX = 24 -- of one stack
 
@@ -111,26 +110,32 @@ function M.handler(raised)
     if is_table then message = raised.message or "a table without a message was raised" end
     if raised == nil then message = "nil was raised" end
     message = tostring(message):gsub("^stator/[%w_/]+%.lua:%d+: ", "") -- the script's line is in the trace
-    if raised == NO_MEMORY then
-      e = M.new("memory", "not enough memory")
-    else
-      e = M.new(tostring(is_table and raised.code or "error"), message, is_table and raised or nil)
-      e.unknown = is_table and raised.unknown == true or nil
-    end
+    local code = is_table and raised.code or not is_table and texts.code(message)
+    e = M.new(tostring(code or "error"), message, is_table and raised or nil)
+    e.unknown = is_table and raised.unknown == true or nil
   end
   if not e.scope then
     note_stack(e)
-  elseif e.scope.failure and e.scope.task.handle == task_core.current() then
-    note_stack(e.scope.failure) -- a child failed, and this is where its parent waited meanwhile
+  elseif e.scope.task.handle == task_core.current() then
+    note_stack(e.scope.failure or e) -- a child failed, or it was cancelled: this is where its task waited meanwhile
   end
   return e
+end
+
+--- What a cancellation becomes in its scope: a failure with the stack of where the scope's task waited.
+---@param cancelled stator.Error
+---@return stator.Error
+function M.failure_of(cancelled)
+  local e = M.new(cancelled.as or "cancelled", cancelled.message)
+  e.trace, e.stacks, e.seen_by = cancelled.trace, cancelled.stacks, cancelled.seen_by
+  return e.stacks and e or M.handler(e)
 end
 
 --- An error value of what xpcall answered: where the stack or the heap is full, err.handler itself may
 --- fail, and what comes is text.
 function M.of(raised)
   if M.is(raised) then return raised end
-  return M.new("error", tostring(raised))
+  return M.new(texts.code(tostring(raised)) or "error", tostring(raised))
 end
 
 --- The first line of a trace that lies in a script, as "file.lua:12".
@@ -181,32 +186,6 @@ function M.shown(value)
   return kind == "cdata" and "a view" or "a " .. kind
 end
 
---- The name among `names` that is nearest to `name`, as ', did you mean "x"?', or "".
----@param names string[]
-function M.nearest(name, names)
-  local limit = #name <= 3 and 1 or math.max(2, math.floor(#name / 3))
-  local best, best_distance = nil, limit + 1
-  for _, candidate in ipairs(names) do
-    local distance = M.distance(name:lower(), candidate:lower())
-    if distance < best_distance then best, best_distance = candidate, distance end
-  end
-  return best and (', did you mean "%s"?'):format(best) or ""
-end
-
---- Levenshtein distance of two short texts.
-function M.distance(a, b)
-  local row = {}
-  for j = 0, #b do row[j] = j end
-  for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local value = math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
-      diagonal, row[j] = row[j], value
-    end
-  end
-  return row[#b]
-end
+M.nearest = texts.nearest
 
 return M

@@ -1,6 +1,7 @@
 --- Checks the field names that a script's text writes next to a component, when it is loaded:
 --- `cmd:set(e, Motor, { sped = 1 })`, `Motor { sped = 1 }`, `e:when(Motor, { sped = 1 })`. What stands
---- on a path that seldom runs is found at once, and recording need not count keys every time.
+--- on a path that seldom runs is found at once, and recording need not count keys every time. A script's own
+--- functions may take a component and a table as well, so what is no such call for certain is left alone.
 local err = require "stator.err"
 local registry = require "stator.registry"
 local tokens = require "stator.tokens"
@@ -48,26 +49,59 @@ local function bind(bound, names, list, i)
   end
 end
 
+--- Takes the names out of `bound` that something else has as well: a parameter, or another local.
+local function leave_out_others(bound, list)
+  for i = 2, #list do
+    local before, opens = list[i - 1].text, list[i].text == "("
+    if opens and (before == "function" or list[i - 2] and list[i - 2].text == "function") then
+      for k = i + 1, closing(list, i) do bound[list[k].text] = nil end
+    elseif before == "local" or before == "for" then
+      local last = i
+      while list[last + 1] and list[last + 1].text == "," do last = last + 2 end
+      local declares = list[last + 4] and list[last + 1].text == "=" and list[last + 4].text == "component"
+      for k = i, last do bound[list[k].text] = declares and bound[list[k].text] or nil end
+    end
+  end
+end
+
 --- Names bound by `local Motor = stator.component("Motor", ...)`.
 local function bindings(list)
   local bound = {}
   for i = 2, #list - 3 do
     if list[i].text == "=" then bind(bound, names_before(list, i), list, i + 1) end
   end
+  leave_out_others(bound, list)
   return bound
 end
 
---- Whether a table that begins at `i` holds fields of the component named before it.
-local function holds_fields(list, i)
-  if list[i - 1].text ~= "," then return true end -- Motor { ... }
-  local before = list[i - 3] and list[i - 3].text
-  if before == "," then return true end -- cmd:set(e, Motor, { ... })
-  local method = list[i - 4] and list[i - 4].text
-  return before == "(" and (method == "when" or method == "rising" or method == "falling")
+local OPENS = { [")"] = "(", ["}"] = "{", ["]"] = "[" }
+
+--- Where the call begins of which the token at `i` is an argument, and the argument's number; nil when it is none.
+local function call_of(list, i)
+  local depth, number = 0, 1
+  for k = i - 1, 1, -1 do
+    local t = list[k].text
+    if depth == 0 and CLOSES[t] then return t == "(" and k or nil, number end
+    depth = depth + (OPENS[t] and 1 or CLOSES[t] and -1 or 0)
+    if depth == 0 and t == "," then number = number + 1 end
+  end
 end
 
---- Of methods that may be passed on: `pcall(e.get, e, Motor, { max_age_s = 1 })`.
-local OPTION = { max_age_s = true, hold_s = true, within = true }
+-- which argument the component is, before the fields
+local OF_CMD = { set = 2, insert = 2, add = 2, set_many = 2 }
+local OF_ENTITY = { when = 1, rising = 1, falling = 1 }
+
+--- Whether the component named before the table that begins at `i` is what the table's fields are of.
+local function holds_fields(list, i)
+  local named = list[i - 1].text == "," and i - 2 or i - 1
+  local before = list[named - 1] and list[named - 1].text
+  if named == i - 1 then return before ~= "." and before ~= ":" end -- Motor { ... }
+  if before ~= "(" and before ~= "," then return false end
+  local call, number = call_of(list, named)
+  if not call or call < 4 or list[call - 2].text ~= ":" then return false end
+  local method, receiver = list[call - 1].text, list[call - 3].text
+  return OF_ENTITY[method] == number or receiver == "cmd" and OF_CMD[method] == number
+end
 
 local function check_table(source, list, i, component, problems)
   local depth = 0
@@ -77,7 +111,7 @@ local function check_table(source, list, i, component, problems)
     if t == "}" or t == ")" or t == "]" then depth = depth - 1 end
     local starts = list[i - 1].text == "{" or list[i - 1].text == "," or list[i - 1].text == ";"
     if depth == 1 and starts and list[i + 1] and list[i + 1].text == "=" and t:find("^[%a_]")
-      and not component.by_name[t] and not OPTION[t] then
+      and not component.by_name[t] then
       problems[#problems + 1] = ('%s:%d: %s has no field "%s"%s'):format(source.shown, list[i].line,
         component.name, t, err.nearest(t, component.field_names))
     end

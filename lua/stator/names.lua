@@ -58,6 +58,13 @@ function M.number(what, value, default, low, high)
   return value
 end
 
+--- A whole number between two limits. Raises at the script's line.
+---@return integer
+function M.whole(what, value, low, high)
+  if type(value) == "number" and value >= low and value <= high and value % 1 == 0 then return value end
+  err.raise(("%s: expected a whole number of %d to %d, got %s"):format(what, low, high, err.shown(value)))
+end
+
 --- Text without zero bytes of at most `bytes`, not empty.
 ---@return string
 function M.text(what, value, bytes)

@@ -15,7 +15,7 @@ local own = require "stator.own"
 local registry = require "stator.registry"
 local task = require "stator.task"
 
-local park = core.park
+local park, whole = core.park, names.whole
 
 local READ_MAX_BYTES = 65536 -- of host/net_stream.h
 local WRITE_MAX_BYTES = 1048576
@@ -29,11 +29,6 @@ local UDP_QUEUE, UDP_QUEUE_MAX = 64, 4096
 local M = {}
 
 -- ---- checks ----------------------------------------------------------------------------------
-
-local function check_whole(what, value, least, most)
-  if type(value) == "number" and value >= least and value <= most and value % 1 == 0 then return value end
-  err.raise(("%s: expected a whole number of %d to %d, got %s"):format(what, least, most, err.shown(value)))
-end
 
 local function check_text(what, value, most)
   if type(value) ~= "string" then err.raise(("%s: expected text, got %s"):format(what, err.shown(value))) end
@@ -137,14 +132,14 @@ local function limit_of(what, options)
   if options == nil then return READ_MAX_BYTES end
   registry.check_options(what, options, { "limit" })
   if options.limit == nil then return READ_MAX_BYTES end
-  return check_whole(what .. ": limit", options.limit, 1, READ_MAX_BYTES)
+  return whole(what .. ": limit", options.limit, 1, READ_MAX_BYTES)
 end
 
 --- Operation: exactly n bytes, or without n what there is, at least one. Fails with code "closed" at the
 --- end of the stream; what is there and too short stays, for read().
 ---@param n integer? 1 to 65536
 function Connection:read(n)
-  if n ~= nil then check_whole("read", n, 1, READ_MAX_BYTES) end
+  if n ~= nil then whole("read", n, 1, READ_MAX_BYTES) end
   return self._raw:read(n)
 end
 
@@ -198,7 +193,7 @@ function Connection:set(options)
   registry.check_options("set", options, { "nodelay", "keepalive" })
   check_flag("set: nodelay", options.nodelay)
   local keepalive = options.keepalive
-  if keepalive ~= nil and keepalive ~= false then check_whole("set: keepalive", keepalive, 1, 32767) end
+  if keepalive ~= nil and keepalive ~= false then whole("set: keepalive", keepalive, 1, 32767) end
   self._raw:set(options.nodelay, keepalive == false and 0 or keepalive)
   return self
 end
@@ -234,10 +229,10 @@ function M.connect(host, port)
     if o.host ~= nil or o.port ~= nil then err.raise("connect: expected either unix, or host and port") end
   else
     check_name("connect: host", o.host, NAME_MAX_BYTES)
-    check_whole("connect: port", o.port, 1, 65535)
+    whole("connect: port", o.port, 1, 65535)
   end
   check_flag("connect: nodelay", o.nodelay)
-  if o.keepalive then check_whole("connect: keepalive", o.keepalive, 1, 32767) end
+  if o.keepalive then whole("connect: keepalive", o.keepalive, 1, 32767) end
   return task.operation(open, o, task.current("connect").scope)
 end
 
@@ -270,7 +265,7 @@ end
 local LISTEN_OPTIONS = { "host", "port", "unix", "mode", "backlog" }
 
 local function listen(o)
-  local backlog = o.backlog == nil and BACKLOG or check_whole("listen: backlog", o.backlog, 1, 4096)
+  local backlog = o.backlog == nil and BACKLOG or whole("listen: backlog", o.backlog, 1, 4096)
   local raw, e
   if o.unix ~= nil then
     check_name("listen: unix", o.unix, PATH_MAX_BYTES)
@@ -279,7 +274,7 @@ local function listen(o)
   else
     if o.mode ~= nil then err.raise("listen: mode is for unix sockets") end
     local host = o.host == nil and "127.0.0.1" or check_address("listen: host", o.host)
-    raw, e = net.listen(host, check_whole("listen: port", o.port, 0, 65535), backlog)
+    raw, e = net.listen(host, whole("listen: port", o.port, 0, 65535), backlog)
   end
   if not raw then err.raise(("listen on %s: %s"):format(o.unix or "port " .. o.port, e.message), e.code) end
   local listener = setmetatable(own.item({ _raw = raw }, Listener.close), listener_class)
@@ -358,7 +353,7 @@ function M.serve(where, fn)
   local o = getmetatable(where) == "listener" and { listener = where } or where
   registry.check_options("serve", o, SERVE_OPTIONS)
   if type(fn) ~= "function" then err.raise("serve: expected a function, got " .. type(fn)) end
-  local max = o.max_clients == nil and MAX_CLIENTS or check_whole("serve: max_clients", o.max_clients, 1, 4096)
+  local max = o.max_clients == nil and MAX_CLIENTS or whole("serve: max_clients", o.max_clients, 1, 4096)
   if o.listener ~= nil and getmetatable(o.listener) ~= "listener" then
     err.raise("serve: listener: expected a listener, got " .. err.shown(o.listener))
   end
@@ -382,7 +377,7 @@ end
 function Datagrams:send(text, host, port)
   check_text("send", text, WRITE_MAX_BYTES)
   check_name("send: host", host, NAME_MAX_BYTES)
-  check_whole("send: port", port, 1, 65535)
+  whole("send: port", port, 1, 65535)
   if net.is_numeric(host) then return self._raw:send(text, host, port) end
   return task.operation(send_by_name, self._raw, text, host, port)
 end
@@ -416,8 +411,8 @@ function M.udp(options)
   registry.check_options("udp", options, UDP_OPTIONS)
   local o = options
   local host = o.host == nil and "127.0.0.1" or check_address("udp: host", o.host)
-  local port = o.port == nil and 0 or check_whole("udp: port", o.port, 0, 65535)
-  local queue = o.queue == nil and UDP_QUEUE or check_whole("udp: queue", o.queue, 1, UDP_QUEUE_MAX)
+  local port = o.port == nil and 0 or whole("udp: port", o.port, 0, 65535)
+  local queue = o.queue == nil and UDP_QUEUE or whole("udp: queue", o.queue, 1, UDP_QUEUE_MAX)
   if o.full ~= nil and o.full ~= "drop_old" and o.full ~= "drop_new" then
     err.raise('udp: full: expected "drop_old" or "drop_new", got ' .. err.shown(o.full))
   end

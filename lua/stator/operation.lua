@@ -1,6 +1,7 @@
 --- Operations that lua/stator runs itself: tables { kind, fn, arguments... } with a mark in the host,
 --- which tells whether they were used. Those of the host are handles; both have the same methods.
 local core = require "stator.core.task"
+local err = require "stator.err"
 
 ---@class stator.Operation
 ---@field [1] "run"|"begin"|"paired" "run": fn runs in the awaiting task, or in one of its own when it is
@@ -17,6 +18,7 @@ local M = {}
 
 ---@return stator.Operation
 function M.new(kind, fn, ...)
+  if not core.current() then err.raise(select(2, pcall(core.operation))) end -- at the script's line, not at this one
   return setmetatable({ kind, fn, mark = core.operation(), n = 2 + select("#", ...), ... }, Operation)
 end
 

@@ -10,6 +10,7 @@ local backoff = require "stator.backoff"
 local core = require "stator.core.task"
 local err = require "stator.err"
 local log = require "stator.log"
+local names = require "stator.names"
 local registry = require "stator.registry"
 local task = require "stator.task"
 
@@ -24,15 +25,7 @@ local NOT_BY_ITSELF = {
   gone = true, abandoned = true, cancelled = true,
 }
 
---- A number of the options, its default when absent.
-local function number_of(options, name, default, low, high)
-  local value = options[name]
-  if value == nil then return default end
-  if type(value) ~= "number" or not (value >= low and value <= high) then
-    err.raise(("retry: %s is a number from %g to %g, not %s"):format(name, low, high, err.shown(value)))
-  end
-  return value
-end
+local TRIES_MAX = 1e9
 
 local function codes_of(on)
   if on == nil then return nil end
@@ -50,11 +43,12 @@ end
 local function checked(options)
   registry.check_options("retry", options, OPTIONS)
   local o = {
-    tries = number_of(options, "tries", 3, 1, math.huge), jitter = number_of(options, "jitter", 0, 0, 1),
-    min = number_of(options, "min", 0.2, 0.001, 3600), idempotent = options.idempotent == true,
-    codes = codes_of(options.on),
+    tries = options.tries == nil and 3 or names.whole("retry: tries", options.tries, 1, TRIES_MAX),
+    jitter = names.number("retry: jitter", options.jitter, 0, 0, 1),
+    min = names.number("retry: min", options.min, 0.2, 0.001, 3600),
+    idempotent = options.idempotent == true, codes = codes_of(options.on),
   }
-  o.max = number_of(options, "max", math.max(5, o.min), o.min, 86400)
+  o.max = names.number("retry: max", options.max, math.max(5, o.min), o.min, 86400)
   return o
 end
 

@@ -9,6 +9,7 @@ local keep = require "stator.core.keep"
 local log = require "stator.log"
 local registry = require "stator.registry"
 local task = require "stator.task"
+local called = require("stator.waits").called
 
 local M = {
   restoring = false, -- a VM was lost: files are taken as they were read, not as they are now
@@ -75,9 +76,11 @@ local function script_xpcall(f, handler, ...)
 end
 
 --- A script's coroutine may wait: the wait is passed on, resumer by resumer, up to the task. Blocks
---- belong to the task, so a coroutine cannot yield out of one.
+--- belong to the task, so a coroutine cannot yield out of one, and one that waits goes on in its task only.
 local co = { status = coroutine.status, running = coroutine.running }
-local scope_of = setmetatable({}, { __mode = "k" }) -- thread -> the task's scope when it was resumed; false: none
+local WEAK = { __mode = "k" }
+local scope_of = setmetatable({}, WEAK) -- thread -> the task's scope when it was resumed; false: none
+local waits_in = setmetatable({}, WEAK) -- thread -> handle of the task in which it waits
 
 local function innermost_scope()
   local handle = core.current()
@@ -87,8 +90,10 @@ end
 
 local function pass_wait(thread, ok, ...)
   if ok and core.parking() and coroutine.status(thread) == "suspended" then
+    waits_in[thread] = core.current()
     return pass_wait(thread, coroutine.resume(thread, coroutine.yield()))
   end
+  waits_in[thread] = nil
   return pass_cancel(ok, ...)
 end
 
@@ -99,7 +104,12 @@ function co.create(f)
 end
 
 function co.resume(thread, ...)
-  scope_of[thread] = innermost_scope()
+  local waits = waits_in[thread]
+  if waits then
+    err.raise(("coroutine.resume: this coroutine waits in %s; only that task can go on with it"):format(
+      task.by_handle[waits] and called(task.by_handle[waits]) or "a task that has ended"))
+  end
+  if scope_of[thread] ~= nil and coroutine.status(thread) == "suspended" then scope_of[thread] = innermost_scope() end
   return pass_wait(thread, coroutine.resume(thread, ...))
 end
 

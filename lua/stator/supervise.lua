@@ -15,6 +15,7 @@ local core = require "stator.core.task"
 local err = require "stator.err"
 local fault = require "stator.fault"
 local log = require "stator.log"
+local names = require "stator.names"
 local registry = require "stator.registry"
 local system = require "stator.system"
 local task = require "stator.task"
@@ -22,6 +23,8 @@ local task = require "stator.task"
 local M = { detached = {} }
 
 local FAILURES_KEPT = 5
+local INTENSITY_MAX = 10000
+local SECONDS_MIN, SECONDS_MAX = 0.001, 6e7
 local OPTIONS = { "strategy", "intensity", "period", "min", "max", "jitter", "ready_within", "stop_within" }
 local CHILD_OPTIONS = { "restart", "min", "max", "jitter", "ready_within", "stop_within" }
 local STRATEGIES = { "one_for_one", "one_for_all", "rest_for_one" }
@@ -37,24 +40,19 @@ local function one_of(what, value, known)
     err.nearest(tostring(value), known)))
 end
 
-local function number_of(what, value, default, low)
-  if value == nil then return default end
-  if type(value) ~= "number" or not (value >= low) then
-    err.raise(("%s is a number from %g, not %s"):format(what, low, err.shown(value)))
-  end
-  return value
+local function seconds_of(what, value, default, low)
+  return names.number(what, value, default, low or SECONDS_MIN, SECONDS_MAX)
 end
 
 --- Seconds that a child has of its own, or its supervisor has for all.
 local function times_of(what, options, defaults)
   local t = {
-    min = number_of(what .. ": min", options.min, defaults.min, 0.001),
-    jitter = number_of(what .. ": jitter", options.jitter, defaults.jitter, 0),
-    ready_within = number_of(what .. ": ready_within", options.ready_within, defaults.ready_within, 0.001),
-    stop_within = number_of(what .. ": stop_within", options.stop_within, defaults.stop_within, 0.001),
+    min = seconds_of(what .. ": min", options.min, defaults.min),
+    jitter = names.number(what .. ": jitter", options.jitter, defaults.jitter, 0, 1),
+    ready_within = seconds_of(what .. ": ready_within", options.ready_within, defaults.ready_within),
+    stop_within = seconds_of(what .. ": stop_within", options.stop_within, defaults.stop_within),
   }
-  t.max = number_of(what .. ": max", options.max, math.max(defaults.max, t.min), t.min)
-  if t.jitter > 1 then err.raise(what .. ": jitter is at most 1") end
+  t.max = seconds_of(what .. ": max", options.max, math.max(defaults.max, t.min), t.min)
   return t
 end
 
@@ -95,8 +93,9 @@ local function supervisor_of(options, children)
   end
   local sup = times_of("supervise", options, DEFAULTS)
   sup.strategy = one_of("supervise: strategy", options.strategy or "one_for_one", STRATEGIES)
-  sup.intensity = number_of("supervise: intensity", options.intensity, 3, 0)
-  sup.period = number_of("supervise: period", options.period, 60, 0.001)
+  sup.intensity = options.intensity == nil and 3
+    or names.whole("supervise: intensity", options.intensity, 0, INTENSITY_MAX)
+  sup.period = seconds_of("supervise: period", options.period, 60)
   sup.children, sup.events, sup.restarts, sup.failures = {}, {}, {}, {}
   for i, entry in ipairs(children) do sup.children[i] = child_of(sup, i, entry) end
   return sup

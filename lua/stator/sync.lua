@@ -214,11 +214,7 @@ local function semaphore_of(self, what)
 end
 
 local function checked_permits(lock, what, n)
-  if n == nil then return 1 end
-  if type(n) ~= "number" or n % 1 ~= 0 or n < 1 or n > lock.size then
-    err.raise(("%s: expected 1 to %d permits, got %s"):format(what, lock.size, err.shown(n)))
-  end
-  return n
+  return n == nil and 1 or names.whole(what .. ": permits", n, 1, lock.size)
 end
 
 --- Takes permits; they go back when the innermost block or the task ends. An operation.
@@ -255,9 +251,7 @@ local SEMAPHORE = names.fixed_class("semaphore", Semaphore)
 ---@param name string? for messages
 ---@return stator.Semaphore
 function M.semaphore(n, name)
-  if type(n) ~= "number" or n % 1 ~= 0 or n < 1 or n > PERMITS_MAX then
-    err.raise(("semaphore: expected 1 to %d permits, got %s"):format(PERMITS_MAX, err.shown(n)))
-  end
+  names.whole("semaphore: permits", n, 1, PERMITS_MAX)
   local self = setmetatable({}, SEMAPHORE)
   semaphores[self] = new_lock("semaphore", M.name_of("semaphore", name), n)
   return self

@@ -168,11 +168,7 @@ end
 --- the scope's own cancellation becomes an ordinary failure.
 local function outcome(scope, e)
   if scope.failure and err.is_cancelled(e) and e.scope == scope then return scope.failure end
-  if err.is_cancelled(e) and e.scope == scope then
-    local plain = err.new(e.as or "cancelled", e.message)
-    err.handler(plain)
-    return plain
-  end
+  if err.is_cancelled(e) and e.scope == scope then return err.failure_of(e) end
   return e
 end
 

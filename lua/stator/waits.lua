@@ -93,7 +93,8 @@ function search(from, list, waiter, goal, seen)
   end
 end
 
-local function called(t)
+--- The name of a task, and where it was spawned: children have the name of their parent.
+function M.called(t)
   local place = t.spawned_at
   return t.name .. (place and place:sub(1, 7) ~= "stator/" and (" (spawned at %s)"):format(place) or "")
 end
@@ -104,8 +105,8 @@ local function told(step, goal)
   local waiter = step.waiter
   if waiter then
     local lock = waiter.lock
-    return ("%s waits%s for mutex %s, which %s holds since %s"):format(called(step.from), at(waiter.place), lock.name,
-      called(step.to), lock.since)
+    return ("%s waits%s for mutex %s, which %s holds since %s"):format(M.called(step.from), at(waiter.place), lock.name,
+      M.called(step.to), lock.since)
   end
   local place
   if step.from == goal then
@@ -113,7 +114,7 @@ local function told(step, goal)
   else
     place = err.place { message = "", trace = core.traceback(step.from.handle) }
   end
-  return ("%s waits%s for %s to end"):format(called(step.from), at(place), called(step.to))
+  return ("%s waits%s for %s to end"):format(M.called(step.from), at(place), M.called(step.to))
 end
 
 --- Raises code "deadlock" when the wait of `t` for one of `list` would close a cycle.

@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local buffer = require "string.buffer"
 local plain = require "stator.plain"
+local texts = require "stator.texts"
 local tokens = require "stator.tokens"
 local turns = require "stator.turns"
 
@@ -116,15 +117,26 @@ local function environment(worker, folder)
   })
 end
 
+local function no_function(module, value, name)
+  local shown = module:gsub("%.", "/") .. ".lua"
+  if name ~= "" and type(value) == "table" then
+    local known = {}
+    for key, member in pairs(value) do
+      if type(key) == "string" and type(member) == "function" then known[#known + 1] = key end
+    end
+    table.sort(known)
+    error(('%s: it returns no function "%s"%s'):format(shown, name, texts.nearest(name, known)), 0)
+  end
+  local what = name == "" and "a function" or ('a table with a function "%s"'):format(name)
+  error(("%s: expected it to return %s, got %s"):format(shown, what, type(value)), 0)
+end
+
 --- Runs the function and answers its results as bytes.
 local function run(worker, folder, module, name, arguments)
   local value = environment(worker, folder).require(module)
   local fn = value
   if name ~= "" then fn = type(value) == "table" and value[name] or nil end
-  if type(fn) ~= "function" then
-    local what = name == "" and "a function" or ('a table with a function "%s"'):format(name)
-    error(("%s.lua: expected it to return %s, got %s"):format(module:gsub("%.", "/"), what, type(value)), 0)
-  end
+  if type(fn) ~= "function" then no_function(module, value, name) end
   local given = buffer.decode(arguments)
   local function pack(...) return { n = select("#", ...), ... } end
   local results = pack(fn(unpack(given, 1, given.n)))
@@ -140,6 +152,9 @@ local function handler(raised)
   local code, message = "error", tostring(raised)
   if is_table then
     code, message = tostring(raised.code or "error"), tostring(raised.message or "a table without a message was raised")
+  else
+    code = texts.code(message) or code
+    if code == "memory" then message = "the work needs more than 128 MiB" end
   end
   return { code, message, debug.traceback("", 2):gsub("^%s+", "") }
 end
@@ -147,6 +162,6 @@ end
 return function(worker, ...)
   local ok, value = xpcall(run, handler, worker, ...)
   if ok then return true, value end
-  if type(value) ~= "table" then return false, "memory", tostring(value), "" end
+  if type(value) ~= "table" then return false, texts.code(tostring(value)) or "memory", tostring(value), "" end
   return false, unpack(value)
 end

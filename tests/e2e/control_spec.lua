@@ -58,6 +58,11 @@ describe("stator ctl", function()
     assert.matches("main/grip +main.lua:8 +waiting .-scripts/main +condition Tool.closed of tool", text)
     assert.matches("main/loop +main.lua:11 +waiting", text)
     assert.is_nil(ctl(host, "tasks main/l"):find("grip", 1, true))
+    for asked, told in pairs { ["main/lopp"] = ', did you mean "main/loop"?', ["mian/"] = ', did you mean "main/"?', zzzzzzzz = "" } do
+      text, code = ctl(host, "tasks " .. asked)
+      assert.equal(('stator ctl: there is no task whose name begins with "%s"%s\n'):format(asked, told), text)
+      assert.equal(1, code)
+    end
     assert.matches('"place":"main.lua:8".*"waits_for":"condition Tool.closed of tool"', (ctl(host, "tasks --json")))
     local status = ctl(host, "status")
     for _, word in ipairs { "name +demo", "ticks +%d+ at 100 Hz", "late +p50", "tasks +3", "entities +5", "faults +0", "revision +1",

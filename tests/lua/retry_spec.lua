@@ -216,10 +216,22 @@ end]]
       } do print(i, select(2, pcall(call))) end
     ]]
     for i, text in ipairs {
-      'retry: unknown option "trys", did you mean "tries"', "retry: tries is a number from 1 to inf, not 0", "min is a number from 0.001",
-      "max is a number from 2", "jitter is a number from 0 to 1, not 2", 'on is a list of codes, such as { "timeout" }, not "timeout"',
+      'retry: unknown option "trys", did you mean "tries"', "retry: tries: expected a whole number of 1 to 1000000000, got 0", "min: expected a number from 0.001 to 3600, got 0",
+      "max: expected a number from 2 to 86400, got 1", "jitter: expected a number from 0 to 1, got 2", 'on is a list of codes, such as { "timeout" }, not "timeout"',
       "on is a list of codes, this holds 1", "retry: expected a function, got nil", "retry: expected a table of options",
       'fail: unknown option "unknwn", did you mean "unknown"',
     } do assert.matches(text, said[i]) end
+  end)
+
+  it("takes whole numbers of tries, and numbers that mean something", function()
+    local said = run [[
+      for _, name in ipairs { "tries", "min", "max", "jitter" } do
+        for _, bad in ipairs { 0 / 0, math.huge, -1, "1" } do print(pcall(stator.retry, { [name] = bad }, print)) end
+      end
+      print(pcall(stator.retry, { tries = 1.5 }, print))
+    ]]
+    assert.equal(17, #said)
+    for _, text in ipairs(said) do assert.matches("^false\tmain.lua:%d+: retry: %a+: expected a .*number .*, got ", text) end
+    assert.matches("tries: expected a whole number of 1 to 1000000000, got 1.5", said[17])
   end)
 end)

@@ -360,9 +360,50 @@ stator.task("t", {}, function(cmd)
 end)]])
   end)
 
+  it("but not with fields of its own functions that take a component", function()
+    local cell = support.cell [[
+local stator = require "stator"
+local C, D = stator.component("C", { "double v" }), stator.component("D", { "double v" })
+local function helper(_, component, options) return component.name .. options.speed end
+local own = { when_all = helper, set = helper, C = function(t) return t.speed end }
+local function with(D) return D { speed = 5 } end
+stator.task("t", {}, function(cmd)
+  cmd:insert(stator.world, C, { v = 1 })
+  stator.await(cmd:commit())
+  print(helper(cmd, C, { speed = 1 }), own:set(C, { speed = 2 }), own.set(1, C, { speed = 3 }), own.C { speed = 4 })
+  print(pcall(stator.world.get, stator.world, C, { max_age_s = 1 }))
+  print(with(function(t) return t.speed end), (function(_, c, o) return o.speed end)(cmd, D, { speed = 6 }))
+end)]]
+    cell:advance(0.1)
+    assert.same({ "C1\tC2\tC3\t4" }, support.said(cell, "^C1"))
+    assert.same({ "5\t6" }, support.said(cell, "^5"))
+    assert.same({}, support.faults(cell))
+  end)
+
+  it("with fields of commands that no component has, wherever the component is named", function()
+    told(SCENE, {
+      'main.lua:4: Motor has no field "spead", did you mean "speed"?', 'main.lua:5: Motor has no field "seed", did you mean "speed"?',
+      'main.lua:6: Motor has no field "sped", did you mean "speed"?',
+      'main.lua:7: Motor has no field "spd"', 'main.lua:8: Motor has no field "peed", did you mean "speed"?',
+    }, [[
+local stator = require "stator"
+local Motor = stator.component("Motor", { "double speed" })
+stator.task("t", {}, function(cmd)
+  cmd:insert(stator.entity({ "a", "b" }), Motor, { spead = 1 })
+  stator.cmd:add(f(1, { 2, 3 }), Motor, { seed = 1 })
+  cmd:set_many({ 1, 2 }, Motor, { sped = 1 })
+  stator.world:rising(Motor, { spd = true })
+  return pcall(f, Motor { peed = 1 })
+end)]])
+  end)
+
   it("waiting in its body", function()
     told(SCENE, { "main.lua:2: operations are made inside a task: a system, an observer or a script's body cannot wait" },
       "local stator = require 'stator'\nstator.await(stator.sleep(1))\n")
+    for _, call in ipairs { "pcall(ch.receive, ch)", "pcall(stator.semaphore(1).acquire, stator.semaphore(1))" } do
+      told(SCENE, { "main.lua:3: operations are made inside a task: a system, an observer or a script's body cannot wait" },
+        ("local stator = require 'stator'\nlocal ch = stator.channel { cap = 1 }\nlocal _, e = %s\nerror(e, 0)"):format(call))
+    end
   end)
 
   it("requires modules of its folder, each once", function()

@@ -151,7 +151,7 @@ describe("supervise", function()
       print(e.code, e.message)
     ]]
     assert.same({
-      "slow\t1\t0", "failed: not ready within 2 s; starts again in 0.5 s", "slow\t2\t2.5", "start\tnext\t2.5", "end\tnext\t10", "timeout",
+      "slow\t1\t0", "failed: not ready within 2 s; starts again in 0.5 s (main.lua:19)", "slow\t2\t2.5", "start\tnext\t2.5", "end\tnext\t10", "timeout",
       "start\tdeaf\t10", "end\tdeaf\t11",
       "supervise\tnot_ready\t1 restarts within 60 s, at most 0 are allowed; last failures: deaf: not ready within 1 s", "io\tno drive",
     }, said)
@@ -231,8 +231,28 @@ describe("supervise", function()
       'strategy: expected "one_for_one", "one_for_all", "rest_for_one", got "one_for_al", did you mean "one_for_all"', "expected a list of children",
       'child 1: expected { "name", fn, ... }', 'child "a": restart: expected .* got "allways", did you mean "always"',
       'child "a": unknown option "redy_within", did you mean "ready_within"', 'child "a": the name is taken',
-      "intensity is a number from 0, not %-1", 'child "a": min is a number from 0.001, not 0', "ready: only inside a child of supervise",
+      "intensity: expected a whole number of 0 to 10000, got %-1", 'child "a": min: expected a number from 0.001 to 60000000, got 0', "ready: only inside a child of supervise",
     } do assert.matches(text, said[i]) end
+  end)
+
+  it("takes whole numbers for counts, and only seconds that can be waited for", function()
+    local said = supervised [[
+      local function try(options, child)
+        child = child or { "a", print }
+        local ok, e = pcall(stator.supervise, options, { child })
+        print(ok, e)
+      end
+      for _, bad in ipairs { 1.5, 0 / 0, math.huge, -1, 1e300 } do try({ intensity = bad }) end
+      for _, name in ipairs { "period", "min", "max", "ready_within", "stop_within" } do
+        for _, bad in ipairs { 0 / 0, math.huge, 1e9 } do try({ [name] = bad }) end
+      end
+      try({ jitter = 0 / 0 })
+      try({}, { "a", print, jitter = 2 })
+      try({}, { "a", print, min = math.huge })
+    ]]
+    assert.equal(5 + 15 + 3, #said)
+    for i = 1, 5 do assert.matches("^false\tmain.lua:%d+: supervise: intensity: expected a whole number of 0 to 10000, got", said[i]) end
+    for i = 6, #said do assert.matches("^false\tmain.lua:%d+: supervise: .*: expected a number from %S+ to %d+, got", said[i]) end
   end)
 end)
 

@@ -497,7 +497,7 @@ end)]]
       print(ch:count(), idle(ch))
     ]]
     for i, pattern in ipairs {
-      "channel: expected a table of options, got nil", 'unknown option "capp", did you mean "cap"', "cap: expected 0 to 1000000 items, got nil",
+      "channel: expected a table of options, got nil", 'unknown option "capp", did you mean "cap"', "cap: expected a whole number of 0 to 1000000, got nil",
       "got 1.5", 'full is one of drop_new, drop_old, reject, wait, not "drop"', 'cap 0 holds nothing, so full is "wait"',
       "send: write channel:send%(...%)", 'a channel has no "sendd", did you mean "send"', "a channel cannot be changed",
       "name of 1 to 60 bytes", "each: the first value of the item is nil", "await: nothing can wait inside", "1\ttrue",
@@ -573,8 +573,8 @@ describe("a semaphore", function()
       await(other)
     ]]
     for i, pattern in ipairs {
-      "semaphore: expected 1 to 1000000000 permits, got nil", "got 0", "got 1.5", "acquire: expected 1 to 2 permits, got 3",
-      "with: expected 1 to 2 permits, got 0", "semaphore: with: expected a function, got nil", "release: write semaphore:release",
+      "semaphore: permits: expected a whole number of 1 to 1000000000, got nil", "got 0", "got 1.5", "acquire: permits: expected a whole number of 1 to 2, got 3",
+      "with: permits: expected a whole number of 1 to 2, got 0", "semaphore: with: expected a function, got nil", "release: write semaphore:release",
       "release: main/t holds nothing of semaphore of main.lua:17", 'unlock: mutex "arm" is held by main/t since main.lua:18',
       "mutex: with: expected a function, got number", 'a mutex has no "release"', "mutex: expected a name of 1 to 60 bytes, got 5",
     } do
@@ -914,7 +914,7 @@ stator.task("three", {}, function() both(c, a, 0.02) end)
         end)
       end)
     ]], { before = "local m = stator.mutex()" })
-    assert.same({ "not done within 0.5 s [scripts/main]" }, faults)
+    assert.same({ "not done within 0.5 s [scripts/main] (main.lua:7)" }, faults)
   end)
 
   it("C6 takes no task for waiting that has been cancelled and has not run yet", function()

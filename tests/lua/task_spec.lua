@@ -166,6 +166,59 @@ describe("coroutines in a script", function()
     assert.equal("after", said[3])
   end)
 
+  it("that wait go on in their task only, and are left as they are by who resumes them", function()
+    local said = run [[
+      local inner
+      local gen = coroutine.create(function(a)
+        inner = coroutine.wrap(function() return await(stator.race { tick = stator.sleep(1) }) end)
+        local who = inner()
+        return a, who, stator.now(), coroutine.yield("between")
+      end)
+      stator.scope(function()
+        stator.spawn(function() print("waited", coroutine.resume(gen, "a")) end)
+        stator.spawn(function()
+          await(stator.sleep(0.1))
+          for i, f in ipairs { function() return coroutine.resume(gen, true, "forged") end, function() return inner(true) end } do
+            print(i, pcall(f))
+          end
+        end)
+      end)
+      stator.spawn(function() print("elsewhere", coroutine.resume(gen, "b")) end)
+    ]]
+    for i = 1, 2 do
+      assert.matches("^%d\tfalse\tmain.lua:%d+: coroutine.resume: this coroutine waits in main/t %(spawned at "
+        .. "main.lua:12%); only that task can go on with it$", said[i])
+    end
+    assert.same({ "waited\ttrue\tbetween", "elsewhere\ttrue\ta\ttick\t1\tb" }, { said[3], said[4] })
+  end)
+
+  it("cannot be told to go on by observers and systems while they wait, and can be after a cancellation", function()
+    local said = run([[
+      gen = coroutine.create(function()
+        local ok, e = stator.try(await, stator.sleep(9))
+        coroutine.yield(ok, e)
+      end)
+      print("waited", stator.try(stator.within, 0.2, coroutine.resume, gen))
+      print("then", coroutine.status(gen), coroutine.resume(gen))
+    ]], { before = [[
+local gen
+stator.system("s", { every = 0.1 }, function() 
+  if gen and coroutine.status(gen) == "suspended" then print(pcall(coroutine.resume, gen)) end
+end)]] })
+    assert.matches("^false\tmain.lua:%d+: coroutine.resume: this coroutine waits in main/t;", said[1])
+    assert.equal("waited\tfalse\tnot done within 0.2 s", said[#said - 1])
+    assert.equal("then\tdead\tfalse\tcannot resume dead coroutine", said[#said])
+  end)
+
+  it("cannot yield out of a block by resuming themselves in it", function()
+    local said = run [[
+      print(pcall(coroutine.wrap(function()
+        stator.within(1, function() coroutine.resume(coroutine.running()) coroutine.yield(1) end)
+      end)))
+    ]]
+    assert.matches("inside within, scope, shield or race there is no yielding out of the block", said[1])
+  end)
+
   it("cannot wait where C calls back, and say so", function()
     local said, faults = run [[
       print(pcall(table.sort, { 3, 2, 1 }, function() await(stator.sleep(0.1)) end))

@@ -79,8 +79,27 @@ spawned at main.lua:5]], trace_of [[
   print(await(outer))]])
   end)
 
+  it("a task's own cancellation has the line where the task waited, in a function it called too", function()
+    local said, faults = support.run_task("await(stator.sleep(1))", { before = [[
+local function wait(op)
+  await(op)
+  return 1
+end
+stator.task("top", { restart = { min = 5, max = 5 } }, function()
+  stator.cancel_when(stator.sleep(0.1), "estop")
+  return 1 + wait(stator.sleep(5))
+end)
+stator.task("early", { restart = { min = 5, max = 5 } }, function()
+  stator.cancel_when(stator.sleep(0.1), "stop")
+  stator.spawn(function() await(stator.sleep(5)) end)
+  await(stator.sleep(5))
+end)]], seconds = 1 })
+    assert.is_truthy(said)
+    assert.same({ "estop [scripts/main] (main.lua:4)", "stop [scripts/main] (main.lua:14)" }, faults)
+  end)
+
   it("a cancellation by a deadline shows where the block waits", function()
-    assert.matches("^main.lua:5: in function <main.lua:4>", trace_of [[
+    assert.matches("^main.lua:6: in function <main.lua:5>\n\tmain.lua:5: in function <main.lua:4>", trace_of [[
   stator.within(0.1, function()
     await(stator.sleep(9))
   end)]])

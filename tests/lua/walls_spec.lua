@@ -721,6 +721,39 @@ stator.system("churn", {}, function() local t = {} for i = 1, 200 do t[i] = ("x"
     assert.equal("end", said[3])
   end)
 
+  it("and deep recursion has the code stack, wherever it is caught", function()
+    local said, faults = run([[
+      local function deep(n) return 1 + deep(n + 1) end
+      local t = setmetatable({}, {}) getmetatable(t).__index = function(_, k) return t[k + 1] end
+      local function sort() table.sort({ 1, 2 }, function(a, b) sort() return a < b end) end
+      for i, f in ipairs { deep, function() return t[1] end, sort, function() stator.within(1, deep, 1) end,
+        function() await(stator.all { function() deep(1) end }) end,
+        function() local ok, e = pcall(deep, 1) error(e, 0) end, function() local _, e = xpcall(deep, deep, 1) error(e, 0) end,
+      } do
+        local ok, e = stator.try(f, 1)
+        print(i, ok, e.code, (e.message:find("stack overflow", 1, true) or e.message:find("error handling", 1, true)) ~= nil)
+      end
+      for i, text in ipairs { "a stack overflow", "stack overflows", "no stack overflow (not really)" } do
+        print("own", i, select(2, stator.try(error, text)).code)
+      end
+      deep(1)
+    ]], { settings = '"limits": { "slice_ms": 5000 }', patience = 5 })
+    for i = 1, 7 do assert.equal(i .. "\tfalse\tstack\ttrue", said[i]) end
+    for i = 1, 3 do assert.equal(("own\t%d\terror"):format(i), said[7 + i]) end
+    assert.matches("stack overflow", faults[1])
+  end)
+
+  it("and an error handler that has no room itself leaves an error with its code", function()
+    local cell = cell_of ""
+    local function code_of(text)
+      return cell:eval(('local e = require("stator.err").of(%q) return e.code .. ": " .. e.message'):format(text))
+    end
+    assert.equal("stack: error in error handling", code_of "error in error handling")
+    assert.equal("stack: stack overflow", code_of "stack overflow")
+    assert.equal("memory: not enough memory", code_of "not enough memory")
+    assert.equal("error: other", code_of "other")
+  end)
+
   for what, code in pairs {
     ["gsub"] = "local function f(s) return (s:gsub('.', f)) end print(pcall(f, 'a'))",
     ["gsub, interpreted"] = [[local function f(s) for _ in pairs { 1 } do return (s:gsub('.', function(c) for _ in pairs { 1 } do f(c) end end)) end end

@@ -17,6 +17,7 @@ local FILES = {
     function M.eat() local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(100) .. i end end
     function M.grow() local s = "x" while true do s = s .. s end end
     function M.names() return pcall(function() return io end), pcall(require, "stator"), pcall(function() unknown = 1 end) end
+    function M.recurses(n) return 1 + M.recurses(n + 1) end
     function M.coded() error({ code = "no_way", message = "there is none" }) end
     function M.counts() counter = nil end
     function M.compute(n) local x = 0 for i = 1, n do x = x + i % 7 end return x end
@@ -86,7 +87,7 @@ describe("stator.work", function()
       local _, e = stator.try(await, stator.work "boom")
       print(e.code, e.message)
       print(e.trace:find("boom.lua:4", 1, true) ~= nil, e.trace:find("main.lua:4", 1, true) ~= nil)
-      for i, name in ipairs { "missing", "broken", "seven", "many:none", "many:print", "many:meta", "many:coded" } do
+      for i, name in ipairs { "missing", "broken", "seven", "many:loup", "many:print", "many:meta", "many:coded" } do
         _, e = stator.try(await, stator.work(name))
         print(i, e.code, e.message)
       end]]
@@ -96,7 +97,7 @@ describe("stator.work", function()
       { said[1], said[2], said[3] })
     assert.matches("^2\terror\tbroken.lua:1: ", said[4])
     assert.equal("3\terror\tseven.lua: expected it to return a function, got number", said[5])
-    assert.equal('4\terror\tmany.lua: expected it to return a table with a function "none", got table', said[6])
+    assert.equal('4\terror\tmany.lua: it returns no function "loup", did you mean "loop"?', said[6])
     assert.equal("5\terror\tresult[1] is a function: only plain data comes back from work", said[7])
     assert.equal("6\terror\tresult[1] has a metatable: only plain data comes back from work", said[8])
     assert.equal("7\tno_way\tthere is none", said[9])
@@ -120,6 +121,12 @@ describe("stator.work", function()
         print(i, e.code)
       end
       print(await(stator.work("add", 1, 2)))]])
+  end)
+
+  it("Y19: a recursion of work without end has the code stack", function()
+    assert.same({ "stack\ttrue\ttrue" }, run [[
+      local _, e = stator.try(await, stator.work("many:recurses", 1))
+      print(e.code, e.message:find("stack overflow", 1, true) ~= nil, e.trace:find("many.lua", 1, true) ~= nil)]])
   end)
 
   it("Y19: work that does not end is stopped, also when it catches its errors, and its waiter goes on at once", function()
