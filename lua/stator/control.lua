@@ -74,7 +74,8 @@ end
 function commands.tasks(name)
   local rows, count, left_out = inspect.tree(name ~= "" and name or nil)
   if #rows == 0 and name ~= "" then
-    return nil, ("there is no task whose name begins with %s%s"):format(err.shown(name), err.nearest(name, task_names()))
+    return nil, ("there is no task whose name begins with %s%s"):format(err.shown(name),
+      err.nearest(name, task_names()))
   end
   return { tasks = flatten(rows, 0, list {}), count = count, left_out = left_out > 0 and left_out or nil }
 end

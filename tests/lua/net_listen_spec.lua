@@ -215,7 +215,8 @@ describe("a socket file", function()
     assert.equal("stale", (support.shell("ls " .. folder):gsub("%s+$", "")))
     support.write(folder .. "/file", "text")
     os.execute(("ln -s nowhere %s/link"):format(folder))
-    says({ "served", "in_use", "in_use: a file", "not_found: its folder is not there", "in_use: a file that is no socket is there", "other\t0", "still served" }, ([[
+    says({ "served", "in_use", "in_use: a file",
+      "not_found: its folder is not there", "in_use: a file that is no socket is there", "other\t0", "still served" }, ([[
       local folder = %q
       local l = net.listen { unix = folder .. "/stale" }
       local function serves(text)

@@ -216,8 +216,10 @@ end]]
       } do print(i, select(2, pcall(call))) end
     ]]
     for i, text in ipairs {
-      'retry: unknown option "trys", did you mean "tries"', "retry: tries: expected a whole number of 1 to 1000000000, got 0", "min: expected a number from 0.001 to 3600, got 0",
-      "max: expected a number from 2 to 86400, got 1", "jitter: expected a number from 0 to 1, got 2", 'on is a list of codes, such as { "timeout" }, not "timeout"',
+      'retry: unknown option "trys", did you mean "tries"',
+      "retry: tries: expected a whole number of 1 to 1000000000, got 0", "min: expected a number from 0.001 to 3600, got 0",
+      "max: expected a number from 2 to 86400, got 1", "jitter: expected a number from 0 to 1, got 2",
+      'on is a list of codes, such as { "timeout" }, not "timeout"',
       "on is a list of codes, this holds 1", "retry: expected a function, got nil", "retry: expected a table of options",
       'fail: unknown option "unknwn", did you mean "unknown"',
     } do assert.matches(text, said[i]) end

@@ -231,7 +231,8 @@ describe("supervise", function()
       'strategy: expected "one_for_one", "one_for_all", "rest_for_one", got "one_for_al", did you mean "one_for_all"', "expected a list of children",
       'child 1: expected { "name", fn, ... }', 'child "a": restart: expected .* got "allways", did you mean "always"',
       'child "a": unknown option "redy_within", did you mean "ready_within"', 'child "a": the name is taken',
-      "intensity: expected a whole number of 0 to 10000, got %-1", 'child "a": min: expected a number from 0.001 to 60000000, got 0', "ready: only inside a child of supervise",
+      "intensity: expected a whole number of 0 to 10000, got %-1", 'child "a": min: expected a number from 0.001 to 60000000, got 0',
+      "ready: only inside a child of supervise",
     } do assert.matches(text, said[i]) end
   end)
 

@@ -573,7 +573,8 @@ describe("a semaphore", function()
       await(other)
     ]]
     for i, pattern in ipairs {
-      "semaphore: permits: expected a whole number of 1 to 1000000000, got nil", "got 0", "got 1.5", "acquire: permits: expected a whole number of 1 to 2, got 3",
+      "semaphore: permits: expected a whole number of 1 to 1000000000, got nil", "got 0", "got 1.5",
+      "acquire: permits: expected a whole number of 1 to 2, got 3",
       "with: permits: expected a whole number of 1 to 2, got 0", "semaphore: with: expected a function, got nil", "release: write semaphore:release",
       "release: main/t holds nothing of semaphore of main.lua:17", 'unlock: mutex "arm" is held by main/t since main.lua:18',
       "mutex: with: expected a function, got number", 'a mutex has no "release"', "mutex: expected a name of 1 to 60 bytes, got 5",

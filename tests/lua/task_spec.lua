@@ -202,7 +202,7 @@ describe("coroutines in a script", function()
       print("then", coroutine.status(gen), coroutine.resume(gen))
     ]], { before = [[
 local gen
-stator.system("s", { every = 0.1 }, function() 
+stator.system("s", { every = 0.1 }, function()
   if gen and coroutine.status(gen) == "suspended" then print(pcall(coroutine.resume, gen)) end
 end)]] })
     assert.matches("^false\tmain.lua:%d+: coroutine.resume: this coroutine waits in main/t;", said[1])
