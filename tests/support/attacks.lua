@@ -121,8 +121,8 @@ add("operations that nobody awaits", "task", { "error", "never_awaited" }, "whil
 add("a table that grows", "task", { "memory", "stopped", "lost" }, "local t = {} for i = 1, 1e9 do t[i] = { i } end")
 add("a string that grows", "task", { "memory", "stopped", "lost", "error" }, "local s = 'xx' while true do s = s .. s end")
 add("a heap that is kept", "task", { "memory", "lost", "stopped" }, "S.keep = {} for i = 1, 1e9 do S.keep[i] = ('%08d'):format(i):rep(1000) end")
-add("recursion", "task", { "error", "stopped", "lost", "memory" }, "local function f(n) return 1 + f(n + 1) end f(1)")
-add("recursion in a writer", "writer", { "error", "stopped", "lost", "memory" }, "local function f(n) return 1 + f(n + 1) end f(1)")
+add("recursion", "task", { "stack", "error", "stopped", "lost", "memory" }, "local function f(n) return 1 + f(n + 1) end f(1)")
+add("recursion in a writer", "writer", { "stack", "error", "stopped", "lost", "memory" }, "local function f(n) return 1 + f(n + 1) end f(1)")
 add("recursion through gsub", "task", { "stack", "error", "stopped", "lost" }, "local function f(s) return (string.gsub(s, '.', f)) end f('a')")
 add("recursion through sort", "reader", { "stack", "error", "stopped", "lost" },
   "local function f() table.sort({ 1, 2 }, function(a, b) f() return a < b end) end f()")
