@@ -134,24 +134,24 @@ struct future {
 
 typedef enum { TASK_FREE, TASK_READY, TASK_RUNNING, TASK_PARKED } task_state_t;
 
-struct task {
+struct task { /* small fields lie together: thousands may wait */
     uint32_t slot, generation;
-    uint8_t state;
     lua_State *co;
-    int co_ref;
     uint64_t order;
-    int arguments;    /* values on co's stack that the next resume passes */
     op_t *op;         /* what it waits for: an operation, */
     future_t *future; /* or a future, */
     bool pausing;     /* or nothing: cancelled, and it asks again and again */
-    task_t *next_waiter, *prev_waiter;
-    int cancel_ref;  /* the error that every await raises; LUA_NOREF */
-    int settled_ref; /* the future that it awaits, when that is settled already; LUA_NOREF */
-    op_t *unused, *oldest_unused; /* operations it made and has not used, the newest first */
-    uint32_t unused_count;
+    uint8_t state;
+    int co_ref;
+    int arguments;     /* values on co's stack that the next resume passes */
+    int cancel_ref;    /* the error that every await raises; LUA_NOREF */
+    int settled_ref;   /* the future that it awaits, when that is settled already; LUA_NOREF */
     uint32_t slice;    /* how often it was resumed */
-    origin_t origin;   /* of the function that made an operation last */
     uint32_t refusals; /* awaits of this slice that were refused because it is cancelled */
+    uint32_t unused_count;
+    op_t *unused, *oldest_unused; /* operations it made and has not used, the newest first */
+    task_t *next_waiter, *prev_waiter;
+    origin_t origin; /* of the function that made an operation last */
     uint64_t parked_ns;
     uint64_t carried; /* the step in which it was ready and the budget was spent; 0: none */
     ecs_id_t owner;   /* entity that it belongs to; 0: none */
