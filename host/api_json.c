@@ -38,39 +38,35 @@ static void push_node(lua_State *L, const json_doc_t *doc, uint32_t index) {
     }
 }
 
-/* parse(text) -> root node, or nil, message, line, column [-0 +n e] */
-static int l_parse(lua_State *L) {
+/* Reads the text at 1. The number of values pushed that say what is wrong, 0 for none: nil,
+ * message, line, column. */
+static int parse(lua_State *L, json_doc_t *doc) {
     size_t bytes = 0;
     const char *text = luaL_checklstring(L, 1, &bytes);
-    json_doc_t doc;
     json_error_t error;
-    if (json_parse(&doc, text, bytes, &error) != 0) {
-        lua_pushnil(L);
-        lua_pushstring(L, error.text);
-        lua_pushinteger(L, (lua_Integer)error.line);
-        lua_pushinteger(L, (lua_Integer)error.column);
-        return 4;
-    }
-    push_node(L, &doc, 1);
-    json_fini(&doc);
-    return 1;
+    if (json_parse(doc, text, bytes, &error) == 0) { return 0; }
+    lua_pushnil(L);
+    lua_pushstring(L, error.text);
+    lua_pushinteger(L, (lua_Integer)error.line);
+    lua_pushinteger(L, (lua_Integer)error.column);
+    return 4;
 }
 
-/* decode(text) -> value, or nil, message, line, column. A Lua error leaves no document behind. */
-static int l_decode(lua_State *L) {
-    size_t bytes = 0;
-    const char *text = luaL_checklstring(L, 1, &bytes);
+/* parse(text) -> root node, or nil, message, line, column. A Lua error leaves no document behind.
+ */
+static int l_parse(lua_State *L) {
     json_doc_t doc __attribute__((cleanup(json_fini))) = {0};
-    json_error_t error;
-    if (json_parse(&doc, text, bytes, &error) != 0) {
-        lua_pushnil(L);
-        lua_pushstring(L, error.text);
-        lua_pushinteger(L, (lua_Integer)error.line);
-        lua_pushinteger(L, (lua_Integer)error.column);
-        return 4;
-    }
-    json_lua_push(L, &doc, 1);
-    return 1;
+    int wrong = parse(L, &doc);
+    if (wrong == 0) { push_node(L, &doc, 1); }
+    return wrong == 0 ? 1 : wrong;
+}
+
+/* decode(text) -> value, or nil, message, line, column; the same */
+static int l_decode(lua_State *L) {
+    json_doc_t doc __attribute__((cleanup(json_fini))) = {0};
+    int wrong = parse(L, &doc);
+    if (wrong == 0) { json_lua_push(L, &doc, 1); }
+    return wrong == 0 ? 1 : wrong;
 }
 
 static void free_out(const json_out_t *out) { free(out->text.data); }

@@ -13,21 +13,10 @@ M.NAMES = { [turns.NAME] = turns.turn, [places.NAME] = places.at }
 ---@param file string? as messages name it; nil: its commands get no place
 ---@return string
 function M.text(text, file)
-  local list, before, after, parts, from = tokens.of(text), {}, {}, {}, 1
+  local list, before, after = tokens.of(text), {}, {}
   turns.insert(list, after)
   if file then places.insert(list, file, before, after) end
-  for i, token in ipairs(list) do
-    if before[i] then
-      parts[#parts + 1] = text:sub(from, token.last - #token.text) .. before[i]
-      from = token.last - #token.text + 1
-    end
-    if after[i] then
-      parts[#parts + 1] = text:sub(from, token.last) .. after[i]
-      from = token.last + 1
-    end
-  end
-  parts[#parts + 1] = text:sub(from)
-  return table.concat(parts)
+  return tokens.weave(text, list, before, after)
 end
 
 return M

@@ -52,4 +52,25 @@ function M.of(text)
   return list
 end
 
+--- The text with something put before and after some of its tokens; all else stays as it is.
+---@param list table[] of the text
+---@param before table<integer, string> of the i-th token
+---@param after table<integer, string>
+---@return string
+function M.weave(text, list, before, after)
+  local parts, from = {}, 1
+  for i, token in ipairs(list) do
+    if before[i] then
+      parts[#parts + 1] = text:sub(from, token.last - #token.text) .. before[i]
+      from = token.last - #token.text + 1
+    end
+    if after[i] then
+      parts[#parts + 1] = text:sub(from, token.last) .. after[i]
+      from = token.last + 1
+    end
+  end
+  parts[#parts + 1] = text:sub(from)
+  return table.concat(parts)
+end
+
 return M

@@ -35,16 +35,9 @@ end
 
 --- The text with a call in every loop's body; its lines stay as they are.
 local function with_turns(text)
-  local list, after, parts, from = tokens.of(text), {}, {}, 1
+  local list, after = tokens.of(text), {}
   turns.insert(list, after)
-  for i, token in ipairs(list) do
-    if after[i] then
-      parts[#parts + 1] = text:sub(from, token.last) .. after[i]
-      from = token.last + 1
-    end
-  end
-  parts[#parts + 1] = text:sub(from)
-  return table.concat(parts)
+  return tokens.weave(text, list, {}, after)
 end
 
 local function compile(env, text, name)
