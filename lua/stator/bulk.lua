@@ -5,6 +5,7 @@ local abi = require "stator.abi"
 local component = require "stator.component"
 local entity = require "stator.entity"
 local err = require "stator.err"
+local record = require "stator.record"
 
 local C, world, cast = abi.C, abi.world, ffi.cast
 local COUNT_MAX = 1e6
@@ -30,15 +31,15 @@ local function columns_of(what, c, values, count)
           err.raise(("%s: %s.%s: expected %d values, got %d"):format(what, c.name, f.name, count, #value))
         end
         column.list = {}
-        for k = 1, count do column.list[k] = component.checked(c, f, value[k]) end
+        for k = 1, count do column.list[k] = record.checked(c, f, value[k]) end
       else
-        column.value = component.checked(c, f, value)
+        column.value = record.checked(c, f, value)
       end
       columns[found] = column
     end
   end
   for _ in pairs(values) do found = found - 1 end
-  if found ~= 0 then component.unknown_field(c, values) end
+  if found ~= 0 then record.unknown_field(c, values) end
   return columns, mask
 end
 
@@ -48,7 +49,7 @@ local function write_all(p, columns, count)
     local f, value, list = column.field, column.value, column.list
     for k = 1, count do
       if list then value = list[k] end
-      component.store_field(p[k - 1], f, value)
+      record.store_field(p[k - 1], f, value)
     end
   end
 end

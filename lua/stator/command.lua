@@ -26,7 +26,7 @@ local Commands = {}
 local function need(what, c)
   if getmetatable(c) ~= Component then
     local known = {}
-    for i, other in ipairs(type(c) == "string" and registry.component_list or {}) do known[i] = other.name end
+    for i, other in ipairs(type(c) == "string" and registry.live.component_list or {}) do known[i] = other.name end
     err.raise(("%s: expected a component, got %s%s"):format(what, err.shown(c), err.nearest(tostring(c), known)))
   end
   if not c.id then err.raise(c.name .. " is not laid out yet: scripts' bodies only declare") end

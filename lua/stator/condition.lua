@@ -10,6 +10,7 @@ local core = require "stator.core.task"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local query = require "stator.query"
+local record = require "stator.record"
 local registry = require "stator.registry"
 local task = require "stator.task"
 
@@ -32,7 +33,7 @@ end
 
 local function number_of(c, field, value)
   if TYPE[field.type] == "bool" and type(value) == "boolean" then return value and 1 or 0 end
-  return component.checked(c, field, value)
+  return record.checked(c, field, value)
 end
 
 --- { field index, value, ... } for the core.

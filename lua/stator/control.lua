@@ -145,7 +145,7 @@ function commands.entities(path)
   local row = row_of(id)
   row.values, row.children = {}, list {}
   for _, name in ipairs(row.components) do
-    local c = registry.components[name]
+    local c = registry.live.components[name]
     if c and not c.is_tag then row.values[name] = entity.Entity.copy(id, c) end
   end
   local not_finite = {}

@@ -98,12 +98,6 @@ function Entity.has(id, component)
   return C.ecs_has(world, id, component.id)
 end
 
---- A plain table with the component's fields; outlives awaits. Raises when it is absent.
----@param options { max_age_s: number }? as of get
-function Entity.copy(id, component, options)
-  return component:to_table(Entity.get(id, component, options))
-end
-
 ---@return boolean
 function Entity.alive(id) return C.ecs_alive(world, id) end
 
@@ -172,6 +166,7 @@ Handle.__tostring = function(h) return "entity " .. rawget(h, "_path") end
 
 --- The id; raises when there is no entity of that name.
 function Handle.id(handle)
+  if registry.script then err.raise "entities are there when scripts run: their bodies only declare" end
   local id = C.ecs_lookup(world, rawget(handle, "_path"))
   if id == 0 then err.raise(('there is no entity "%s"'):format(rawget(handle, "_path"))) end
   return id
@@ -184,7 +179,9 @@ function M.entity(path)
   local handle = setmetatable({ _path = path }, Handle)
   if registry.script then
     local info = debug.getinfo(2, "Sl")
-    table.insert(registry.entities, { path = path, place = info.short_src .. ":" .. info.currentline })
+    table.insert(registry.recording.entities, {
+      path = path, script = registry.script, place = info.short_src .. ":" .. info.currentline,
+    })
   end
   return handle
 end

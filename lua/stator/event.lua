@@ -9,7 +9,9 @@ local component = require "stator.component"
 local core = require "stator.core.world"
 local entity = require "stator.entity"
 local err = require "stator.err"
+local record = require "stator.record"
 local registry = require "stator.registry"
+local views = require "stator.views"
 
 local C, world, cast = abi.C, abi.world, ffi.cast
 local id_of = entity.id_of
@@ -24,7 +26,10 @@ local Event = {}
 Event.__index = Event
 Event.__tostring = function(e) return "event " .. e.name end
 
-local M = { Event = Event, by_id = {}, ---@type table<integer, stator.Event>
+local M = {
+  Event = Event,
+  by_name = {}, ---@type table<string, stator.Event> of all revisions
+  by_id = {}, ---@type table<integer, stator.Event>
 }
 
 --- Declares an event, or refers to one that is declared elsewhere. Names are the whole cell's, and
@@ -44,61 +49,60 @@ function M.event(name, fields)
       error(('event "%s": field %d is no text such as "double speed_rpm"'):format(name, i), 2)
     end
   end
-  local _, _, place = registry.declare('event "' .. name .. '"', 3)
-  local known = registry.events[name]
-  if not known then
-    known = setmetatable({ name = name, places = {}, mentioned = place }, Event)
-    registry.events[name] = known
-    table.insert(registry.event_list, known)
-  end
-  if fields then table.insert(known.places, { place = place, fields = fields }) end
-  return known
+  local script, _, place = registry.declare('event "' .. name .. '"', 3)
+  local t = registry.mention("event", name, place)
+  if fields then table.insert(t.places, { script = script, place = place, fields = fields }) end
+  t.object = M.by_name[name] or setmetatable({ name = name }, Event)
+  M.by_name[name] = t.object
+  return t.object
 end
 
 --- Raises for what is no event, or none that can be sent yet.
 function M.need(what, e)
   if getmetatable(e) ~= Event then
     local names = {}
-    for i, known in ipairs(type(e) == "string" and registry.event_list or {}) do names[i] = known.name end
+    for i, t in ipairs(type(e) == "string" and registry.types_of(registry.live, "event") or {}) do names[i] = t.name end
     err.raise(("%s: expected an event, got %s%s"):format(what, err.shown(e), err.nearest(tostring(e), names)))
   end
   return e
 end
 
---- Registers one with the core; answers a problem or nil.
-local function register(e)
-  local first = e.places[1]
-  if not first then
-    local names = {}
-    for _, other in ipairs(registry.event_list) do if other.places[1] then names[#names + 1] = other.name end end
-    return ('%s: event "%s" is declared nowhere%s'):format(e.mentioned, e.name, err.nearest(e.name, names))
-  end
-  e.is_plain = #first.fields == 0
-  for _, declared in ipairs(e.places) do
-    local plain = #declared.fields == 0
-    local id, message, code = core.struct(e.name, plain and NO_FIELDS or declared.fields)
+--- The fields of its struct.
+function M.fields_of(fields) return #fields == 0 and NO_FIELDS or fields end
+
+--- Registers one with the core; answers its id, or nil and a problem.
+local function register(set, t)
+  local first, known = t.places[1], nil
+  if not first then return nil, registry.declared_nowhere(set, t) end
+  for _, declared in ipairs(t.places) do
+    local id, message, code = core.struct(t.name, M.fields_of(declared.fields))
     if code == "ECS_E_CONFLICT" then message = "declared with other fields at " .. first.place end
-    if not id then return ('%s: event "%s": %s'):format(declared.place, e.name, message) end
-    e.id = id
+    if not id then return nil, ('%s: event "%s": %s'):format(declared.place, t.name, message) end
+    known = id
   end
+  return known
 end
 
---- Lays all out. After the structs, in the setup phase. Answers a list of problems.
+--- Gives an event what it consists of: the struct `id` of the core.
+---@param t stator.Type
+function M.lay_out(t, id, enums)
+  local e = t.object
+  e.id, e.is_plain, e.layout = id, #t.places[1].fields == 0, component.layout(id, enums)
+  e.read_pointer, e.payload_pointer = e.layout.read_pointer, e.layout.payload_pointer
+  M.by_id[id] = e
+end
+
+--- Lays all events of a set out. After the structs, in the setup phase. Answers a list of problems.
+---@param set stator.Set
 ---@return string[]
-function M.freeze()
-  local problems = {}
-  for _, e in ipairs(registry.event_list) do
-    local problem = register(e)
-    if problem then problems[#problems + 1] = problem end
+function M.freeze(set)
+  local problems, ids = {}, {}
+  local events = registry.types_of(set, "event")
+  for i, t in ipairs(events) do
+    ids[i], problems[#problems + 1] = register(set, t)
   end
   if #problems > 0 then return problems end
-  M.by_id = {}
-  for _, e in ipairs(registry.event_list) do
-    e.layout = component.layout(e.id)
-    e.read_pointer = ffi.typeof("const $ *", e.layout.read_type)
-    e.payload_pointer = ffi.typeof("$ *", e.layout.payload_type)
-    M.by_id[e.id] = e
-  end
+  for i, t in ipairs(events) do M.lay_out(t, ids[i], set.enums) end
   return problems
 end
 
@@ -113,12 +117,12 @@ function M.send(place, e, values, to)
     err.raise(("send: expected a table of fields of %s, got %s"):format(e.name, err.shown(values)))
   end
   if e.is_plain and values and next(values) ~= nil then err.raise(("send: %s has no fields"):format(e.name)) end
-  local stored = not e.is_plain and component.struct_value(e.layout, values or {})
+  local stored = not e.is_plain and record.struct_value(e.layout, values or {})
   local id = to ~= nil and id_of(to) or 0
   C.ecs_batch_place(world, place)
   local slot = C.ecs_record_send(world, e.id, id)
   if slot == nil then err.raise(abi.last_error()) end
-  if stored then component.store_struct(cast(e.payload_pointer, slot), e.layout, stored) end
+  if stored then record.store_struct(cast(e.payload_pointer, slot), e.layout, stored) end
 end
 
 ---@class stator.Sent one event of the last apply
@@ -143,7 +147,7 @@ end
 function M.value(sent)
   local e = sent.event
   if e.is_plain then return {} end
-  return component.Component.to_table(e.layout, cast(e.read_pointer, sent.value))
+  return views.to_table(e.layout, cast(e.read_pointer, sent.value))
 end
 
 return M

@@ -42,7 +42,7 @@ local function bind(bound, names, list, i)
     if not (list[i + 4] and list[i + 2].text == "component") then return end
     local call = list[i + 3].text == "("
     local text = list[call and i + 4 or i + 3].text
-    bound[name] = registry.components[text:match("^[\"'](.*)[\"']$") or ""]
+    bound[name] = registry.recording.components[text:match("^[\"'](.*)[\"']$") or ""]
     i = (call and closing(list, i + 3) or i + 3) + 1
     if not (list[i] and list[i].text == ",") then return end
     i = i + 1

@@ -230,7 +230,7 @@ end
 local function open_room(inbox)
   if inbox.full ~= "reject" or inbox.room then return end
   local to = inbox.to and entity.id_of(inbox.to) or 0
-  local room = C.ecs_room_open(world, registry.events[inbox.event_name].id, to)
+  local room = C.ecs_room_open(world, event.by_name[inbox.event_name].id, to)
   if room == 0 then err.raise("inbox: " .. abi.last_error(), "limit") end
   inbox.room = room
   tell_room(inbox)
@@ -285,13 +285,13 @@ function M.inbox(e, options)
   if not registry.script then open_room(inbox) end
   M.by_key[key] = inbox
   M.count = M.count + 1
-  if registry.script then table.insert(registry.inboxes, inbox) end
+  if registry.script then table.insert(registry.recording.inboxes, inbox) end
   return inbox
 end
 
 --- Once entities exist.
 function M.freeze()
-  for _, inbox in ipairs(registry.inboxes) do open_room(inbox) end
+  for _, inbox in ipairs(registry.live.inboxes) do open_room(inbox) end
 end
 
 -- ---- delivering -----------------------------------------------------------------------------

@@ -62,7 +62,9 @@ function M.link(name)
   if type(name) ~= "string" then error("link: expected a name, got " .. type(name), 2) end
   if registry.script then
     local info = debug.getinfo(2, "Sl")
-    table.insert(registry.links, { name = name, place = info.short_src .. ":" .. info.currentline })
+    table.insert(registry.recording.links, {
+      name = name, script = registry.script, place = info.short_src .. ":" .. info.currentline,
+    })
   elseif not M.by_name[name] then
     err.raise(('there is no link "%s" in the scene%s'):format(name, err.nearest(name, M.names())))
   end

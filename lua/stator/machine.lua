@@ -338,12 +338,12 @@ function M.machine(name, options, states)
   if d.machine.component then
     d.options.with = { d.machine.component }
     d.query = query.declare(d.what, { with = d.options.with }, d.place, 2)
-    table.insert(registry.per_entity, d)
+    table.insert(registry.recording.per_entity, d)
   else
     d.subject = d.machine.subject
-    table.insert(registry.tasks, d)
+    table.insert(registry.recording.tasks, d)
   end
-  table.insert(registry.machines, d)
+  table.insert(registry.recording.machines, d)
 end
 
 return M

@@ -111,8 +111,10 @@ local function place_on(m, d, on)
   if on ~= nil and not path then
     err.raise(m.what .. ": on is the path or handle of an entity, or a component, not " .. err.shown(on))
   end
-  if type(on) == "string" then table.insert(registry.entities, { path = on, place = d.place }) end
-  for _, other in ipairs(registry.machines) do
+  if type(on) == "string" then
+    table.insert(registry.recording.entities, { path = on, script = d.script, place = d.place })
+  end
+  for _, other in ipairs(registry.recording.machines) do
     local taken = other.machine.path == path and (path or other.script == d.script) and not other.machine.component
     if taken then
       err.raise(("%s: %s has a machine already, at %s"):format(m.what, path or "the script's entity", other.place))
@@ -236,7 +238,7 @@ end
 ---@return string[]
 function M.run()
   local problems, cache, told = {}, {}, {}
-  for _, d in ipairs(registry.machines) do
+  for _, d in ipairs(registry.recording.machines) do
     for _, state in ipairs(d.machine.names) do
       local list = tokens_of(cache, (debug.getinfo(d.machine.states[state], "S").source:gsub("^@", "")))
       if list then check_returns(d, state, list, told, problems) end

@@ -17,6 +17,7 @@ local component = require "stator.component"
 local core = require "stator.core.world"
 local err = require "stator.err"
 local registry = require "stator.registry"
+local views = require "stator.views"
 
 local C, shared, cast = abi.C, abi.shared, ffi.cast
 local POOL_MAX = 16
@@ -179,7 +180,7 @@ function Query:copy()
     if row[1] == nil then return list end
     local copy = { entity = row[1] }
     for k, column in ipairs(self.columns) do
-      if row[k + 1] ~= nil then copy[column.name] = column:to_table(row[k + 1]) end
+      if row[k + 1] ~= nil then copy[column.name] = views.to_table(column, row[k + 1]) end
     end
     list[#list + 1] = copy
   end
@@ -213,8 +214,10 @@ end
 ---@param level integer stack level to blame
 function M.declare(what, options, place, level)
   check_terms(what, options, level + 1)
-  local q = setmetatable({ what = what, place = place, options = options, pool = {} }, Query)
-  table.insert(registry.queries, q)
+  local q = setmetatable({
+    what = what, place = place, script = registry.script, options = options, pool = {},
+  }, Query)
+  table.insert(registry.recording.queries, q)
   return q
 end
 

@@ -352,9 +352,9 @@ end
 function Scene:components(node, path)
   local out, names = {}, {}
   if not self:expect(node, path, "object") then return out end
-  for _, c in ipairs(registry.component_list) do names[#names + 1] = c.name end
+  for _, c in ipairs(registry.recording.component_list) do names[#names + 1] = c.name end
   for _, child in ipairs(node) do
-    local c = registry.components[child.key]
+    local c = registry.recording.components[child.key]
     if c then
       out[#out + 1] = { c, self:component_values(child, join(path, child.key), c) }
     else
@@ -501,10 +501,10 @@ function Scene:resolve_point(l, node, path)
     self:problem(node, path, ('there is no entity "%s"%s'):format(entity_path, err.nearest(entity_path, names)), true)
     return
   end
-  local c = registry.components[component_name]
+  local c = registry.recording.components[component_name]
   if not c then
     local list = {}
-    for _, known in ipairs(registry.component_list) do list[#list + 1] = known.name end
+    for _, known in ipairs(registry.recording.component_list) do list[#list + 1] = known.name end
     self:problem(node, path,
       ('no script declares a component "%s"%s'):format(component_name, err.nearest(component_name, list)), true)
     return
@@ -652,13 +652,13 @@ local function check_references(scene)
   for _, e in ipairs(scene.entities) do paths[#paths + 1] = e.path end
   for _, s in ipairs(scene.scripts) do paths[#paths + 1] = script_path(s.name) end
   for _, l in ipairs(scene.links) do paths[#paths + 1] = link_path(l.name) end
-  for _, used in ipairs(registry.entities) do
+  for _, used in ipairs(registry.recording.entities) do
     if not scene.by_path[used.path] and not host[used.path] then
       scene:problem_text(('%s: the scene has no entity "%s"%s'):format(used.place, used.path,
         err.nearest(used.path, paths)))
     end
   end
-  for _, used in ipairs(registry.links) do
+  for _, used in ipairs(registry.recording.links) do
     local names, ok = scene.link_names, false
     for _, name in ipairs(names) do ok = ok or name == used.name end
     if not ok then
@@ -725,8 +725,8 @@ function M.load(file, sets, declare_host, restoring)
   local host = declare_host()
   local before = #scene.problems
   for _, s in ipairs(scene.scripts) do load_script(scene, s) end
-  for _, problem in ipairs(component.freeze()) do scene:problem_text(problem) end
-  for _, problem in ipairs(event.freeze()) do scene:problem_text(problem) end
+  for _, problem in ipairs(component.freeze(registry.recording)) do scene:problem_text(problem) end
+  for _, problem in ipairs(event.freeze(registry.recording)) do scene:problem_text(problem) end
   local laid_out = #scene.problems == before and #scene.scripts == scene.scripts_named
   if laid_out then
     for _, problem in ipairs(fieldcheck.run()) do scene:problem_text(problem) end
@@ -743,7 +743,7 @@ function M.load(file, sets, declare_host, restoring)
 end
 
 function Scene:build_queries()
-  for _, q in ipairs(registry.queries) do
+  for _, q in ipairs(registry.recording.queries) do
     local problem = require("stator.query").build(q)
     if problem then self:problem_text(problem) end
   end

@@ -53,15 +53,15 @@ function M.service(name, options, fn)
   local at_once, waiting = options.at_once or AT_ONCE, options.waiting or WAITING
   check_bound(what, "at_once", at_once, 1)
   check_bound(what, "waiting", waiting, 0)
-  local other = registry.services[name]
+  local other = registry.recording.services[name]
   if other then error(("%s: the name is taken at %s"):format(what, other.place), 2) end
   local service = {
     kind = "service", title = name, name = script.name .. "/" .. name, what = what, script = script,
     position = position, place = place, options = {}, fn = fn, at_once = at_once, waiting = waiting, running = 0,
     line = {},
   }
-  registry.services[name] = service
-  table.insert(registry.service_list, service)
+  registry.recording.services[name] = service
+  table.insert(registry.recording.service_list, service)
 end
 
 -- ---- one call -------------------------------------------------------------------------------
@@ -162,10 +162,10 @@ end
 ---@param ... any plain data
 ---@return stator.Operation
 function M.call(name, ...)
-  local service = registry.services[name]
+  local service = registry.live.services[name]
   if not service then
     local names = {}
-    for i, known in ipairs(registry.service_list) do names[i] = known.title end
+    for i, known in ipairs(registry.live.service_list) do names[i] = known.title end
     err.raise(("call: there is no service %s%s"):format(err.shown(name), err.nearest(tostring(name), names)))
   end
   local arguments = by_value.pack("call: " .. service.what, "argument", CROSS, ...)
@@ -179,7 +179,7 @@ function M.index(map)
   for _, t in pairs(task.by_handle) do -- each has its own: the order does not show
     if t.call then map[t.call.future] = t.call.service.what end
   end
-  for _, service in ipairs(registry.service_list) do
+  for _, service in ipairs(registry.live.service_list) do
     for i, call in ipairs(service.line) do map[call.future] = ("%s, %d in line"):format(service.what, i) end
   end
 end

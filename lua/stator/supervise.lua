@@ -322,7 +322,8 @@ local function check_name(script, name)
   if live and not live.done then
     err.raise(('detach: "%s" runs already, since %s'):format(name, live.spawned_at or "before"), "busy")
   end
-  for _, list in ipairs { registry.tasks, registry.per_entity, registry.systems } do
+  local set = registry.live
+  for _, list in ipairs { set.tasks, set.per_entity, set.systems } do
     for _, d in ipairs(list) do
       if d.name == full then err.raise(('detach: "%s" is the name of a %s at %s'):format(name, d.kind, d.place)) end
     end

@@ -48,7 +48,8 @@ local function declare(kind, name, options, fn, keys)
   local what = ('%s "%s"'):format(kind, name)
   registry.check_options(what, options, keys, 3)
   if type(fn) ~= "function" then error(what .. ": expected a function, got " .. type(fn), 3) end
-  for _, list in ipairs { registry.systems, registry.tasks, registry.per_entity, registry.observers } do
+  local set = registry.recording
+  for _, list in ipairs { set.systems, set.tasks, set.per_entity, set.observers } do
     for _, other in ipairs(list) do
       if other.name == script.name .. "/" .. name then
         error(("%s: the name is taken at %s"):format(what, other.place), 3)
@@ -84,7 +85,7 @@ function M.system(name, options, fn)
   check_phase(d)
   d.mode = options.write and "write" or "read"
   d.query = query.declare(d.what, options, d.place, 2)
-  table.insert(registry.systems, d)
+  table.insert(registry.recording.systems, d)
 end
 
 --- Declares a system that may wait: one task a period; a period whose task before still runs is
@@ -98,7 +99,7 @@ function M.async_system(name, options, fn)
   end
   d.mode = "async"
   d.query = query.declare(d.what, options, d.place, 2)
-  table.insert(registry.systems, d)
+  table.insert(registry.recording.systems, d)
 end
 
 local function check_restart(d)
@@ -121,7 +122,7 @@ M.check_restart = check_restart
 function M.task(name, options, fn)
   local d = declare("task", name, options, fn, TASK_KEYS)
   check_restart(d)
-  table.insert(registry.tasks, d)
+  table.insert(registry.recording.tasks, d)
 end
 
 --- Declares a task for every entity that matches, as long as it does: fn(cmd, me).
@@ -130,7 +131,7 @@ function M.per_entity(name, options, fn)
   if not options.with or #options.with == 0 then error(d.what .. ": with names at least one component", 2) end
   check_restart(d)
   d.query = query.declare(d.what, { with = options.with, without = options.without }, d.place, 2)
-  table.insert(registry.per_entity, d)
+  table.insert(registry.recording.per_entity, d)
 end
 
 --- Declares an observer: fn(cmd, entity) runs after the apply in which a component was added,
@@ -152,7 +153,7 @@ function M.observer(name, options, fn)
     end
   end
   if count ~= 1 then error(d.what .. ": name one of added, changed, removed, despawned, event", 2) end
-  table.insert(registry.observers, d)
+  table.insert(registry.recording.observers, d)
 end
 
 -- ---- freezing -------------------------------------------------------------------------------
@@ -162,14 +163,14 @@ local function order_of(d, phase)
 end
 
 local function freeze_systems()
-  for _, d in ipairs(registry.systems) do
+  for _, d in ipairs(registry.live.systems) do
     core.system(d.name, d.mode, d.phase == "startup" and 3 or registry.PHASES[d.phase] - 1, order_of(d, d.phase),
       d.options.every or 0, d.fn, d.query, { n = 0, now_s = 0, dt_s = 0 })
     fault.owner_of[d.name] = d.script.entity
   end
   core.freeze_systems()
   local by_name = {}
-  for _, d in ipairs(registry.systems) do by_name[d.name] = d end
+  for _, d in ipairs(registry.live.systems) do by_name[d.name] = d end
   M.by_index = {}
   local i = 0
   while core.system_info(i) do
@@ -186,13 +187,13 @@ end
 --- Registers everything with the runtime. After the components are frozen and entities exist.
 function M.freeze()
   freeze_systems()
-  table.sort(registry.observers, by_order)
-  table.sort(registry.per_entity, by_order)
-  for _, d in ipairs(registry.observers) do
+  table.sort(registry.live.observers, by_order)
+  table.sort(registry.live.per_entity, by_order)
+  for _, d in ipairs(registry.live.observers) do
     if d.event ~= "event" then world.observe(EVENT[d.event], d.event ~= "despawned" and d.component.id or 0) end
   end
   inbox.freeze()
-  for _, d in ipairs(registry.per_entity) do
+  for _, d in ipairs(registry.live.per_entity) do
     d.tasks = {}
     for _, list in ipairs { d.options.with, d.options.without or {} } do
       for _, c in ipairs(list) do
@@ -273,8 +274,8 @@ end
 
 --- Starts the tasks of the scripts, and those of the entities that are there already.
 function M.start()
-  for _, d in ipairs(registry.tasks) do start_task(d) end
-  for _, d in ipairs(registry.per_entity) do
+  for _, d in ipairs(registry.live.tasks) do start_task(d) end
+  for _, d in ipairs(registry.live.per_entity) do
     for _, e in ipairs(d.query:ids()) do start_for(d, e) end
   end
 end
@@ -286,14 +287,15 @@ local function culprit_of(lost)
     return lost.kind == "task" and order_of(d, d.phase) == lost.order and (e == nil or e == lost.owner)
   end
   if lost.kind == "system" then
-    for _, d in ipairs(registry.systems) do
+    for _, d in ipairs(registry.live.systems) do
       if d.name == lost.name then return is, d.name, d.script.entity end
     end
   elseif lost.kind == "observer" then
-    local d = registry.observers[lost.order]
+    local d = registry.live.observers[lost.order]
     if d then return is, d.name, d.script.entity end
   elseif lost.kind == "task" then
-    for _, list in ipairs { registry.tasks, registry.per_entity, registry.systems, registry.service_list } do
+    local set = registry.live
+    for _, list in ipairs { set.tasks, set.per_entity, set.systems, set.service_list } do
       for _, d in ipairs(list) do
         if is(d) then return is, d.name, lost.owner ~= 0 and lost.owner or d.script.entity end
       end
@@ -305,20 +307,20 @@ end
 --- Systems and observers that were running stay away until the cell is started again, in this VM and the
 --- ones after it. The core keeps it of systems.
 local function mark_faulted(lost)
-  for i = 0, #registry.systems - 1 do
+  for i = 0, #registry.live.systems - 1 do
     local d = M.by_index[i]
     local is_async = lost.kind == "task" and d.mode == "async" and order_of(d, d.phase) == lost.order
     if is_async or (lost.kind == "system" and d.name == lost.name) then core.fault_system(i) end
   end
-  local culprit = lost.kind == "observer" and registry.observers[lost.order]
-  for _, d in ipairs(registry.service_list) do
+  local culprit = lost.kind == "observer" and registry.live.observers[lost.order]
+  for _, d in ipairs(registry.live.service_list) do
     if lost.kind == "task" and order_of(d) == lost.order then culprit = d end
   end
   if culprit then keep.put("faulted:" .. culprit.name, "") end
-  for _, d in ipairs(registry.service_list) do
+  for _, d in ipairs(registry.live.service_list) do
     if keep.get("faulted:" .. d.name) then d.faulted = "its task was running when a VM was lost" end
   end
-  for _, d in ipairs(registry.observers) do d.faulted = keep.get("faulted:" .. d.name) ~= nil end
+  for _, d in ipairs(registry.live.observers) do d.faulted = keep.get("faulted:" .. d.name) ~= nil end
 end
 
 --- How a declared task (for an entity) goes on in the next VM: "start", "pause" or "stay".
@@ -344,11 +346,11 @@ function M.resume(lost, quarantine)
     return
   end
   mark_faulted(lost)
-  for _, d in ipairs(registry.tasks) do
+  for _, d in ipairs(registry.live.tasks) do
     local how = how_to_resume(d, is(d))
     if how ~= "stay" then start_task(d, how == "pause" and pause_first or nil) end
   end
-  for _, d in ipairs(registry.per_entity) do
+  for _, d in ipairs(registry.live.per_entity) do
     for _, e in ipairs(d.query:ids()) do
       local how = how_to_resume(d, is(d, e), e)
       if how ~= "stay" then start_for(d, e, how == "pause" and pause_first or nil) end
@@ -388,7 +390,7 @@ end
 
 local function update_per_entity(events)
   if M.quarantined then return end
-  for _, d in ipairs(registry.per_entity) do
+  for _, d in ipairs(registry.live.per_entity) do
     for i = 1, #events, 4 do
       local e = events[i + 1]
       local running, match = d.tasks[e], matches(d, e)
@@ -443,7 +445,7 @@ end
 --- Runs the observers. Answers the names of those that recorded something because of an observer.
 local function run_observers(events, sent)
   local names = {}
-  for index, d in ipairs(M.quarantined and {} or registry.observers) do
+  for index, d in ipairs(M.quarantined and {} or registry.live.observers) do
     if d.event == "event" then observe_sent(d, index, sent, names) else observe_changes(d, index, events, names) end
   end
   return names
@@ -481,7 +483,7 @@ local function owner_name(kind, owner)
   elseif kind == 2 then
     return (core.system_info(owner)), nil
   elseif kind == 3 then
-    local d = registry.observers[owner]
+    local d = registry.live.observers[owner]
     return d.name, d.script.entity
   end
   return "host", nil

@@ -58,10 +58,10 @@ pcall(ffi.cdef, [=[void qsort(void *, size_t, size_t, int (*)(const void *, cons
 local A = { S = {} }
 package.loaded.attack = A
 local Entity = require("stator.entity").Entity
-local Pose, Victim, Trigger = registry.components.Pose, registry.components.Victim, registry.components.Trigger
+local Pose, Victim, Trigger = registry.live.components.Pose, registry.live.components.Victim, registry.live.components.Trigger
 local e = abi.C.ecs_lookup(abi.world, "victim")
 local free
-for _, q in ipairs(registry.queries) do if q.what == "query" then free = q end end
+for _, q in ipairs(registry.live.queries) do if q.what == "query" then free = q end end
 local cmd = require "stator.command"
 local scratch = ffi.new("double[512]")
 local function hot(f, ...) for _ = 1, 100 do f(...) end end
@@ -75,7 +75,7 @@ local env = setmetatable({
   return _G[key]
 end })
 A.S.ids = function() local c = abi.C.ecs_cursor_open(free.pointer) abi.C.ecs_cursor_next(c) local ids = c.ids abi.C.ecs_cursor_close(c) return ids end
-local host = getfenv(registry.systems[#registry.systems].fn)
+local host = getfenv(registry.live.systems[#registry.live.systems].fn)
 local function guarded(fn, where)
   return function(q)
     rawset(host, where, nil)
@@ -89,7 +89,7 @@ end
 local function reset()
   local i = 0
   while core.system_info(i) do core.reset_system(i) i = i + 1 end
-  for _, d in ipairs(registry.observers) do d.faulted = nil require("stator.core.keep").remove("faulted:" .. d.name) end
+  for _, d in ipairs(registry.live.observers) do d.faulted = nil require("stator.core.keep").remove("faulted:" .. d.name) end
 end
 function A.start(where, body)
   reset()
@@ -123,7 +123,7 @@ end
 local HASH = [[
   local registry = require "stator.registry"
   local hash, ticks = 0, 0
-  local Entity, Pose = require("stator.entity").Entity, registry.components.Pose
+  local Entity, Pose = require("stator.entity").Entity, registry.live.components.Pose
   for _, id in ipairs(require("stator.core.world").entities()) do
     local p = Entity.find(id, Pose)
     if p then
@@ -219,11 +219,11 @@ describe("a cell under attack", function()
     assert.same({ hash, ticks }, { calm:eval(HASH) })
 
     assert.equal(port, cell:port("plc")) -- the same connection from first to last
-    local word, polls = cell:eval [[local v = require("stator.entity").entity("io"):get(require("stator.registry").components.Image)
+    local word, polls = cell:eval [[local v = require("stator.entity").entity("io"):get(require("stator.registry").live.components.Image)
       return v.word, v.polls]]
     assert.equal(210, word)
     cell:advance(0.2)
-    assert.is_true(cell:eval [[return require("stator.entity").entity("io"):get(require("stator.registry").components.Image).polls]] > polls)
+    assert.is_true(cell:eval [[return require("stator.entity").entity("io"):get(require("stator.registry").live.components.Image).polls]] > polls)
 
     if not ASAN then -- its malloc is another
       -- pools and arrays keep their peaks, which two passes need not meet; a leak grows with the attacks

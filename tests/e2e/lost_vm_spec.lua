@@ -98,7 +98,7 @@ end)]], {
     local port = cell:port "plc"
     cell:advance(0.3)
     local function words()
-      return cell:eval [[local v = require("stator.entity").entity("io"):get(require("stator.registry").components.Io) return v.word, v.out]]
+      return cell:eval [[local v = require("stator.entity").entity("io"):get(require("stator.registry").live.components.Io) return v.word, v.out]]
     end
     assert.same({ 3, 3 }, { words() })
     assert.equal(port, cell:port "plc")
@@ -106,7 +106,7 @@ end)]], {
     assert.equal(1, count(cell, "link plc: up"))
     cell:eval [[local r = require "stator.registry"
       require("stator.task").spawn({ name = "person", order = r.order(2, 1, 1) }, function()
-        require("stator.command"):set(require("stator.entity").entity("io"):id(), r.components.Io, { out = 9 })
+        require("stator.command"):set(require("stator.entity").entity("io"):id(), r.live.components.Io, { out = 9 })
       end)]]
     cell:advance(0.5)
     assert.same({ 9, 9 }, { words() })

@@ -126,7 +126,7 @@ describe("a component", function()
     local _, cell = run "print(1)"
     local address = cell:eval [[
       local ffi = require "ffi"
-      local Motor = require("stator.registry").components.Motor
+      local Motor = require("stator.registry").live.components.Motor
       local id = require("stator.entity").entity("e"):id()
       return tonumber(ffi.cast("uintptr_t", require("stator.abi").C.ecs_view(require("stator.abi").world, id, Motor.id)))]]
     local view, _, bytes = cell:maps()
@@ -149,7 +149,7 @@ describe("a component", function()
       io.stdout:write("before\n") io.stdout:flush()
       cell:eval [=[
         local ffi, abi = require "ffi", require "stator.abi"
-        local Motor = require("stator.registry").components.Motor
+        local Motor = require("stator.registry").live.components.Motor
         ffi.cast("double *", abi.C.ecs_view(abi.world, require("stator.entity").entity("e"):id(), Motor.id))[0] = 66]=]
       io.stdout:write("after\n")]==]):format(path)
     local file = support.folder() .. "/cast_spec.lua"
@@ -165,7 +165,7 @@ describe("a component", function()
     local _, cell = run "print(1)"
     assert.equal("ok", (cell:eval [[
       local ffi = require "ffi"
-      for _, c in ipairs(require("stator.registry").component_list) do
+      for _, c in ipairs(require("stator.registry").live.component_list) do
         for _, t in ipairs { c.read_type, c.write_type, c.payload_type } do
           if ffi.sizeof(t) ~= c.size then return c.name .. " size " .. ffi.sizeof(t) end
         end

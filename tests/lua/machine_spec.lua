@@ -36,7 +36,7 @@ end
 local function set(component, values)
   return ([[
     require("stator.task").spawn({ name = "person", order = require("stator.registry").order(3, 9, 9) }, function()
-      require("stator.command"):set(require("stator.entity").at "robot", require("stator.registry").components.%s, { %s })
+      require("stator.command"):set(require("stator.entity").at "robot", require("stator.registry").live.components.%s, { %s })
     end)]]):format(component, values)
 end
 
@@ -346,7 +346,7 @@ stator.machine("cell", { on = "robot", start = "a", on_error = "b" }, {
 ]]
     assert.same({ "worse [robot] (main.lua:17)" }, { faults[1] })
     assert.same({ false, "b", "state b failed: main.lua:17: worse" }, { cell:eval [[
-      local m = require("stator.entity").at("robot"):get(require("stator.registry").components.Machine)
+      local m = require("stator.entity").at("robot"):get(require("stator.registry").live.components.Machine)
       return m.running, m.state, m.reason]] })
   end)
 

@@ -91,7 +91,7 @@ stator.task("b", {}, function(cmd) cmd:set(e, N, { v = 2 }) end)]],
     assert.same({ "early\t2", "late\t3" }, support.said(cell))
     assert.equal(30, cell:eval [[
       local C = require("stator.component")
-      local N = require("stator.registry").components.N
+      local N = require("stator.registry").live.components.N
       return require("stator.entity").entity("e"):get(N).v]])
   end)
 

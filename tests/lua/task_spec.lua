@@ -241,7 +241,7 @@ describe("a task that swallows its cancellation", function()
 stator.system("count", {}, function() end)]])
     cell:eval [[
       local task, core = require "stator.task", require "stator.core.task"
-      local N = require("stator.registry").components.N
+      local N = require("stator.registry").live.components.N
       local e = require("stator.entity").entity "e"
       swallower = task.spawn({ name = "swallower", order = 0, quiet = true }, function()
         for _ = 1, 1000 do
@@ -271,7 +271,7 @@ describe("a script that ships", function()
     cell:advance(1.005)
     -- 65534 and 11 beats: in the first tick, then every 0.1 s; it goes round at 65535
     assert.equal(9, (cell:eval [[
-      return require("stator.entity").entity("e"):get(require("stator.registry").components.Heartbeat).count]]))
+      return require("stator.entity").entity("e"):get(require("stator.registry").live.components.Heartbeat).count]]))
   end)
 end)
 

@@ -35,7 +35,7 @@ end
 local function attack(cell, code)
   cell:eval(([[
     local task, registry, ffi = require "stator.task", require "stator.registry", require "ffi"
-    local Pose, Entity = registry.components.Pose, require("stator.entity").Entity
+    local Pose, Entity = registry.live.components.Pose, require("stator.entity").Entity
     local id = require("stator.abi").C.ecs_lookup(require("stator.abi").world, "e")
     package.loaded.attack = {}
     task.spawn({ name = "attack", order = registry.order(2, 1, 999), quiet = true }, function()
@@ -146,7 +146,7 @@ describe("O10: a view kept across an await", function()
     assert.equal(0, guard(cell).moves)
     assert.matches("write through a read%-only view",
       (attack(cell, "ffi.cast('double *', ffi.cast('const void *', Entity.get(id, Pose)))[0] = 9")))
-    assert.equal(1, cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.Pose).x")
+    assert.equal(1, cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').live.components.Pose).x")
   end)
 end)
 
@@ -179,7 +179,7 @@ describe("W1: a stray write", function()
           ]] .. code)
           assert.equal("read_only", code_of, what .. " " .. round .. ": " .. tostring(message))
           assert.matches("eval:%d+: write through a read%-only view", message)
-          assert.equal(1, cell:eval "local r = require 'stator.registry' return require('stator.entity').entity('e'):get(r.components.Pose).x")
+          assert.equal(1, cell:eval "local r = require 'stator.registry' return require('stator.entity').entity('e'):get(r.live.components.Pose).x")
         end
         assert.equal(before, cell:hash())
         assert.is_nil(cell:check())
@@ -199,7 +199,7 @@ describe("W1: a stray write", function()
       task.await(cmd:commit())
       cmd:set(id, Pose, { x = 3 })]])
     assert.same({ 3, 0 }, { cell:eval [[
-      local v = require('stator.entity').entity('e'):get(require('stator.registry').components.Pose) return v.x, v.y]] })
+      local v = require('stator.entity').entity('e'):get(require('stator.registry').live.components.Pose) return v.x, v.y]] })
     assert.equal(1, #logged(cell, "caught the error of its stray access: what it had recorded"))
   end)
 
@@ -215,7 +215,7 @@ stator.task("t", {}, function(cmd)
 end)]]
     cell:advance(0.1)
     assert.same({ 77, 1 }, { cell:eval [[local r, E = require 'stator.registry', require('stator.entity').entity
-      return E('e'):get(r.components.N).n, E('d'):get(r.components.N).n]] })
+      return E('e'):get(r.live.components.N).n, E('d'):get(r.live.components.N).n]] })
   end)
 
   it("by a writer outside of its columns is one too, and what it wrote by right stays", function()
@@ -229,13 +229,13 @@ end)]]
     cell:eval [[
       local registry, ffi = require "stator.registry", require "ffi"
       local Entity = require("stator.entity").entity
-      rawset(getfenv(registry.systems[1].fn), "attack", function()
-        ffi.cast("double *", ffi.cast("const void *", Entity("e"):get(registry.components.Pose)))[0] = 9
+      rawset(getfenv(registry.live.systems[1].fn), "attack", function()
+        ffi.cast("double *", ffi.cast("const void *", Entity("e"):get(registry.live.components.Pose)))[0] = 9
       end)]]
     cell:advance(0.05)
     assert.matches("write through a read%-only view", support.faults(cell)[1])
     assert.same({ 1, 1 }, { cell:eval [[local r, E = require 'stator.registry', require('stator.entity').entity
-      return E('e'):get(r.components.N).n, E('e'):get(r.components.Pose).x]] })
+      return E('e'):get(r.live.components.N).n, E('e'):get(r.live.components.Pose).x]] })
   end)
 end)
 
@@ -259,7 +259,7 @@ end)]], { walls = walls })
       local said = support.said(cell)
       assert.matches("^false\tmain.lua:%d+: a writer's row was used after its system had ended", said[1])
       assert.matches("^false\tmain.lua:%d+: a writer's row was used after its system had ended", said[2])
-      local n = cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.N).n"
+      local n = cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').live.components.N).n"
       if walls == 0 then
         assert.matches("a writer's row was used", support.faults(cell)[1])
         assert.equal(1, n)
@@ -343,7 +343,7 @@ stator.task("good", {}, function() for _ in stator.every(0.1) do cmd:add(e, Pose
       assert.equal(1, #faults, table.concat(cell:logs(), "\n"))
       assert.matches("^stopped: it ran for %d+ ms without waiting %(limit: limits.slice_ms%) %[scripts/main%] %(main.lua:10%)", faults[1])
       assert.same({ 3, 0, 12 }, { cell:eval [[local r, E = require 'stator.registry', require('stator.entity').entity
-        return E('e'):get(r.components.N).n, E('d'):get(r.components.N).n, E('e'):get(r.components.Pose).x]] })
+        return E('e'):get(r.live.components.N).n, E('d'):get(r.live.components.N).n, E('e'):get(r.live.components.Pose).x]] })
       assert.equal(1, guard(cell).stopped)
       assert.equal(0, guard(cell).lost)
       assert.equal(1, #logged(cell, "warn  watchdog: main/t has run for more than %d+ ms without waiting; at %d+ ms it is stopped"))
@@ -377,7 +377,7 @@ end)
 stator.task("good", {}, function() for _ in stator.every(0.1) do cmd:add(e, Pose, { x = 1 }) end end)]]):format(cleanup))
       cell:advance(1)
       assert.same({ 4, 12 }, { cell:eval [[local r, E = require 'stator.registry', require('stator.entity').entity
-        return E('e'):get(r.components.N).n, E('e'):get(r.components.Pose).x]] })
+        return E('e'):get(r.live.components.N).n, E('e'):get(r.live.components.Pose).x]] })
       assert.equal(0, guard(cell).lost)
     end)
   end
@@ -400,7 +400,7 @@ stator.system("good", { write = { Pose } }, function(cmd, q) for _, p in q:each(
     cell:advance(0.5)
     assert.same({ "main/bad", "main/worse" }, { logged(cell, "fault:")[1]:match("main/bad"), logged(cell, "fault:")[2]:match("main/worse") })
     assert.equal(2, #support.faults(cell))
-    assert.is_true(cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.Pose).y" > 40)
+    assert.is_true(cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').live.components.Pose).y" > 40)
   end)
 
   it("by the wall clock, in a call that sleeps, is stopped too", function()
@@ -454,7 +454,7 @@ end)]])
     assert.equal(1, guard(cell).lost, log)
     assert.equal(1, guard(cell).abandoned)
     assert.same({ "once", "mine", "good\t1\t0", "bad", "startup", "faulty runs", "good\t1\t1" }, printed(cell))
-    assert.equal(5, cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.N).n")
+    assert.equal(5, cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').live.components.N).n")
     assert.matches("error watchdog: the scripts' VM is given up: it did not come back, last seen at main.lua:23; world and links stay", log)
     assert.matches("error main/bad: fault: it did not come back; its VM was given up, last seen at main.lua:23 %[scripts/main%]", log)
     assert.equal(2, cell:eval "return require('stator.core.task').faults()")
@@ -490,7 +490,7 @@ stator.task("good", {}, function() for _ in stator.every(0.1) do cmd:add(e, Pose
       assert.same({ "bad" }, printed(cell), table.concat(cell:logs(), "\n"))
       assert.equal(1, guard(cell).lost)
       assert.matches("main/bad: fault: it did not come back", table.concat(cell:logs(), "\n"))
-      assert.is_true(cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.Pose).x" > 15)
+      assert.is_true(cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').live.components.Pose).x" > 15)
     end)
   end
 
@@ -515,7 +515,7 @@ stator.task("bad", { restart = { min = 1.3, max = 1.3 } }, function() await(stat
       { settings = '"limits": { "slice_ms": 4, "lost_vms": 1000 }' })
     cell:advance(20)
     assert.is_true(guard(cell).lost >= 5)
-    local x, n, y, now = cell:eval [[local E, r = require("stator.entity").entity, require("stator.registry").components
+    local x, n, y, now = cell:eval [[local E, r = require("stator.entity").entity, require("stator.registry").live.components
       return E("e"):get(r.Pose).x, E("e"):get(r.N).n, E("d"):get(r.Pose).y, require("stator.core.task").now()]]
     assert.is_true(math.abs(x - (1 + now)) < 0.03, ("%g, %g"):format(x, now))
     assert.is_true(math.abs(n - now) < 1.1, ("%g, %g"):format(n, now))
@@ -543,9 +543,9 @@ stator.system("count", { write = { Pose } }, function(cmd, q) for _, p in q:each
     cell:advance(2)
     assert.same({ "bad", "bad", "bad" }, printed(cell))
     assert.equal(1, #logged(cell, "FAULTED: 3 VMs lost in a row. Links stay up, no script runs"))
-    local y = cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.Pose).y"
+    local y = cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').live.components.Pose).y"
     cell:advance(5)
-    assert.equal(y, cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.Pose).y")
+    assert.equal(y, cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').live.components.Pose).y")
     assert.equal(3, guard(cell).lost)
   end)
 
@@ -645,7 +645,7 @@ stator.task("good", {}, function() for _ in stator.every(0.1) do cmd:add(e, Pose
     assert.matches("^the scripts' heap is at its limit of 16 MB %(limits.heap_mb%) %[scripts/main%] %(main.lua:8%)", support.faults(cell)[1])
     assert.equal(1, #support.faults(cell))
     assert.equal(0, guard(cell).lost)
-    assert.equal(12, cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.Pose).x")
+    assert.equal(12, cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').live.components.Pose).x")
   end)
 
   it("is not filled by one long text", function()
@@ -686,7 +686,7 @@ stator.task("good", {}, function() for _ in stator.every(0.1) do cmd:add(e, Pose
     cell:advance(1)
     assert.equal(1, guard(cell).lost)
     assert.equal(1, #logged(cell, "the scripts' VM is given up: its heap is full %(limits.heap_mb%)"))
-    local x = cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').components.Pose).x"
+    local x = cell:eval "return require('stator.entity').entity('e'):get(require('stator.registry').live.components.Pose).x"
     assert.is_true(x >= 11, tostring(x))
   end)
 
