@@ -1,4 +1,4 @@
-/* stator.core.task: tasks, operations, futures, systems and time for lua/stator. */
+/* stator.core.task: tasks, operations, futures and time for lua/stator; systems: api_system.c. */
 #include <math.h>
 #include <string.h>
 
@@ -301,68 +301,7 @@ static int l_is(lua_State *L) {
     return 1;
 }
 
-/* ---- systems, hooks, time -------------------------------------------------------------------- */
-
-/* system { name, kind, phase, order_high, every_s, fn, query, tick } */
-static int l_system(lua_State *L) {
-    static const char *const kinds[] = {"read", "write", "async", NULL};
-    rt_t *rt = rt_of(L);
-    system_t system = {0};
-    (void)snprintf(system.name, sizeof system.name, "%s", luaL_checkstring(L, 1));
-    system.kind = (uint8_t)luaL_checkoption(L, 2, NULL, kinds);
-    system.phase = (uint8_t)luaL_checkinteger(L, 3);
-    system.order = (uint64_t)luaL_checknumber(L, 4) << 36;
-    system.every_ns = (uint64_t)(luaL_checknumber(L, 5) * NS_PER_S);
-    lua_settop(L, 8);
-    system.tick_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    system.query_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    system.function_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    (void)system_add(rt, &system);
-    return 0;
-}
-
-static int l_freeze_systems(lua_State *L) {
-    systems_freeze(rt_of(L));
-    return 0;
-}
-
-/* stop_systems(): no system starts any more */
-static int l_stop_systems(lua_State *L) {
-    rt_t *rt = rt_of(L);
-    for (uint32_t i = 0; i < rt->system_count; i++) {
-        rt->systems[i].done = true;
-    }
-    return 0;
-}
-
-/* system_info(index) -> name, runs, skipped, faulted | nil */
-static int l_system_info(lua_State *L) {
-    const rt_t *rt = rt_of(L);
-    uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
-    if (index >= rt->system_count) { return 0; }
-    const system_t *system = &rt->systems[index];
-    lua_pushstring(L, system->name);
-    lua_pushnumber(L, (double)system->runs);
-    lua_pushnumber(L, (double)system->skipped);
-    lua_pushboolean(L, system->faulted);
-    return 4;
-}
-
-/* current_system() -> name of the system that runs, or nil */
-static int l_current_system(lua_State *L) {
-    const system_t *system = rt_of(L)->current_system;
-    if (system == NULL) { return 0; }
-    lua_pushstring(L, system->name);
-    return 1;
-}
-
-/* system_skipped(index): counts a run that did not start */
-static int l_system_skipped(lua_State *L) {
-    rt_t *rt = rt_of(L);
-    uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
-    if (index < rt->system_count) { rt->systems[index].skipped++; }
-    return 0;
-}
+/* ---- hooks, time ----------------------------------------------------------------------------- */
 
 /* hook(name, fn): see hook_t */
 static int l_hook(lua_State *L) {
@@ -421,22 +360,6 @@ static int l_share_tasks(lua_State *L) {
     return 0;
 }
 
-/* fault_system(index): it does not run any more */
-static int l_fault_system(lua_State *L) {
-    rt_t *rt = rt_of(L);
-    uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
-    if (index < rt->system_count) { rt->systems[index].faulted = true; }
-    return 0;
-}
-
-/* reset_system(index): takes a fault back, it runs again */
-static int l_reset_system(lua_State *L) {
-    rt_t *rt = rt_of(L);
-    uint32_t index = (uint32_t)luaL_checkinteger(L, 1);
-    if (index < rt->system_count) { rt->systems[index].faulted = false; }
-    return 0;
-}
-
 /* now() -> seconds since the host started, the same all through a step */
 static int l_now(lua_State *L) {
     lua_pushnumber(L, (double)rt_of(L)->now_ns / NS_PER_S);
@@ -464,12 +387,6 @@ int api_open_task(lua_State *L) {
                                          {"operation", l_operation},
                                          {"refuse", l_refuse},
                                          {"operation_metatable", l_operation_metatable},
-                                         {"system", l_system},
-                                         {"freeze_systems", l_freeze_systems},
-                                         {"stop_systems", l_stop_systems},
-                                         {"system_info", l_system_info},
-                                         {"system_skipped", l_system_skipped},
-                                         {"current_system", l_current_system},
                                          {"hook", l_hook},
                                          {"message_handler", l_message_handler},
                                          {"share_cmd", l_share_cmd},
@@ -478,12 +395,11 @@ int api_open_task(lua_State *L) {
                                          {"count_fault", l_count_fault},
                                          {"faults", l_faults},
                                          {"share_tasks", l_share_tasks},
-                                         {"fault_system", l_fault_system},
-                                         {"reset_system", l_reset_system},
                                          {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, leaves);
     vm_register(L, functions);
+    api_add_systems(L);
     op_open(L);
     future_open(L);
     lua_setfield(L, -2, "future");

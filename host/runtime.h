@@ -31,7 +31,7 @@ enum {
     RT_OP_PAGE = 256,
     RT_LATENESS_SAMPLES = 1024
 };
-/* Owners of batches: kind << 60 | a task's handle, a system's or an observer's index. */
+/* Owners of batches: kind << 60 | a task's handle, the number of a system's or observer's name. */
 typedef enum { OWNER_HOST, OWNER_TASK, OWNER_SYSTEM, OWNER_OBSERVER } owner_kind_t;
 #define RT_OWNER(kind, index) ((uint64_t)(kind) << 60 | (uint64_t)(index))
 
@@ -164,11 +164,13 @@ typedef struct {
 
 /* ---- systems --------------------------------------------------------------------------------- */
 
+enum { OWNER_NAME_BYTES = 128 };
 typedef enum { PHASE_PRE_UPDATE, PHASE_UPDATE, PHASE_POST_UPDATE, PHASE_STARTUP } phase_t;
 typedef enum { SYSTEM_READ, SYSTEM_WRITE, SYSTEM_ASYNC } system_kind_t;
 
 typedef struct {
-    char name[128];
+    char name[OWNER_NAME_BYTES];
+    uint32_t number; /* of its name, see owner_number */
     uint8_t kind, phase;
     bool faulted, done; /* done: a startup system that has run */
     bool due;           /* in this tick, and not run yet */
@@ -248,8 +250,10 @@ struct rt {
 
     system_t *systems;
     uint32_t system_count, system_capacity;
-    system_t *past; /* of the VM before: their references are void */
+    system_t *past; /* those before, until systems_freeze: what they have done goes on */
     uint32_t past_count;
+    char (*owner_names)[OWNER_NAME_BYTES]; /* by number */
+    uint32_t owner_count, owner_capacity;
     uint32_t reader_at;             /* systems_next_reader */
     const system_t *current_system; /* that runs */
 
@@ -323,12 +327,20 @@ bool rt_has_work(const rt_t *rt);
 uint64_t rt_next_wake_ns(const rt_t *rt);
 
 /* system.c */
-/* Registers a system; its references are the runtime's from now on. Returns its index. */
-uint32_t system_add(rt_t *rt, const system_t *system);
-/* Their VM is gone. Those that are added next go on, by name, where these stood: when they ran last
- * and run next, whether a startup system has run, whether one is faulted. */
+/* The number of the name of a system or observer: what was recorded by it keeps it for the life of
+ * the host, whatever a reload adds or takes away. */
+uint32_t owner_number(rt_t *rt, const char *name);
+/* NULL for a number that none has. */
+const char *owner_name(const rt_t *rt, uint64_t number);
+/* Registers a system; its references are the runtime's from now on. One of the name that was there
+ * before goes on: when it ran last and is due, what it has done, its counts; also its fault, unless
+ * it is `mended`. */
+void system_add(rt_t *rt, const system_t *system, bool mended);
+/* Takes all out, before they are added anew: systems_reset when their VM is dead, systems_clear
+ * when it goes on. Outside of steps. */
 void systems_reset(rt_t *rt);
-/* Orders the systems by phase, script and position. Once, after the last one was added. */
+void systems_clear(rt_t *rt);
+/* Orders the systems by phase, script and position. After the last one was added. */
 void systems_freeze(rt_t *rt);
 /* Marks what this tick runs, and starts the tasks of asynchronous systems. */
 void systems_begin_tick(rt_t *rt);

@@ -64,9 +64,9 @@ void rt_note_lost(rt_t *rt) {
         rt->lost.owner = task != NULL ? task->owner : 0;
         break;
     case OWNER_SYSTEM:
-        (void)snprintf(rt->lost.name, sizeof rt->lost.name, "%s", rt->systems[index].name);
-        break;
     case OWNER_OBSERVER:
+        (void)snprintf(rt->lost.name, sizeof rt->lost.name, "%s", owner_name(rt, index));
+        break;
     case OWNER_HOST: break;
     }
     (void)snprintf(rt->lost.place, sizeof rt->lost.place, "%s", guard->place);
@@ -113,6 +113,7 @@ void rt_fini(rt_t *rt) {
     dns_fini(rt);
     free(rt->systems);
     free(rt->past);
+    free(rt->owner_names);
     free(rt->free_refs);
 }
 

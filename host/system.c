@@ -15,27 +15,46 @@ static const system_t *past_of(const rt_t *rt, const char *name) {
     return NULL;
 }
 
-uint32_t system_add(rt_t *rt, const system_t *system) {
+uint32_t owner_number(rt_t *rt, const char *name) {
+    uint32_t number = 0;
+    while (number < rt->owner_count &&
+           strncmp(rt->owner_names[number], name, OWNER_NAME_BYTES - 1) != 0) {
+        number++;
+    }
+    if (number < rt->owner_count) { return number; }
+    if (rt->owner_count == rt->owner_capacity) {
+        rt->owner_capacity = rt->owner_capacity == 0 ? 16 : rt->owner_capacity * 2;
+        rt->owner_names = realloc(rt->owner_names, rt->owner_capacity * sizeof *rt->owner_names);
+        memory_must(rt->owner_names);
+    }
+    (void)snprintf(rt->owner_names[number], OWNER_NAME_BYTES, "%s", name);
+    return rt->owner_count++;
+}
+
+const char *owner_name(const rt_t *rt, uint64_t number) {
+    return number < rt->owner_count ? rt->owner_names[number] : NULL;
+}
+
+void system_add(rt_t *rt, const system_t *system, bool mended) {
     if (rt->system_count == rt->system_capacity) {
         rt->system_capacity = rt->system_capacity == 0 ? 16 : rt->system_capacity * 2;
         rt->systems = realloc(rt->systems, rt->system_capacity * sizeof *rt->systems);
         memory_must(rt->systems);
     }
-    system_t *added = &rt->systems[rt->system_count];
+    system_t *added = &rt->systems[rt->system_count++];
     *added = *system;
+    added->number = owner_number(rt, system->name);
     added->last_ns = rt->now_ns;
     const system_t *past = past_of(rt, system->name);
-    if (past != NULL) { /* its time goes on, and a fault stays */
-        added->last_ns = past->last_ns;
-        added->due_ns = past->due_ns;
-        added->done = past->done;
-        added->faulted = past->faulted;
-        added->runs = past->runs;
-        added->skipped = past->skipped;
-        added->missed = past->missed;
-        added->late = past->late;
-    }
-    return rt->system_count++;
+    if (past == NULL) { return; }
+    added->last_ns = past->last_ns;
+    added->due_ns = past->every_ns == system->every_ns ? past->due_ns : 0;
+    added->done = past->done && past->phase == system->phase;
+    added->faulted = past->faulted && !mended;
+    added->runs = past->runs;
+    added->skipped = past->skipped;
+    added->missed = past->missed;
+    added->late = past->late;
 }
 
 void systems_reset(rt_t *rt) {
@@ -47,6 +66,17 @@ void systems_reset(rt_t *rt) {
     rt->current_system = NULL;
 }
 
+void systems_clear(rt_t *rt) {
+    lua_State *L = rt->vm->L;
+    if (rt->system_count == 0) { return; } /* what is past is so already */
+    for (uint32_t i = 0; i < rt->system_count; i++) {
+        luaL_unref(L, LUA_REGISTRYINDEX, rt->systems[i].function_ref);
+        luaL_unref(L, LUA_REGISTRYINDEX, rt->systems[i].query_ref);
+        luaL_unref(L, LUA_REGISTRYINDEX, rt->systems[i].tick_ref);
+    }
+    systems_reset(rt);
+}
+
 static int by_order(const void *a, const void *b) {
     const system_t *x = a, *y = b;
     return (x->order > y->order) - (x->order < y->order);
@@ -56,6 +86,9 @@ void systems_freeze(rt_t *rt) {
     if (rt->system_count > 1) {
         qsort(rt->systems, rt->system_count, sizeof *rt->systems, by_order);
     }
+    free(rt->past);
+    rt->past = NULL;
+    rt->past_count = 0;
 }
 
 /* Whether this tick runs it; moves its own grid on. The first turn counts as in time. */
@@ -140,7 +173,7 @@ void system_run(rt_t *rt, system_t *system) {
     system->due = false;
     system->done = system->phase == PHASE_STARTUP;
     system->runs++;
-    (void)ecs_batch_begin(rt->world, RT_OWNER(OWNER_SYSTEM, system - rt->systems));
+    (void)ecs_batch_begin(rt->world, RT_OWNER(OWNER_SYSTEM, system->number));
     push_call(rt, system);
     rt->current_system = system;
     int rc = vm_call(rt->vm, 3, 0);
@@ -165,7 +198,7 @@ void systems_run_writers(rt_t *rt) {
     for (uint32_t i = 0; i < rt->system_count && !rt->vm->dead; i++) {
         system_t *system = &rt->systems[i];
         if (!system->due || system->kind != SYSTEM_WRITE) { continue; }
-        (void)ecs_write_begin(rt->world, RT_OWNER(OWNER_SYSTEM, i));
+        (void)ecs_write_begin(rt->world, RT_OWNER(OWNER_SYSTEM, system->number));
         system_run(rt, system);
     }
 }

@@ -9,8 +9,9 @@ local link = require "stator.link"
 local log = require "stator.log"
 local machine = require "stator.machine"
 local registry = require "stator.registry"
+local react = require "stator.react"
 local scene = require "stator.scene"
-local system = require "stator.system"
+local schedule = require "stator.schedule"
 local task = require "stator.task"
 require "stator"
 
@@ -50,9 +51,9 @@ local function note_settings(loaded)
 end
 
 local function start_cell(loaded)
-  system.freeze()
+  schedule.freeze()
   start_links()
-  system.start()
+  schedule.start()
   local s = loaded.settings
   log.event("info", "host", ("%s: %d entities, %d scripts, %d links, %g Hz"):format(s.name, #loaded.entities,
     #loaded.scripts, #link.list, s.tick_hz))
@@ -63,7 +64,8 @@ end
 function M.load(options)
   M.options = options
   if options.explain_jit then require("stator.explain").start() end
-  system.install()
+  schedule.install()
+  react.install()
   files.set_folder(options.scene)
   local loaded = scene.load(options.scene, options.sets, declare_host)
   local lines = loaded:report()
@@ -91,7 +93,8 @@ end
 function M.restore(options, lost, quarantine)
   M.options = options
   if options.explain_jit then require("stator.explain").start() end
-  system.install()
+  schedule.install()
+  react.install()
   files.set_folder(options.scene)
   local loaded = scene.load(options.scene, options.sets, declare_host, true)
   local lines = loaded:report()
@@ -99,9 +102,9 @@ function M.restore(options, lost, quarantine)
   for _, line in ipairs(lines) do log.event("error", "host", line) end
   if #lines > 0 and not quarantine then return false end
   loaded:apply()
-  system.freeze()
+  schedule.freeze()
   start_links(quarantine)
-  system.resume(lost, quarantine)
+  schedule.resume(lost, quarantine)
   return true
 end
 
@@ -149,7 +152,7 @@ end
 --- Begins the orderly end. Answers the seconds it may take.
 function M.stop(reason)
   log.event("info", "host", "stopping: " .. reason)
-  system.stopping = true
+  schedule.stopping = true
   core.stop_systems()
   task.spawn({ name = "stop", order = registry.order(0, 0, 0) }, shut_down, reason)
   return M.settings and M.settings.stop_within_s or 2

@@ -9,6 +9,7 @@ local json = require "stator.json"
 local json_core = require "stator.core.json"
 local link = require "stator.link"
 local registry = require "stator.registry"
+local schedule = require "stator.schedule"
 local task = require "stator.task"
 local time = require "stator.time"
 
@@ -93,7 +94,7 @@ function commands.status(_, settings, late)
   local status = inspect_core.stats()
   status.name, status.tick_hz, status.revision = settings.name, settings.tick_hz, REVISION
   status.late_p50_s, status.late_p99_s = late.p50_s, late.p99_s
-  status.stopping = require("stator.system").stopping == true
+  status.stopping = schedule.stopping
   local scripts = list {}
   for i, name in ipairs(settings.script_names or {}) do scripts[i] = name end
   status.scripts, status.links = scripts, link_rows()

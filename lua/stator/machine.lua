@@ -314,7 +314,7 @@ end
 
 -- ---- declaring ------------------------------------------------------------------------------
 
-local OPTIONS = { "on", "start", "interrupt", "on_error", "restart", "restart_in" }
+local OPTIONS = { "on", "start", "interrupt", "on_error", "restart", "restart_in", "on_reload", "finish_s" }
 
 --- Declares a state machine. A state is fn(cmd, me, ...); it returns the name of the next state, and values for it.
 ---@param options table
@@ -333,8 +333,9 @@ function M.machine(name, options, states)
     return run(d, me)
   end, OPTIONS)
   d.machine = checks.machine(d, options, states)
-  d.options = { restart = options.restart }
+  d.options = { restart = options.restart, on_reload = options.on_reload, finish_s = options.finish_s }
   system.check_restart(d)
+  system.check_reload(d)
   if d.machine.component then
     d.options.with = { d.machine.component }
     d.query = query.declare(d.what, { with = d.options.with }, d.place, 2)

@@ -17,7 +17,7 @@ local fault = require "stator.fault"
 local log = require "stator.log"
 local names = require "stator.names"
 local registry = require "stator.registry"
-local system = require "stator.system"
+local schedule = require "stator.schedule"
 local task = require "stator.task"
 
 local M = { detached = {} }
@@ -338,7 +338,7 @@ end
 function M.detach(name, fn, ...)
   local me = task.current("detach")
   if not me.script then err.raise("detach: only inside a task of a script") end
-  if system.stopping then err.raise("detach: the cell is stopping", "closed") end -- nobody would cancel it
+  if schedule.stopping then err.raise("detach: the cell is stopping", "closed") end -- nobody would cancel it
   local full = check_name(me.script, name)
   if type(fn) ~= "function" then err.raise("detach: expected a function, got " .. type(fn)) end
   local at = debug.getinfo(2, "Sl")
