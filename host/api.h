@@ -9,7 +9,7 @@ void api_open(rt_t *rt);
 
 int api_open_world(lua_State *L); /* stator.core.world: schema, queries, batches */
 int api_open_task(lua_State *L);  /* stator.core.task: tasks, operations, futures, systems, time */
-void api_add_systems(lua_State *L); /* to the table on top: the part about systems */
+void api_add_systems(lua_State *L); /* the part about systems, to the table on top */
 int api_open_keep(lua_State *L);    /* stator.core.keep: what outlives a VM */
 int api_open_json(lua_State *L);    /* stator.core.json: the positioned reader */
 int api_open_log(lua_State *L);     /* stator.core.log */

@@ -5,19 +5,19 @@
 
 #define NS_PER_S 1e9
 
-/* owner_number(name) -> the number of a system's or observer's name; owner_name(number) -> the name,
- * or nil */
+/* owner_number(name) -> the number of the name of a system or observer */
 static int l_owner_number(lua_State *L) {
     lua_pushnumber(L, owner_number(rt_of(L), luaL_checkstring(L, 1)));
     return 1;
 }
 
+/* owner_name(number) -> the name, or nil */
 static int l_owner_name(lua_State *L) {
     lua_pushstring(L, owner_name(rt_of(L), (uint64_t)luaL_checknumber(L, 1)));
     return 1;
 }
 
-/* system(name, kind, phase, order_high, every_s, mended, fn, query, tick) */
+/* Its arguments: name, kind, phase, order_high, every_s, mended, fn, query, tick. */
 static int l_system(lua_State *L) {
     static const char *const kinds[] = {"read", "write", "async", NULL};
     rt_t *rt = rt_of(L);

@@ -327,6 +327,18 @@ static int l_want_react(lua_State *L) {
     return 0;
 }
 
+/* want_outside("stage" | "swap"): the host calls boot.stage or boot.swap once after this step */
+static int l_want_outside(lua_State *L) {
+    static const char *const names[] = {"stage", "swap", NULL};
+    rt_t *rt = rt_of(L);
+    if (luaL_checkoption(L, 1, NULL, names) == 0) {
+        rt->wants_stage = true;
+    } else {
+        rt->wants_swap = true;
+    }
+    return 0;
+}
+
 /* error_metatable(mt): of error values that C makes */
 static int l_error_metatable(lua_State *L) {
     lua_settop(L, 1);
@@ -391,6 +403,7 @@ int api_open_task(lua_State *L) {
                                          {"message_handler", l_message_handler},
                                          {"share_cmd", l_share_cmd},
                                          {"want_react", l_want_react},
+                                         {"want_outside", l_want_outside},
                                          {"error_metatable", l_error_metatable},
                                          {"count_fault", l_count_fault},
                                          {"faults", l_faults},

@@ -9,11 +9,20 @@
 #define NS_PER_S ((uint64_t)1000000000)
 /* VMs lost within so long of each other are lost in a row */
 #define LOSS_WINDOW_NS (10 * NS_PER_S)
-/* times the limits of a slice, for the host's own work: loading a scene, and all else */
-enum { LOAD_PATIENCE = 250, CALL_PATIENCE = 25 };
+/* times the limits of a slice, for the host's own work: loading a scene, a part of a reload that
+ * runs a script's body, and all else */
+enum { LOAD_PATIENCE = 250, STAGE_PATIENCE = 5, CALL_PATIENCE = 25 };
 
 /* ---- calls into stator.boot -------------------------------------------------------------------
  */
+
+static uint32_t patience_for(const char *name) {
+    static const char *const patient[] = {"load", "restore", "swap"};
+    for (size_t i = 0; i < sizeof patient / sizeof patient[0]; i++) {
+        if (strcmp(name, patient[i]) == 0) { return LOAD_PATIENCE; }
+    }
+    return strcmp(name, "stage") == 0 ? STAGE_PATIENCE : CALL_PATIENCE;
+}
 
 int cell_call(host_t *host, const char *name, int arguments, int results) {
     lua_State *L = host->vm.L;
@@ -22,8 +31,7 @@ int cell_call(host_t *host, const char *name, int arguments, int results) {
     lua_getfield(L, -1, name);
     lua_remove(L, -2);
     lua_insert(L, -arguments - 1);
-    bool loads = strcmp(name, "load") == 0 || strcmp(name, "restore") == 0;
-    host->vm.patience = loads ? LOAD_PATIENCE : CALL_PATIENCE;
+    host->vm.patience = patience_for(name);
     int rc = vm_call(&host->vm, arguments, results);
     host->vm.patience = 1;
     if (rc == VM_E_ABANDONED) { rt_note_lost(host->rt); }
@@ -200,6 +208,18 @@ char *cell_answer(void *context, const char *line, size_t bytes, bool *last) {
     if (rc == VM_OK) { lua_pop(L, 2); }
     if (stop) { host_stop(host, "told to on the control socket"); }
     return copy;
+}
+
+/* ---- reload -------------------------------------------------------------------------------------
+ */
+
+void cell_outside(host_t *host) {
+    rt_t *rt = host->rt;
+    bool swap = rt->wants_swap, stage = rt->wants_stage && !swap;
+    if (host->vm.dead || (!swap && !stage)) { return; }
+    rt->wants_swap = rt->wants_stage = false;
+    (void)ecs_phase_set(host->world, ECS_PHASE_IDLE);
+    (void)cell_call(host, swap ? "swap" : "stage", 0, 0);
 }
 
 /* ---- a lost VM ----------------------------------------------------------------------------------

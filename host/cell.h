@@ -20,6 +20,8 @@ int cell_load(host_t *host);
 /* Calls boot[name] with the `arguments` on top of the stack. VM_OK, or the error was told;
  * VM_E_ABANDONED also when the VM is dead already. */
 int cell_call(host_t *host, const char *name, int arguments, int results);
+/* What a reload has asked for between two steps: a slice of its stage, its swap. */
+void cell_outside(host_t *host);
 /* A fresh VM in the place of the dead one, on the same world. After too many in a row nothing of
  * the scripts runs in it; when none can be made the host is stopped and faulted. */
 void cell_replace_vm(host_t *host);

@@ -234,6 +234,7 @@ void host_turn(host_t *host) {
     } else {
         wait_for_work(host, now_ns);
     }
+    cell_outside(host);
     if (host->control.open && !host->vm.dead) { /* a tick that is due goes first */
         bool due = clock_now_ns(&host->clock) >= host->next_tick_ns;
         if (is_tick || !due) { control_serve(&host->control, cell_answer, host); }

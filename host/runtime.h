@@ -268,6 +268,8 @@ struct rt {
     int *free_refs;
     uint32_t free_ref_count, free_ref_capacity;
     bool wants_react; /* call HOOK_REACT without events as well */
+    bool wants_stage; /* call boot.stage after the step: a slice of a reload */
+    bool wants_swap;  /* call boot.swap after the step */
     uint64_t tick;
     uint64_t tick_late_ns; /* the running tick, behind its deadline; set by who calls rt_step */
     uint32_t live_handles; /* sockets and the like that scripts own */

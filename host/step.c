@@ -43,7 +43,7 @@ void rt_detach(rt_t *rt) {
     rt->tick_op_count = 0;
     rt->ref_count = 0;
     rt->free_ref_count = 0;
-    rt->wants_react = false;
+    rt->wants_react = rt->wants_stage = rt->wants_swap = false;
     rt->budget.waiting = 0;
     rt->vm = NULL;
 }

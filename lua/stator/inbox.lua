@@ -94,7 +94,8 @@ local function put(inbox, value, to)
 end
 
 local function gone_error(inbox)
-  return err.new("gone", ("the entity that %s is for is gone"):format(inbox.name))
+  return err.new("gone", inbox.to and ("the entity that %s is for is gone"):format(inbox.name)
+    or ("%s is not declared any more"):format(inbox.name))
 end
 
 -- ---- waiting --------------------------------------------------------------------------------
@@ -236,6 +237,11 @@ local function open_room(inbox)
   tell_room(inbox)
 end
 
+local function close_room(inbox)
+  if inbox.room then C.ecs_room_close(world, inbox.room) end
+  inbox.room = false
+end
+
 local function connect(inbox)
   local lists = lists_of(inbox.event_name)
   if type(inbox.to) ~= "number" then return table.insert(lists.list, inbox) end
@@ -250,6 +256,45 @@ local function place_of()
   local ok, raised = pcall(err.raise, "")
   e.message = not ok and raised or ""
   return tostring(e.message):match "^(.-:%d+):" or "?"
+end
+
+--- What a body has declared under a key.
+local function declared(key)
+  for _, d in ipairs(registry.recording.inboxes) do
+    if d.inbox.key == key then return d end
+  end
+end
+
+local function check_same(known, inbox, cap, full)
+  if known.cap == cap and known.full == full then return end
+  err.raise(("inbox %s: made with other options at %s"):format(inbox.name, known.place))
+end
+
+local function new(key, name, e, to, cap, full)
+  return setmetatable({
+    name = name, key = key, event_name = e.name, to = to or false, cap = cap, full = full,
+    place = place_of(), room = false,
+    ring = ring.new(math.min(cap, FIRST_SLOTS)), waiters = waiters.new(),
+    received = 0, taken = 0, dropped = 0, tell_at = 1, gone = false,
+  }, INBOX)
+end
+
+--- From now on it gets events.
+local function open(inbox)
+  if M.count >= INBOXES_MAX then err.raise(("inbox: more than %d inboxes"):format(INBOXES_MAX), "limit") end
+  connect(inbox)
+  open_room(inbox)
+  M.by_key[inbox.key] = inbox
+  M.count = M.count + 1
+end
+
+--- In a body: it gets events from when the body's revision is in force.
+local function declare(script, inbox, cap, full)
+  local d = declared(inbox.key)
+  if d then check_same(d, inbox, cap, full) return end
+  table.insert(registry.recording.inboxes, {
+    script = script, inbox = inbox, cap = cap, full = full, place = place_of(),
+  })
 end
 
 --- An inbox for events of a kind. The same script, name and entity: the same inbox, with what waits in it.
@@ -268,30 +313,47 @@ function M.inbox(e, options)
   if to ~= nil then shown = type(to) == "number" and ("[%.0f]"):format(to) or ("[%s]"):format(entity.path_of(to)) end
   local key = ("%s\0%s\0%s"):format(name, e.name, shown)
   local known = M.by_key[key]
+  if registry.script then
+    local d = declared(key)
+    local inbox = d and d.inbox or known or new(key, name .. shown, e, to, cap, full)
+    declare(script, inbox, cap, full)
+    return inbox
+  end
   if known then
-    if known.cap ~= cap or known.full ~= full then
-      err.raise(("inbox %s: made with other options at %s"):format(known.name, known.place))
-    end
+    check_same(known, known, cap, full)
     return known
   end
-  if M.count >= INBOXES_MAX then err.raise(("inbox: more than %d inboxes"):format(INBOXES_MAX), "limit") end
-  local inbox = setmetatable({
-    name = name .. shown, key = key, event_name = e.name, to = to or false, cap = cap, full = full,
-    place = place_of(), room = false,
-    ring = ring.new(math.min(cap, FIRST_SLOTS)), waiters = waiters.new(),
-    received = 0, taken = 0, dropped = 0, tell_at = 1, gone = false,
-  }, INBOX)
-  connect(inbox)
-  if not registry.script then open_room(inbox) end
-  M.by_key[key] = inbox
-  M.count = M.count + 1
-  if registry.script then table.insert(registry.recording.inboxes, inbox) end
+  local inbox = new(key, name .. shown, e, to, cap, full)
+  open(inbox)
   return inbox
 end
 
---- Once entities exist.
+local close
+
+--- Opens what the bodies of the live set have declared. Once entities exist.
 function M.freeze()
-  for _, inbox in ipairs(registry.live.inboxes) do open_room(inbox) end
+  for _, d in ipairs(registry.live.inboxes) do
+    local inbox = d.inbox
+    inbox.cap, inbox.full, inbox.place = d.cap, d.full, d.place
+    if M.by_key[inbox.key] == inbox then
+      if inbox.room and inbox.full ~= "reject" then close_room(inbox) end
+      open_room(inbox)
+      tell_room(inbox)
+    else
+      inbox.gone = false
+      open(inbox)
+    end
+  end
+end
+
+--- Ends those that a set has declared and the live one has not.
+---@param set stator.Set
+function M.retire(set)
+  local kept = {}
+  for _, d in ipairs(registry.live.inboxes) do kept[d.inbox] = true end
+  for _, d in ipairs(set.inboxes) do
+    if not kept[d.inbox] and M.by_key[d.inbox.key] == d.inbox then close(d.inbox) end
+  end
 end
 
 -- ---- delivering -----------------------------------------------------------------------------
@@ -317,13 +379,16 @@ function M.deliver(list)
   end
 end
 
-local function close(inbox)
+function close(inbox)
   inbox.gone = true
   M.by_key[inbox.key] = nil
   M.count = M.count - 1
-  lists_of(inbox.event_name).by_to[inbox.to] = nil
-  if inbox.room then C.ecs_room_close(world, inbox.room) end
-  inbox.room = false
+  local lists = lists_of(inbox.event_name)
+  lists.by_to[inbox.to] = nil
+  for i, other in ipairs(lists.list) do
+    if other == inbox then table.remove(lists.list, i) break end
+  end
+  close_room(inbox)
   local w = inbox.waiters.first
   while w do
     waiters.remove(inbox.waiters, w)

@@ -29,6 +29,7 @@ local M = {
 ---@field running integer
 ---@field line table[] calls that wait, first to last
 ---@field faulted string? why it does not run
+---@field halted boolean? a reload replaces it: calls wait in line
 
 local function check_bound(what, name, value, low)
   if type(value) ~= "number" or not (value >= low and value <= BOUND_MAX and value % 1 == 0) then
@@ -86,6 +87,8 @@ end
 
 local start_next
 
+local function is_full(service) return service.halted or service.running >= service.at_once end
+
 local function ended(call, ok, ...)
   local service = call.service
   service.running = service.running - 1
@@ -107,7 +110,7 @@ local function run(call)
 end
 
 function start_next(service)
-  while service.running < service.at_once and #service.line > 0 do
+  while not is_full(service) and #service.line > 0 do
     run(table.remove(service.line, 1))
   end
 end
@@ -118,7 +121,7 @@ local function refused(service)
   end
   local why = M.stopping()
   if why then return err.new("closed", ("%s takes no calls: %s"):format(service.what, why)) end
-  if service.running >= service.at_once and #service.line >= service.waiting then
+  if is_full(service) and #service.line >= service.waiting then
     return err.new("busy", ("%s: %d calls run and %d wait"):format(service.what, service.running, #service.line))
   end
 end
@@ -152,7 +155,7 @@ local function call_now(service, arguments, place)
   local call = {
     service = service, arguments = arguments, by = task.current("call").name, place = place, future = core.future(),
   }
-  if service.running < service.at_once then run(call) else table.insert(service.line, call) end
+  if is_full(service) then table.insert(service.line, call) else run(call) end
   return finish(call, park(call.future))
 end
 
@@ -171,6 +174,27 @@ function M.call(name, ...)
   local arguments = by_value.pack("call: " .. service.what, "argument", CROSS, ...)
   local ok, where = pcall(err.raise, "")
   return task.operation(call_now, service, arguments, not ok and where:match "^(.-:%d+):" or "")
+end
+
+--- After the live set has taken the place of another: calls that wait go to the services of now.
+---@param before stator.Set
+function M.hand_over(before)
+  for _, old in ipairs(before.service_list) do
+    local now = registry.live.services[old.title]
+    if now ~= old then
+      local line = old.line
+      old.line = {}
+      for _, call in ipairs(line) do
+        if now then
+          call.service = now
+          table.insert(now.line, call)
+        else
+          call.future:settle(false, err.new("closed", old.what .. " is not declared any more"))
+        end
+      end
+    end
+  end
+  for _, service in ipairs(registry.live.service_list) do start_next(service) end
 end
 
 --- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
