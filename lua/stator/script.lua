@@ -1,19 +1,24 @@
 --- Scripts: loading, and the environment they run in. Each use of a script has its own environment
 --- and module cache; its body runs once and may only declare. The environment has no ffi, debug, jit,
 --- io or package: what would block the loop or get round the walls answers with the way that exists.
+local compile = require "stator.compile"
 local core = require "stator.core.task"
 local err = require "stator.err"
 local fieldcheck = require "stator.fieldcheck"
-local instrument = require "stator.instrument"
 local keep = require "stator.core.keep"
 local log = require "stator.log"
+local places = require "stator.places"
+local receivers = require "stator.receivers"
 local registry = require "stator.registry"
 local task = require "stator.task"
+local turns = require "stator.turns"
 local called = require("stator.waits").called
 
 local M = {
   restoring = false, -- a VM was lost: files are taken as they were read, not as they are now
   text_max_mb = 256, -- longest text that string.rep makes: limits.heap_mb
+  --- What compiled scripts call besides what they name, for their environment.
+  NAMES = { [turns.NAME] = turns.turn, [receivers.NAME] = places.at },
 }
 
 -- ---- environment ----------------------------------------------------------------------------
@@ -150,28 +155,19 @@ local function script_string()
   return s
 end
 
-local function warn(name, without, message)
-  log.event("warn", registry.script and registry.script.name or "host",
-    ("%s: compiled without %s: %s"):format(name:gsub("^[@=]", ""), without, message))
+local function tell(warning)
+  if warning then log.event("warn", registry.script and registry.script.name or "host", warning) end
 end
 
---- Compiles a script's text with what is put into it: turns of loops, places of commands. A text at a limit
---- of the compiler may have no room for that, so what is put in becomes less, and the log says so.
+--- Compiles a text that a script loads; the log tells what was left out of it.
+---@return function? chunk
+---@return string? problem
 function M.load_text(text, name)
-  local plain, message = loadstring(text, name)
-  if not plain then return nil, message end
-  local file = name:match "^@(.*)"
-  local chunk
-  chunk, message = loadstring(instrument.text(text, file), name)
-  if chunk then return chunk end
-  chunk = file and loadstring(instrument.text(text), name)
-  if chunk then
-    warn(name, "places: errors of its commands name no line", message)
-    return chunk
-  end
-  warn(name, "stops: a loop of it that does not end costs the VM of all scripts, and errors of its commands name "
-    .. "no line", message)
-  return plain
+  local made, message = compile.chunk(text, name)
+  if not made then return nil, message end
+  tell(made.warning)
+  places.add(made.places)
+  return made.chunk
 end
 
 local function load_text(env, text, name)
@@ -212,26 +208,35 @@ local function read_file(path)
 end
 M.read_file = read_file
 
---- Compiles a file, or `text` in its place. Bytecode is refused; what was compiled is kept as such, so
+--- Takes over what was compiled, here or on another thread: its places, its claims; it is kept as well, so
 --- that a VM that takes this one's place runs the same.
-local function compile(path, shown, env, text)
-  local message
+---@param compiled stator.Compiled without a problem
+---@return function chunk with its environment
+local function adopt(path, shown, env, compiled)
+  tell(compiled.warning)
+  places.add(compiled.places)
+  fieldcheck.add(shown, compiled.claims)
+  keep.put("file:" .. path, compiled.code)
+  return setfenv(assert(load(compiled.code, "@" .. shown, "b")), env)
+end
+
+--- Loads a file, or `text` in its place. After a lost VM it is what was kept.
+---@return function? chunk with its environment
+---@return string? problem
+local function load_file(path, shown, env, text)
   if M.restoring then
     local kept = keep.get("file:" .. path)
     if not kept then return nil, shown .. ": was not read before the VM was lost" end
     return setfenv(assert(loadstring(kept)), env)
   end
   if not text then
+    local message
     text, message = read_file(path)
     if not text then return nil, shown .. message:sub(#path + 1) end
   end
-  if text:byte(1) == 27 then return nil, shown .. ": bytecode is not allowed" end
-  local chunk
-  chunk, message = M.load_text(text:gsub("^#[^\n]*", ""), "@" .. shown)
-  if not chunk then return nil, message end
-  fieldcheck.add(shown, text)
-  keep.put("file:" .. path, string.dump(chunk))
-  return setfenv(chunk, env)
+  local compiled = compile.text(text, shown)
+  if compiled.problem then return nil, compiled.problem end
+  return adopt(path, shown, env, compiled)
 end
 
 --- require for a script: modules of its folder, in the script's own environment and cache.
@@ -248,7 +253,7 @@ local function requirer(script, env)
     if not registry.script then err.raise("require: modules are loaded in a script's body") end
     local file = name:gsub("%.", "/") .. ".lua"
     loaded[name] = script
-    local chunk, message = compile(script.folder .. "/" .. file, file, env)
+    local chunk, message = load_file(script.folder .. "/" .. file, file, env)
     if not chunk then
       loaded[name] = nil
       err.raise(('require "%s": %s'):format(name, message))
@@ -269,7 +274,7 @@ local function environment(script)
     coroutine = co, os = forbidden("os", OS_INSTEAD), io = forbidden("io", INSTEAD.io),
   }
   env._G = env
-  for key, value in pairs(instrument.NAMES) do env[key] = value end
+  for key, value in pairs(M.NAMES) do env[key] = value end
   env.require = requirer(script, env)
   env.load = function(text, name) return load_text(env, text, name) end
   env.loadstring = env.load
@@ -280,7 +285,7 @@ end
 ---@return function? run, string? problem
 function M.load_simulator(path, shown)
   local env = environment({ folder = path:match("^(.*)/[^/]*$") or "." })
-  local chunk, message = compile(path, shown, env)
+  local chunk, message = load_file(path, shown, env)
   if not chunk then return nil, message end
   local ok, run = xpcall(chunk, err.handler)
   if not ok then return nil, tostring(run.message) end
@@ -297,7 +302,7 @@ end
 ---@param script stator.Script with name, index, folder, path, file
 function M.load(script)
   local env = environment(script)
-  local chunk, message = compile(script.path, script.file, env, script.text)
+  local chunk, message = load_file(script.path, script.file, env, script.text)
   if not chunk then return message, not script.text and not M.restoring and not read_file(script.path) end
   script.position = 0
   registry.script = script
