@@ -15,12 +15,12 @@ static int l_run(lua_State *L) {
         (void)luaL_checkstring(L, i);
     }
     work_job_t *work = (work_job_t *)job_new(L, &WORK_TYPE, sizeof *work);
-    worker_t *worker = &work->worker;
+    work_init(work);
     job_hold(L, &work->job, lua_objlen(L, 4));
-    worker->folder = copy(L, 1, NULL);
-    worker->module = copy(L, 2, NULL);
-    worker->function = copy(L, 3, NULL);
-    worker->arguments = copy(L, 4, &worker->argument_bytes);
+    work->folder = copy(L, 1, NULL);
+    work->module = copy(L, 2, NULL);
+    work->function = copy(L, 3, NULL);
+    work->arguments = copy(L, 4, &work->argument_bytes);
     job_push_op(L, &work->job);
     return 1;
 }

@@ -8,52 +8,29 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "regular.h"
 
-enum { FILE_MODE = 0644, FOLDER_MODE = 0755, READ_BYTES = 65536 };
+enum { FILE_MODE = 0644, FOLDER_MODE = 0755 };
 
 /* ---- on the pool: nothing but the job itself is touched -------------------------------------- */
 
-/* Opens a regular file; devices and pipes would block. -1 with the job's error. */
+/* -1 with the job's error. */
 static int open_regular(file_job_t *file, int flags) {
-    int fd = open(file->path, flags | O_CLOEXEC | O_NONBLOCK, FILE_MODE);
-    if (fd < 0 || fstat(fd, &file->info) != 0) {
-        file->error = errno;
-    } else if (S_ISDIR(file->info.st_mode)) {
-        file->error = EISDIR;
-    } else if (!S_ISREG(file->info.st_mode)) {
-        file->odd_kind = true;
-        file->error = EINVAL;
-    }
-    if (fd >= 0 && file->error != 0) {
-        (void)close(fd);
-        fd = -1;
-    }
+    int fd = regular_open(file->path, flags, &file->info, &file->error);
+    file->odd_kind = file->error == REGULAR_E_ODD;
+    if (file->odd_kind) { file->error = EINVAL; }
     return fd;
 }
 
-/* Reads to the end, whatever size the file claims to have. */
 static void do_read(file_job_t *file) {
     int fd = open_regular(file, O_RDONLY);
     if (fd < 0) { return; }
-    size_t capacity = file->info.st_size > 0 ? (size_t)file->info.st_size + 1 : READ_BYTES;
-    if (capacity > file->limit + 1) { capacity = file->limit + 1; }
-    file->data = memory_zeroed(capacity);
-    while (!atomic_load(&file->stopped)) {
-        ssize_t got = read(fd, file->data + file->bytes, capacity - file->bytes);
-        if (got < 0 && errno == EINTR) { continue; }
-        if (got < 0) { file->error = errno; }
-        if (got <= 0) { break; }
-        file->bytes += (size_t)got;
-        if (file->bytes > file->limit) {
-            file->over = true;
-            break;
-        }
-        if (file->bytes == capacity) {
-            capacity = capacity * 2 < file->limit + 1 ? capacity * 2 : file->limit + 1;
-            file->data = realloc(file->data, capacity);
-            memory_must(file->data);
-        }
-    }
+    regular_text_t text;
+    regular_read(fd, (size_t)file->info.st_size, file->limit, &file->stopped, &text);
+    file->data = text.data;
+    file->bytes = text.bytes;
+    file->over = text.over;
+    file->error = text.error;
     (void)close(fd);
 }
 

@@ -116,6 +116,12 @@ job_t *job_new(lua_State *L, const job_type_t *type, size_t bytes) {
     return job;
 }
 
+job_t *job_check(lua_State *L, int index, const job_type_t *type) {
+    job_t *job = *(job_t **)luaL_checkudata(L, index, CLASS);
+    if (job->type != type) { (void)luaL_argerror(L, index, type->io.name); }
+    return job;
+}
+
 void job_hold(lua_State *L, job_t *job, size_t bytes) {
     struct jobs *jobs = job->rt->jobs;
     if (jobs->bytes + bytes > JOB_MAX_BYTES) {

@@ -14,7 +14,15 @@
 #include "error.h"
 #include "runtime.h"
 
-typedef enum { JOB_FILE, JOB_PROCESS, JOB_HTTP, JOB_SIGNAL, JOB_WORK, JOB_KINDS } job_kind_t;
+typedef enum {
+    JOB_FILE,
+    JOB_PROCESS,
+    JOB_HTTP,
+    JOB_SIGNAL,
+    JOB_WORK,
+    JOB_COMPILE,
+    JOB_KINDS
+} job_kind_t;
 typedef enum { JOB_COLD, JOB_WAITING, JOB_ACTIVE, JOB_ENDED } job_state_t;
 enum { JOB_MAX_ACTIVE = 32, JOB_MAX_WAITING = 1024, JOB_MAX_BYTES = 256 << 20 };
 
@@ -61,6 +69,8 @@ void job_hold(lua_State *L, job_t *job, size_t bytes);
 /* Replaces the job's Lua value on top of the stack by its operation. Raises where no task runs.
  * [-1 +1 e] */
 void job_push_op(lua_State *L, job_t *job);
+/* The job of a Lua value made by job_new; raises when it is none of this type. [-0 +0 v] */
+job_t *job_check(lua_State *L, int index, const job_type_t *type);
 /* An active job is over. */
 void job_end(job_t *job);
 void job_op_start(rt_t *rt, op_t *op);

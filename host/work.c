@@ -1,5 +1,39 @@
 #include "work.h"
 
+#include <lua.h>
+#include <stdlib.h>
+
+/* In the state. */
+static int run(lua_State *L) {
+    worker_t *worker = lua_touserdata(L, 1);
+    work_job_t *work = worker->context;
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "stator.worker");
+    lua_call(L, 1, 1);
+    lua_pushlightuserdata(L, worker);
+    lua_pushstring(L, work->folder);
+    lua_pushstring(L, work->module);
+    lua_pushstring(L, work->function);
+    lua_pushlstring(L, work->arguments, work->argument_bytes);
+    lua_call(L, 5, 4);   /* true, bytes | false, code, message, trace */
+    worker->held = true; /* the copies would be lost */
+    if (lua_toboolean(L, -4) == 1) {
+        work->result = worker_copy(L, -3, &work->result_bytes);
+    } else {
+        worker->code = worker_copy(L, -3, NULL);
+        worker->message = worker_copy(L, -2, NULL);
+        worker->trace = worker_copy(L, -1, NULL);
+    }
+    return 0;
+}
+
+void work_init(work_job_t *work) {
+    work->worker.run = run;
+    work->worker.context = work;
+    work->worker.what = "the work";
+    work->worker.heap_bytes = WORK_HEAP_BYTES;
+}
+
 static void on_pool(uv_work_t *request) { worker_run(&((work_job_t *)request->data)->worker); }
 
 static void after_pool(uv_work_t *request, int status) {
@@ -21,9 +55,10 @@ static void work_stop(job_t *job) {
 }
 
 static bool work_result(job_t *job, lua_State *L) {
-    const worker_t *worker = &((work_job_t *)job)->worker;
-    if (worker->ok) {
-        lua_pushlstring(L, worker->result, worker->result_bytes);
+    const work_job_t *work = (work_job_t *)job;
+    const worker_t *worker = &work->worker;
+    if (work->result != NULL) {
+        lua_pushlstring(L, work->result, work->result_bytes);
         return true;
     }
     error_push(L, worker->code, worker->message);
@@ -32,7 +67,15 @@ static bool work_result(job_t *job, lua_State *L) {
     return false;
 }
 
-static void work_destroy(job_t *job) { worker_fini(&((work_job_t *)job)->worker); }
+static void work_destroy(job_t *job) {
+    work_job_t *work = (work_job_t *)job;
+    worker_fini(&work->worker);
+    free(work->folder);
+    free(work->module);
+    free(work->function);
+    free(work->arguments);
+    free(work->result);
+}
 
 const job_type_t WORK_TYPE = {{"work", job_op_start, job_op_abort, NULL},
                               JOB_WORK,

@@ -1,8 +1,8 @@
 #include "worker.h"
 
 #include <lauxlib.h>
-#include <lua.h>
 #include <lualib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +35,7 @@ static void *allocate(void *context, void *block, size_t had, size_t want) {
     return arena_realloc(&worker->arena, block, had, want);
 }
 
-static char *copy_text(lua_State *L, int index, size_t *count) {
+char *worker_copy(lua_State *L, int index, size_t *count) {
     size_t bytes = 0;
     const char *text = lua_tolstring(L, index, &bytes);
     if (text == NULL) {
@@ -55,29 +55,10 @@ static int run(lua_State *L) {
     worker_t *worker = lua_touserdata(L, 1);
     luaL_openlibs(L);
     vm_install_builtins(L);
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "stator.worker");
-    lua_call(L, 1, 1);
-    lua_pushlightuserdata(L, worker);
-    lua_pushstring(L, worker->folder);
-    lua_pushstring(L, worker->module);
-    lua_pushstring(L, worker->function);
-    lua_pushlstring(L, worker->arguments, worker->argument_bytes);
-    lua_call(L, 5, 4);   /* true, bytes | false, code, message, trace */
-    worker->held = true; /* the copies would be lost */
-    worker->ok = lua_toboolean(L, -4) == 1;
-    if (worker->ok) {
-        worker->result = copy_text(L, -3, &worker->result_bytes);
-    } else {
-        worker->code = copy_text(L, -3, NULL);
-        worker->message = copy_text(L, -2, NULL);
-        worker->trace = copy_text(L, -1, NULL);
-    }
-    return 0;
+    return worker->run(L);
 }
 
 static void fail(worker_t *worker, const char *code, const char *message) {
-    worker->ok = false;
     worker->code = strdup(code);
     worker->message = strdup(message);
     worker->trace = strdup("");
@@ -86,11 +67,21 @@ static void fail(worker_t *worker, const char *code, const char *message) {
     memory_must(worker->trace);
 }
 
+static void fail_by_jump(worker_t *worker) {
+    char message[80];
+    bool stopped = atomic_load(&worker->stop);
+    if (stopped) {
+        (void)snprintf(message, sizeof message, "%s was stopped", worker->what);
+    } else {
+        (void)snprintf(message, sizeof message, "%s needs more than %zu MiB", worker->what,
+                       worker->heap_bytes >> 20);
+    }
+    fail(worker, stopped ? "stopped" : "memory", message);
+}
+
 static void run_state(worker_t *worker) {
     if (setjmp(worker->jump) != 0) {
-        bool stopped = atomic_load(&worker->stop);
-        fail(worker, stopped ? "stopped" : "memory",
-             stopped ? "the work was stopped" : "the work needs more than 128 MiB");
+        fail_by_jump(worker);
         return;
     }
     lua_State *L = lua_newstate(allocate, worker);
@@ -108,10 +99,11 @@ void worker_run(worker_t *worker) {
         fail(worker, "memory", "no addresses for a state (ulimit -v?)");
         return;
     }
+    worker->held = false;
     worker->arena.on_limit = at_limit;
     worker->arena.context = worker;
     worker->arena.strict = true;
-    arena_set_limit(&worker->arena, WORKER_HEAP_BYTES);
+    arena_set_limit(&worker->arena, worker->heap_bytes);
     code_owner = worker;
     run_state(worker);
     code_release(worker);
@@ -120,12 +112,8 @@ void worker_run(worker_t *worker) {
 }
 
 void worker_fini(worker_t *worker) {
-    free(worker->folder);
-    free(worker->module);
-    free(worker->function);
-    free(worker->arguments);
-    free(worker->result);
     free(worker->code);
     free(worker->message);
     free(worker->trace);
+    worker->code = worker->message = worker->trace = NULL;
 }

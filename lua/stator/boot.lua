@@ -12,6 +12,7 @@ local registry = require "stator.registry"
 local react = require "stator.react"
 local scene = require "stator.scene"
 local schedule = require "stator.schedule"
+local script = require "stator.script"
 local task = require "stator.task"
 require "stator"
 
@@ -46,7 +47,7 @@ end
 local function note_settings(loaded)
   local names = {}
   for i, s in ipairs(loaded.scripts) do names[i] = s.name end
-  M.settings = loaded.settings
+  M.settings, script.uses = loaded.settings, loaded.scripts
   if loaded.settings then loaded.settings.script_names = names end
 end
 

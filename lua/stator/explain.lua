@@ -4,9 +4,8 @@
 --- Goes by LuaJIT's own events: a trace starts at a hot loop, and stops (it is compiled) or aborts. A
 --- loop that aborts again and again is blacklisted: it stays in the interpreter, 30 to 350 times slower
 --- where it reads columns. Scripts do not get `jit`.
-local fieldcheck = require "stator.fieldcheck"
+local script = require "stator.script"
 local names = require "stator.jit_names"
-local tokens = require "stator.tokens"
 local util = require "jit.util"
 
 local LOOPS_MAX = 512
@@ -151,54 +150,23 @@ end
 
 -- ---- boxes ------------------------------------------------------------------------------------
 
-local OPENS = { ["function"] = true, ["if"] = true, ["do"] = true, ["repeat"] = true }
-local CLOSES = { ["end"] = true, ["until"] = true }
-
---- The boxes of a loop `for first, last, pose, vel in q:chunks() do` at i, and where its body begins; nil:
---- it is another loop.
-local function boxes_of(list, i)
-  if list[i].text ~= "for" or not list[i + 4] or list[i + 2].text ~= "," then return end
-  local boxes, k = {}, i + 4
-  while list[k] and list[k].text == "," do
-    boxes[list[k + 1].text] = true
-    k = k + 2
-  end
-  if not (list[k] and list[k].text == "in") then return end
-  while list[k] and list[k].text ~= "do" do
-    if list[k].text == "chunks" then boxes.found = true end
-    k = k + 1
-  end
-  if boxes.found and list[k] then return boxes, k end
-end
-
---- Counts `box[row]` in the body that begins at `from`: each line that indexes one a second time.
-local function check_body(source, list, from, boxes, lines)
-  local depth, seen = 1, {}
-  local k = from + 1
-  while list[k] and depth > 0 do
-    local text = list[k].text
-    if text == "for" or text == "while" then seen = {} end -- the rows of another loop
-    if OPENS[text] then depth = depth + 1 elseif CLOSES[text] then depth = depth - 1 end
-    local is_box = boxes[text] and list[k + 3] and list[k + 1].text == "[" and list[k + 3].text == "]"
-      and list[k - 1].text ~= "."
-    if is_box then
-      local row = ("%s[%s]"):format(text, list[k + 2].text)
-      seen[row] = (seen[row] or 0) + 1
-      if seen[row] == 2 then
-        lines[#lines + 1] = ("%s:%d: %s is looked up more than once for a row, which costs 2.5 times: bind the row "
-          .. "once, local row = %s"):format(source.shown, list[k].line, row, row)
-      end
+--- The texts of all scripts and of the simulated devices.
+local function sources()
+  local files = {}
+  for _, list in ipairs { script.uses, script.simulators } do
+    for _, s in ipairs(list) do
+      for _, file in ipairs(s.files) do files[#files + 1] = file end
     end
-    k = k + 1
   end
+  return script.sources(files)
 end
 
 local function doubled_boxes(lines)
-  for _, source in ipairs(fieldcheck.sources) do
-    local list = tokens.of(source.text)
-    for i = 1, #list do
-      local boxes, body = boxes_of(list, i)
-      if boxes then check_body(source, list, body, boxes, lines) end
+  for _, source in ipairs(sources()) do
+    local doubled = source.claims.doubled
+    for i = 1, #doubled, 2 do
+      lines[#lines + 1] = ("%s:%d: %s is looked up more than once for a row, which costs 2.5 times: bind the row "
+        .. "once, local row = %s"):format(source.shown, doubled[i + 1], doubled[i], doubled[i])
     end
   end
 end

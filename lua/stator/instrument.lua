@@ -1,22 +1,22 @@
---- What is put into scripts' text when they are loaded: a turn into each loop (stator.turns), the place
---- into each command (stator.places). Lines stay as they are.
-local places = require "stator.places"
+--- What is put into scripts' text when they are compiled: a turn into each loop (stator.turns), the place
+--- into each command (stator.receivers). Lines stay as they are. Needs nothing of the host.
+local receivers = require "stator.receivers"
 local tokens = require "stator.tokens"
 local turns = require "stator.turns"
 
 local M = {}
 
---- The names that such text calls, for its environment.
-M.NAMES = { [turns.NAME] = turns.turn, [places.NAME] = places.at }
-
 ---@param text string
 ---@param file string? as messages name it; nil: its commands get no place
----@return string
-function M.text(text, file)
-  local list, before, after = tokens.of(text), {}, {}
+---@param list table[]? tokens of the text, when they are there
+---@return string text
+---@return string[] places that it names
+function M.text(text, file, list)
+  local before, after, places = {}, {}, {}
+  list = list or tokens.of(text)
   turns.insert(list, after)
-  if file then places.insert(list, file, before, after) end
-  return tokens.weave(text, list, before, after)
+  if file then places = receivers.insert(list, file, before, after) end
+  return tokens.weave(text, list, before, after), places
 end
 
 return M

@@ -3,9 +3,7 @@ local component = require "stator.component"
 local condition = require "stator.condition"
 local entity = require "stator.entity"
 local err = require "stator.err"
-local fieldcheck = require "stator.fieldcheck"
 local registry = require "stator.registry"
-local tokens = require "stator.tokens"
 
 local Entity = entity.Entity
 local STATE_MAX = 31
@@ -154,50 +152,15 @@ function M.no_state(m, state, returned)
     what))
 end
 
-local OPENS = { ["function"] = true, ["if"] = true, ["do"] = true, ["repeat"] = true }
-local CLOSES = { ["end"] = true, ["until"] = true }
-local AFTER = { ["end"] = true, ["else"] = true, ["elseif"] = true, ["until"] = true, [","] = true, [";"] = true,
-  ["or"] = true }
-local BEFORE = { ["return"] = true, ["and"] = true, ["or"] = true }
-
---- Calls found(name, line) for each text that the function whose word stands at `i` returns first: `return
---- "a"`, `return x and "a" or "b"`. Answers where it ends.
-local function each_return(list, i, found)
-  local k, depth, inner, in_return = i + 1, 1, 0, false
-  while list[k] and depth > 0 do
-    local text = list[k].text
-    if text == "function" then
-      k = each_return(list, k, function() end)
-    elseif OPENS[text] then
-      depth = depth + 1
-    elseif CLOSES[text] then
-      depth = depth - 1
-    end
-    if text == "return" then
-      in_return, inner = true, 0
-    elseif text == "(" or text == "{" or text == "[" then
-      inner = inner + 1
-    elseif text == ")" or text == "}" or text == "]" then
-      inner = inner - 1
-    elseif CLOSES[text] or text == "else" or text == "elseif" or text == ";" or (text == "," and inner == 0) then
-      in_return = false
-    end
-    local name = in_return and inner == 0 and text:match "^[\"']([%w_%-%.]*)[\"']$"
-    if name and BEFORE[list[k - 1].text] and list[k + 1] and AFTER[list[k + 1].text] then found(name, list[k].line) end
-    k = k + 1
-  end
-  return k - 1
-end
-
---- Tokens of the text that a function was compiled from, or nil when that is not certain.
-local function tokens_of(cache, shown)
+--- Functions of the text that a state was compiled from, or nil when that is not certain.
+local function functions_of(cache, sources, shown)
   if cache[shown] == nil then
     cache[shown] = false
     local count = 0
-    for _, source in ipairs(fieldcheck.sources) do
+    for _, source in ipairs(sources) do
       if source.shown == shown then
         count = count + 1
-        cache[shown] = tokens.of(source.text)
+        cache[shown] = source.claims.functions
       end
     end
     if count ~= 1 then cache[shown] = false end
@@ -206,23 +169,23 @@ local function tokens_of(cache, shown)
 end
 
 ---@param told table<string, boolean> what was said already: one line may hold several states
-local function check_returns(d, state, list, told, problems)
+local function check_returns(d, state, functions, told, problems)
   local info = debug.getinfo(d.machine.states[state], "S")
-  local i = 1
-  while list[i] and list[i].line <= info.linedefined do
-    local key = i > 2 and list[i - 1].text == "=" and list[i - 2].text or nil
-    local of_other = key and key ~= state and d.machine.states[key] -- on the same line
-    if list[i].text == "function" and list[i].line == info.linedefined and not of_other then
-      i = each_return(list, i, function(name, line)
-        local problem_key = ("%s:%d:%s"):format(info.source, line, name)
-        if not d.machine.states[name] and not told[problem_key] then
-          told[problem_key] = true
+  local last = 0 -- token of the function that was looked at: those inside of it have returns of their own
+  for _, fn in ipairs(functions) do
+    local of_other = fn.key and fn.key ~= state and d.machine.states[fn.key] -- on the same line
+    if fn.line == info.linedefined and fn.first > last and not of_other then
+      last = fn.last
+      for i = 1, #fn.names, 2 do
+        local name, line = fn.names[i], fn.names[i + 1]
+        local key = ("%s:%d:%s"):format(info.source, line, name)
+        if not d.machine.states[name] and not told[key] then
+          told[key] = true
           problems[#problems + 1] = ('%s:%d: %s: state %s returns "%s", which is no state%s'):format(info.short_src,
             line, d.what, state, name, err.nearest(name, d.machine.names))
         end
-      end)
+      end
     end
-    i = i + 1
   end
 end
 
@@ -234,17 +197,22 @@ local function condition_problem(interrupt)
   if not ok then return tostring(err.handler(e).message) end
 end
 
---- Problems of all machines, after the components are laid out: names that states return, conditions of interrupts.
+--- Problems of machines: names that states return, conditions of interrupts.
+---@param machines table[] declared
+---@param sources { shown: string, claims: stator.Claims }[] as of fieldcheck
+---@param is_laid_out fun(component: table): boolean whether its fields are known: only then conditions are checked
 ---@return string[]
-function M.run()
+function M.check(machines, sources, is_laid_out)
   local problems, cache, told = {}, {}, {}
-  for _, d in ipairs(registry.recording.machines) do
+  for _, d in ipairs(machines) do
     for _, state in ipairs(d.machine.names) do
-      local list = tokens_of(cache, (debug.getinfo(d.machine.states[state], "S").source:gsub("^@", "")))
-      if list then check_returns(d, state, list, told, problems) end
+      local source = debug.getinfo(d.machine.states[state], "S").source:gsub("^@", "")
+      local functions = functions_of(cache, sources, source)
+      if functions then check_returns(d, state, functions, told, problems) end
     end
     for _, interrupt in ipairs(d.machine.interrupts) do
-      local problem = condition_problem(interrupt)
+      local c = interrupt.component
+      local problem = c and is_laid_out(c) and condition_problem(interrupt)
       if problem then problems[#problems + 1] = ("%s: %s: %s"):format(d.place, interrupt.what, problem) end
     end
   end

@@ -1,70 +1,43 @@
 --- Where commands are recorded, so that whatever comes of them can name the line. Asking for the
---- caller's line costs a multiple of a command, so the place is put into the text of a script:
----
----     cmd:set(e, Motor, { ... })          __at(cmd,12):set(e, Motor, { ... })
----
---- 12 stands for a file and line, and the call answers the `cmd` of that place: one table for each, made
---- when the text is loaded, so that nothing is noted between two commands. Commands whose receiver has
---- another name have no place.
+--- caller's line costs a multiple of a command, so the place is put into the text of a script
+--- (stator.receivers), and the call there answers the `cmd` of that place: one table for each, made when
+--- the script is loaded, so that nothing is noted between two commands. The world knows a place by its number.
 local buffer = require "string.buffer"
 local command = require "stator.command"
 local keep = require "stator.core.keep"
 
 local KEPT, PLACES_MAX = "places", 65535
 
-local M = { NAME = "__at" }
+local M = {}
 
 local list = {} -- text of each number
-local numbers = {} -- number of each text
-local receivers = command._places -- of each number
+local receivers = command._places -- of each text
 
 local function add(text)
   local number = #list + 1
-  list[number], numbers[text] = text, number
-  receivers[number] = setmetatable({ _place = number }, getmetatable(command))
-  return number
+  list[number] = text
+  receivers[text] = setmetatable({ _place = number }, getmetatable(command))
 end
 
--- compiled scripts that a lost VM leaves behind have numbers in them
+-- compiled scripts that a lost VM leaves behind name them, and the world has their numbers
 for _, text in ipairs(buffer.decode(keep.get(KEPT) or buffer.encode {})) do add(text) end
 
 --- What the text calls. A table of a script's own that is called `cmd` is answered as it is. The receivers
 --- come with the real one, not in an upvalue: these are loaded again after a store to any other, at times.
-function M.at(receiver, number)
+function M.at(receiver, place)
   local places = type(receiver) == "table" and rawget(receiver, "_places")
-  return places and places[number] or receiver
+  return places and places[place] or receiver
 end
 
 --- "main.lua:12" for a number, or nil.
 function M.text(number) return list[number] end
 
-local function number_of(text)
-  return numbers[text] or (#list < PLACES_MAX and add(text) or 0)
-end
-
-local function text_at(tokens, i) return tokens[i] and tokens[i].text or "" end
-
---- Whether the i-th token is the receiver of a call: `cmd:set(`, but not `a.cmd:set(`, `function cmd:set(`
---- or `::cmd::`. Single marks are tokens, so what follows a label or a concatenation is told by two.
-local function is_receiver(tokens, i)
-  if tokens[i].text ~= "cmd" or text_at(tokens, i + 1) ~= ":" then return false end
-  if not text_at(tokens, i + 2):find "^[%a_]" or not text_at(tokens, i + 3):find '^[({"\'%[]' then return false end
-  local before = text_at(tokens, i - 1)
-  local is_member = (before == "." or before == ":") and text_at(tokens, i - 2) ~= before
-  return not is_member and before ~= "function"
-end
-
---- Puts the place around the receiver of each command.
----@param tokens table[] of the text
----@param before table<integer, string> of the i-th token
----@param after table<integer, string>
-function M.insert(tokens, file, before, after)
+--- Numbers the places of a text that is loaded. Those beyond 65535 of a cell stay unknown.
+---@param places string[] as stator.compile answers them
+function M.add(places)
   local had = #list
-  for i, token in ipairs(tokens) do
-    if is_receiver(tokens, i) then
-      before[i] = M.NAME .. "("
-      after[i] = "," .. number_of(file .. ":" .. token.line) .. ")"
-    end
+  for _, text in ipairs(places) do
+    if not receivers[text] and #list < PLACES_MAX then add(text) end
   end
   if #list > had then keep.put(KEPT, buffer.encode(list)) end
 end

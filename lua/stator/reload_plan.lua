@@ -96,8 +96,8 @@ local function check_points(plan, change)
     for _, field in ipairs(change.plan.fields) do
       local kept = field.change == "kept"
       if field.name == bound.point.field.name and not kept then
-        table.insert(plan.refused, ("%s.%s is bound to a point of link %s (%s): start the cell again to change it"):format(
-          change.name, field.name, bound.link.name, bound.point.path))
+        table.insert(plan.refused, ("%s.%s is bound to a point of link %s (%s): start the cell again to change it")
+          :format(change.name, field.name, bound.link.name, bound.point.path))
       end
     end
   end
@@ -106,7 +106,7 @@ end
 local function note_lossy(plan, change, migrates)
   for _, field in ipairs(change.plan.fields) do
     if field.change == "lossy" and not migrates then
-      table.insert(plan.refused, ("%s.%s: %s; give the component a migrate function, options of stator.component"):format(
+      table.insert(plan.refused, ("%s.%s: %s; give the component the option migrate, see stator.component"):format(
         change.name, field.name, field.reason))
     end
   end
@@ -127,12 +127,12 @@ local function note_types(plan, stage, drop)
     elseif change.kind == "component" and change.what == "removed" then
       row.rows = world.carriers(change.before.object.id)
       if row.rows > 0 and not drop[change.name] then
-        table.insert(plan.refused, ("component %s is declared nowhere any more, but %d entities carry it: declare it, or "
-          .. "reload with --drop %s"):format(change.name, row.rows, change.name))
+        table.insert(plan.refused, ("component %s is declared nowhere any more, but %d entities carry it: declare it, "
+          .. "or reload with --drop %s"):format(change.name, row.rows, change.name))
       end
       for _, bound in ipairs(bound_points(change)) do
-        table.insert(plan.refused, ("component %s is bound to a point of link %s (%s): start the cell again to remove it")
-          :format(change.name, bound.link.name, bound.point.path))
+        table.insert(plan.refused, ("component %s is bound to a point of link %s (%s): start the cell again"):format(
+          change.name, bound.link.name, bound.point.path))
       end
     end
     table.insert(plan.types, row)

@@ -703,6 +703,22 @@ local function find_entities(scene)
   end
 end
 
+--- What is wrong with the texts of the scripts, once the types are laid out.
+local function check_texts(scene)
+  local files, set = {}, registry.recording
+  for _, s in ipairs(scene.scripts) do
+    for _, file in ipairs(s.files) do files[#files + 1] = file end
+  end
+  local sources = script.sources(files)
+  local problems = fieldcheck.check(sources, function(name)
+    local c = set.components[name]
+    return c and c.field_names
+  end)
+  local returned = machine_checks.check(set.machines, sources, function() return true end)
+  for _, problem in ipairs(returned) do problems[#problems + 1] = problem end
+  return problems
+end
+
 --- Reads the scene and runs the bodies of its scripts. Answers the scene; its problems may be empty.
 ---@param file string path of the scene
 ---@param sets string[] "key=value"
@@ -729,8 +745,7 @@ function M.load(file, sets, declare_host, restoring)
   for _, problem in ipairs(event.freeze(registry.recording)) do scene:problem_text(problem) end
   local laid_out = #scene.problems == before and #scene.scripts == scene.scripts_named
   if laid_out then
-    for _, problem in ipairs(fieldcheck.run()) do scene:problem_text(problem) end
-    for _, problem in ipairs(machine_checks.run()) do scene:problem_text(problem) end
+    for _, problem in ipairs(check_texts(scene)) do scene:problem_text(problem) end
   end
   for_each(scene, root, "links", "object", function(node, path) scene:read_link(node, path) end)
   for_each(scene, root, "entities", "array", function(node, path) scene:read_entity(node, path, nil) end)

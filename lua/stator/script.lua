@@ -1,19 +1,26 @@
 --- Scripts: loading, and the environment they run in. Each use of a script has its own environment
 --- and module cache; its body runs once and may only declare. The environment has no ffi, debug, jit,
 --- io or package: what would block the loop or get round the walls answers with the way that exists.
+local buffer = require "string.buffer"
+local compile = require "stator.compile"
 local core = require "stator.core.task"
 local err = require "stator.err"
-local fieldcheck = require "stator.fieldcheck"
-local instrument = require "stator.instrument"
 local keep = require "stator.core.keep"
 local log = require "stator.log"
+local places = require "stator.places"
+local receivers = require "stator.receivers"
 local registry = require "stator.registry"
 local task = require "stator.task"
+local turns = require "stator.turns"
 local called = require("stator.waits").called
 
 local M = {
   restoring = false, -- a VM was lost: files are taken as they were read, not as they are now
+  uses = {}, ---@type stator.Script[] of the scene in force
+  simulators = {}, -- devices' scripts, with their files
   text_max_mb = 256, -- longest text that string.rep makes: limits.heap_mb
+  --- What compiled scripts call besides what they name, for their environment.
+  NAMES = { [turns.NAME] = turns.turn, [receivers.NAME] = places.at },
 }
 
 -- ---- environment ----------------------------------------------------------------------------
@@ -150,28 +157,19 @@ local function script_string()
   return s
 end
 
-local function warn(name, without, message)
-  log.event("warn", registry.script and registry.script.name or "host",
-    ("%s: compiled without %s: %s"):format(name:gsub("^[@=]", ""), without, message))
+local function tell(warning)
+  if warning then log.event("warn", registry.script and registry.script.name or "host", warning) end
 end
 
---- Compiles a script's text with what is put into it: turns of loops, places of commands. A text at a limit
---- of the compiler may have no room for that, so what is put in becomes less, and the log says so.
+--- Compiles a text that a script loads; the log tells what was left out of it.
+---@return function? chunk
+---@return string? problem
 function M.load_text(text, name)
-  local plain, message = loadstring(text, name)
-  if not plain then return nil, message end
-  local file = name:match "^@(.*)"
-  local chunk
-  chunk, message = loadstring(instrument.text(text, file), name)
-  if chunk then return chunk end
-  chunk = file and loadstring(instrument.text(text), name)
-  if chunk then
-    warn(name, "places: errors of its commands name no line", message)
-    return chunk
-  end
-  warn(name, "stops: a loop of it that does not end costs the VM of all scripts, and errors of its commands name "
-    .. "no line", message)
-  return plain
+  local made, message = compile.chunk(text, name)
+  if not made then return nil, message end
+  tell(made.warning)
+  places.add(made.places)
+  return made.chunk
 end
 
 local function load_text(env, text, name)
@@ -212,30 +210,61 @@ local function read_file(path)
 end
 M.read_file = read_file
 
---- Compiles a file, or `text` in its place. Bytecode is refused; what was compiled is kept as such, so
---- that a VM that takes this one's place runs the same.
-local function compile(path, shown, env, text)
-  local message
-  if M.restoring then
-    local kept = keep.get("file:" .. path)
-    if not kept then return nil, shown .. ": was not read before the VM was lost" end
-    return setfenv(assert(loadstring(kept)), env)
-  end
-  if not text then
-    text, message = read_file(path)
-    if not text then return nil, shown .. message:sub(#path + 1) end
-  end
-  if text:byte(1) == 27 then return nil, shown .. ": bytecode is not allowed" end
-  local chunk
-  chunk, message = M.load_text(text:gsub("^#[^\n]*", ""), "@" .. shown)
-  if not chunk then return nil, message end
-  fieldcheck.add(shown, text)
-  keep.put("file:" .. path, string.dump(chunk))
-  return setfenv(chunk, env)
+-- ---- files ----------------------------------------------------------------------------------
+
+---@class stator.ScriptFile a file of a script, as it runs
+---@field path string
+---@field shown string as messages name it
+---@field compiled stator.Compiled
+
+--- Reads and compiles a file.
+---@return stator.Compiled? compiled may have a problem
+---@return string? problem when it cannot be read
+function M.from_disk(path, shown)
+  local text, message = read_file(path)
+  if not text then return nil, shown .. message:sub(#path + 1) end
+  return compile.text(text, shown)
+end
+
+local function keep_name(path) return "file:" .. path end
+
+--- Takes a file as it was kept, for a VM in the place of a lost one.
+function M.from_keep(path, shown)
+  local bytes = keep.get(keep_name(path))
+  if bytes then return buffer.decode(bytes) end
+  return nil, shown .. ": was not read before the VM was lost"
+end
+
+--- Keeps the files of a script, so that a VM that takes this one's place runs the same.
+---@param script stator.Script
+function M.keep_files(script)
+  for _, file in ipairs(script.files) do keep.put(keep_name(file.path), buffer.encode(file.compiled)) end
+end
+
+--- Texts for stator.fieldcheck and stator.machine_checks.
+---@param list stator.ScriptFile[]
+function M.sources(list)
+  local sources = {}
+  for i, file in ipairs(list) do sources[i] = { shown = file.shown, claims = file.compiled.claims } end
+  return sources
+end
+
+--- Makes a chunk of a file and notes it as one of the script's.
+---@param fetch fun(path: string, shown: string): stator.Compiled?, string?
+---@return function? chunk with its environment
+---@return string? problem
+local function load_file(script, env, path, shown, fetch)
+  local compiled, problem = fetch(path, shown)
+  problem = problem or compiled.problem
+  if problem then return nil, problem end
+  tell(compiled.warning)
+  places.add(compiled.places)
+  table.insert(script.files, { path = path, shown = shown, compiled = compiled })
+  return setfenv(assert(load(compiled.code, "@" .. shown, "b")), env)
 end
 
 --- require for a script: modules of its folder, in the script's own environment and cache.
-local function requirer(script, env)
+local function requirer(script, env, fetch)
   local loaded = {}
   return function(name)
     if type(name) ~= "string" then err.raise("require: expected a name, got " .. type(name)) end
@@ -248,7 +277,7 @@ local function requirer(script, env)
     if not registry.script then err.raise("require: modules are loaded in a script's body") end
     local file = name:gsub("%.", "/") .. ".lua"
     loaded[name] = script
-    local chunk, message = compile(script.folder .. "/" .. file, file, env)
+    local chunk, message = load_file(script, env, script.folder .. "/" .. file, file, fetch)
     if not chunk then
       loaded[name] = nil
       err.raise(('require "%s": %s'):format(name, message))
@@ -259,7 +288,7 @@ local function requirer(script, env)
   end
 end
 
-local function environment(script)
+local function environment(script, fetch)
   local env = {
     assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, rawequal = rawequal,
     rawget = rawget, rawset = rawset, select = select, setmetatable = setmetatable,
@@ -269,8 +298,8 @@ local function environment(script)
     coroutine = co, os = forbidden("os", OS_INSTEAD), io = forbidden("io", INSTEAD.io),
   }
   env._G = env
-  for key, value in pairs(instrument.NAMES) do env[key] = value end
-  env.require = requirer(script, env)
+  for key, value in pairs(M.NAMES) do env[key] = value end
+  env.require = requirer(script, env, fetch)
   env.load = function(text, name) return load_text(env, text, name) end
   env.loadstring = env.load
   return strict(env)
@@ -279,39 +308,65 @@ end
 --- Runs a device simulator's file and answers its function.
 ---@return function? run, string? problem
 function M.load_simulator(path, shown)
-  local env = environment({ folder = path:match("^(.*)/[^/]*$") or "." })
-  local chunk, message = compile(path, shown, env)
+  local simulator = { folder = path:match("^(.*)/[^/]*$") or ".", files = {} }
+  local fetch = M.restoring and M.from_keep or M.from_disk
+  local chunk, message = load_file(simulator, environment(simulator, fetch), path, shown, fetch)
   if not chunk then return nil, message end
   local ok, run = xpcall(chunk, err.handler)
   if not ok then return nil, tostring(run.message) end
   if type(run) ~= "function" then
     return nil, shown .. ": a simulator returns a function(device), this one returns " .. type(run)
   end
+  M.keep_files(simulator)
+  table.insert(M.simulators, simulator)
   return run
 end
 
 -- ---- loading --------------------------------------------------------------------------------
 
---- Runs a script's body against the registry. Answers a problem as text, or nil; and whether it is
---- the file itself that is missing.
----@param script stator.Script with name, index, folder, path, file
-function M.load(script)
-  local env = environment(script)
-  local chunk, message = compile(script.path, script.file, env, script.text)
-  if not chunk then return message, not script.text and not M.restoring and not read_file(script.path) end
-  script.position = 0
-  registry.script = script
-  keep.put("loading", script.file) -- so that the host can name it when its body does not come back
-  local ok, e = xpcall(chunk, err.handler)
-  registry.script = nil
-  keep.remove("loading")
-  if ok then return nil end
+--- Where an error of a body came from, with its text.
+local function problem_of(e)
   local text = tostring(e.message)
   if not text:match("^[^\n:]+:%d+:") and e.trace then
     local place = err.place(e)
     if place then text = place .. ": " .. text end
   end
   return text
+end
+
+--- Makes a script's body: a function that runs it against the registry and answers a problem as text, or nil.
+--- While it runs registry.script is the script.
+---@param script stator.Script with name, index, folder, path, file, text: of one that ships with stator
+---@param fetch fun(path: string, shown: string): stator.Compiled?, string?
+---@return function? body
+---@return string? problem
+function M.body(script, fetch)
+  script.files, script.position = {}, 0
+  script.params_declared = nil
+  local function of_script(path, shown)
+    if script.text and path == script.path then return compile.text(script.text, shown) end
+    return fetch(path, shown)
+  end
+  local chunk, problem = load_file(script, environment(script, of_script), script.path, script.file, of_script)
+  if not chunk then return nil, problem end
+  return function()
+    local ok, e = xpcall(chunk, err.handler)
+    if not ok then return problem_of(e) end
+  end
+end
+
+--- Runs a script's body. Answers a problem as text, or nil; and whether it is the file itself that is missing.
+---@param script stator.Script
+function M.load(script)
+  local body, problem = M.body(script, M.restoring and M.from_keep or M.from_disk)
+  if not body then return problem, not script.text and not M.restoring and not read_file(script.path) end
+  registry.script = script
+  keep.put("loading", script.file) -- so that the host can name it when its body does not come back
+  problem = body()
+  registry.script = nil
+  keep.remove("loading")
+  if not problem then M.keep_files(script) end
+  return problem
 end
 
 --- Declares the values that the scene may set for each use of the script.

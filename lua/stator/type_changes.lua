@@ -6,7 +6,6 @@
 --- not loaded with.
 local core = require "stator.core.world"
 local component = require "stator.component"
-local err = require "stator.err"
 local event = require "stator.event"
 local registry = require "stator.registry"
 local schema = require "stator.core.schema"

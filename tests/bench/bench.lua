@@ -122,7 +122,7 @@ end
 
 --- A function compiled as those of scripts are, with what is put into their loops.
 local function as_script(text, ...)
-  local env = setmetatable(instrument.NAMES, { __index = _G })
+  local env = setmetatable(script.NAMES, { __index = _G })
   return setfenv(assert(script.load_text(text, "=bench")), env)(...)
 end
 
@@ -493,7 +493,7 @@ local function loop_of(text, n, interpreted)
 end
 
 local function turn_rows()
-  for name, fn in pairs(instrument.NAMES) do _G[name] = fn end
+  for name, fn in pairs(script.NAMES) do _G[name] = fn end
   local source = "local n, s = ..., 0 while n > 0 do n = n - 1 s = s + n end return s"
   for _, mode in ipairs { "compiled", "interpreted" } do
     local n = mode == "compiled" and 1e6 or 1e5

@@ -7,7 +7,7 @@ describe("the place of a command", function()
   it("is put around its receiver, and nowhere else", function()
     local cell = support.cell ""
     local function text(source)
-      return (cell:eval("return (require('stator.instrument').text(..., 'a.lua'))", source):gsub("__at%(cmd,(%d+)%)", "<%1>"))
+      return (cell:eval("return (require('stator.instrument').text(..., 'a.lua'))", source):gsub('__at%(cmd,"a.lua:(%d+)"%)', "<%1>"))
     end
     assert.equal("<1>:set(e, C, {})\n<2>:despawn(e) <2>:spawn { C {} }", text "cmd:set(e, C, {})\ncmd:despawn(e) cmd:spawn { C {} }")
     assert.equal("x.cmd:set(1) y:cmd(1) cmd.set(cmd, 1) cmd = 1 f(cmd, 'cmd:set()')", text "x.cmd:set(1) y:cmd(1) cmd.set(cmd, 1) cmd = 1 f(cmd, 'cmd:set()')")
@@ -32,12 +32,12 @@ describe("the place of a command", function()
     } do
       local plain, message = cell:eval([[
         local plain, message = loadstring(...)
-        if plain then plain, message = loadstring(require('stator.instrument').text(..., 'a.lua')) end
+        if plain then plain, message = loadstring((require('stator.instrument').text(..., 'a.lua'))) end
         return plain ~= nil, message]], source)
       assert.is_true(plain, source .. "\n" .. tostring(message))
     end
     local function text(source)
-      return (cell:eval("return (require('stator.instrument').text(..., 'a.lua'))", source):gsub("__at%(cmd,%d+%)", "@"))
+      return (cell:eval("return (require('stator.instrument').text(..., 'a.lua'))", source):gsub('__at%(cmd,"a.lua:%d+"%)', "@"))
     end
     assert.equal("::a::@:go(1) x = 1 ..@:go(1)", text "::a::cmd:go(1) x = 1 ..cmd:go(1)")
     assert.equal("function cmd:go(x) @:go(x) end", text "function cmd:go(x) cmd:go(x) end")

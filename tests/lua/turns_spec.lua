@@ -40,7 +40,7 @@ describe("loops of scripts", function()
         local calls = 0
         local env = setmetatable({ print = function() end, [T.NAME] = function() calls = calls + 1 end }, { __index = _G })
         local plain = setfenv(assert(loadstring(source)), setmetatable({ print = function() end }, { __index = _G }))()
-        local counted = setfenv(assert(loadstring(require("stator.instrument").text(source))), env)()
+        local counted = setfenv(assert(loadstring((require("stator.instrument").text(source)))), env)()
         return plain == counted, tostring(plain), tostring(counted), calls]], source)
       assert.is_true(same, ("%s\n%s, then %s"):format(source, plain, counted))
       if not source:find("--", 1, true) and source:find("n = n %+") then
