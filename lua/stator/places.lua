@@ -6,7 +6,7 @@ local buffer = require "string.buffer"
 local command = require "stator.command"
 local keep = require "stator.core.keep"
 
-local KEPT, PLACES_MAX = "places", 65535
+local KEPT, PLACES_MAX = "places:", 65535 -- kept in pieces, each named by the number of its first place
 
 local M = {}
 
@@ -19,8 +19,14 @@ local function add(text)
   receivers[text] = setmetatable({ _place = number }, getmetatable(command))
 end
 
--- compiled scripts that a lost VM leaves behind name them, and the world has their numbers
-for _, text in ipairs(buffer.decode(keep.get(KEPT) or buffer.encode {})) do add(text) end
+local function restore()
+  local bytes = keep.get(KEPT .. #list + 1)
+  while bytes do
+    for _, text in ipairs(buffer.decode(bytes)) do add(text) end
+    bytes = keep.get(KEPT .. #list + 1)
+  end
+end
+restore() -- compiled scripts that a lost VM leaves behind name them, and the world has their numbers
 
 --- What the text calls. A table of a script's own that is called `cmd` is answered as it is. The receivers
 --- come with the real one, not in an upvalue: these are loaded again after a store to any other, at times.
@@ -35,11 +41,14 @@ function M.text(number) return list[number] end
 --- Numbers the places of a text that is loaded. Those beyond 65535 of a cell stay unknown.
 ---@param places string[] as stator.compile answers them
 function M.add(places)
-  local had = #list
+  local first, added = #list + 1, {}
   for _, text in ipairs(places) do
-    if not receivers[text] and #list < PLACES_MAX then add(text) end
+    if not receivers[text] and #list < PLACES_MAX then
+      add(text)
+      added[#added + 1] = text
+    end
   end
-  if #list > had then keep.put(KEPT, buffer.encode(list)) end
+  if #added > 0 then keep.put(KEPT .. first, buffer.encode(added)) end
 end
 
 return M

@@ -22,32 +22,42 @@ local function skip_quoted(text, at)
   return i + 1
 end
 
+local NAME, NUMBER, SPACE, QUOTE, MARK = 1, 2, 3, 4, 5
+local KINDS = {} -- of each byte
+for byte = 0, 255 do
+  local c = string.char(byte)
+  KINDS[byte] = c:find "[%a_]" and NAME or c:find "%d" and NUMBER or c:find "%s" and SPACE or c:find "[\"']" and QUOTE
+    or MARK
+end
+
+--- Where the token that begins at `at` ends, whether it is white space or a comment, and whether it may hold ends of lines.
+local function token_end(text, at)
+  local kind = KINDS[text:byte(at)]
+  if kind == NAME then return select(2, text:find("^[%w_]+", at)), false, false end
+  if kind == NUMBER or (kind == MARK and text:find("^%.%d", at)) then
+    return select(2, text:find("^%.?%d[%w_%.]*", at)), false, false
+  end
+  if kind == SPACE then return select(2, text:find("^%s+", at)), true, true end
+  if kind == QUOTE then return skip_quoted(text, at) - 1, false, true end
+  if text:find("^%-%-", at) then
+    return (skip_long(text, at + 2) or text:find("\n", at, true) or #text + 1) - 1, true, true
+  end
+  if text:find("^%[=*%[", at) then return skip_long(text, at) - 1, false, true end
+  return at + (text:find("^[=~<>]=", at) and 1 or 0), false, false
+end
+
 --- Names, numbers, quoted strings, and single marks, without comments and white space.
 ---@return { text: string, line: integer, last: integer }[] last: where it ends in the text
 function M.of(text)
   local list, at, line = {}, 1, 1
-  local function take(stop, keep)
-    local token = text:sub(at, stop - 1)
-    if keep then list[#list + 1] = { text = token, line = line, last = stop - 1 } end
-    for _ in token:gmatch("\n") do line = line + 1 end
-    at = stop
-  end
   while at <= #text do
-    if text:find("^%-%-", at) then
-      take(skip_long(text, at + 2) or text:find("\n", at, true) or #text + 1, false)
-    elseif text:find("^[\"']", at) then
-      take(skip_quoted(text, at), true)
-    elseif text:find("^%[=*%[", at) then
-      take(skip_long(text, at), true)
-    elseif text:find("^[%a_]", at) then
-      take(select(2, text:find("^[%w_]+", at)) + 1, true)
-    elseif text:find("^%.?%d", at) then
-      take(select(2, text:find("^%.?%d[%w_%.]*", at)) + 1, true)
-    elseif text:find("^%s", at) then
-      take(select(2, text:find("^%s+", at)) + 1, false)
-    else
-      take(at + (text:find("^[=~<>]=", at) and 2 or 1), true)
+    local last, skipped, has_lines = token_end(text, at)
+    local token = text:sub(at, last)
+    if not skipped then list[#list + 1] = { text = token, line = line, last = last } end
+    if has_lines then
+      for _ in token:gmatch "\n" do line = line + 1 end
     end
+    at = last + 1
   end
   return list
 end

@@ -221,7 +221,7 @@ describe("compiling on another thread", function()
   end)
 
   it("Y20: more than 64 MiB of results, or 4096 files, are an error", function()
-    local lines = run({ ["a.lua"] = "return '" .. ("x"):rep(6 * 2 ^ 20) .. "'" }, { "a.lua" }, [[
+    local lines = run({ ["a.lua"] = "return [[" .. ("x"):rep(6 * 2 ^ 20) .. "]]" }, { "a.lua" }, [[
       local eleven, many = {}, {}
       for i = 1, 11 do eleven[i] = list[1] end
       for i = 1, 4097 do many[i] = list[1] end
@@ -291,7 +291,7 @@ describe("compiling on another thread", function()
 
   it("Y20: leaves no memory, whether its results are taken or not", function()
     local function resident_kib() return tonumber(support.read("/proc/self/status"):match "VmRSS:%s*(%d+)") end
-    local files = { ["large.lua"] = "return '" .. ("x"):rep(2 ^ 20) .. "'" }
+    local files = { ["large.lua"] = "return [[" .. ("x"):rep(2 ^ 20) .. "]]" }
     local path, folder = support.scene { scripts = { ["main.lua"] = "" }, files = files }
     local cell = support.cell { path = path }
     local function compile(times)
