@@ -1,4 +1,6 @@
 /* stator.core.keep: what outlives a VM. */
+#include <string.h>
+
 #include "api.h"
 
 static int put(lua_State *L, bool in_batch) {
@@ -32,6 +34,21 @@ static int l_remove(lua_State *L) {
     return 0;
 }
 
+/* names(prefix) -> the names that begin so, in the order of their bytes */
+static int l_names(lua_State *L) {
+    const keep_t *keep = rt_of(L)->keep;
+    size_t length = 0;
+    const char *prefix = luaL_checklstring(L, 1, &length);
+    int count = 0;
+    lua_newtable(L);
+    for (uint32_t i = 0; i < keep->item_count; i++) {
+        if (strncmp(keep->items[i].name, prefix, length) != 0) { continue; }
+        lua_pushstring(L, keep->items[i].name);
+        lua_rawseti(L, -2, ++count);
+    }
+    return 1;
+}
+
 /* recording() -> whether a batch is open */
 static int l_recording(lua_State *L) {
     uint64_t owner = 0;
@@ -42,7 +59,7 @@ static int l_recording(lua_State *L) {
 int api_open_keep(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"put", l_put},       {"record", l_record},       {"get", l_get},
-        {"remove", l_remove}, {"recording", l_recording}, {NULL, NULL}};
+        {"remove", l_remove}, {"recording", l_recording}, {"names", l_names}, {NULL, NULL}};
     lua_newtable(L);
     vm_register(L, functions);
     return 1;

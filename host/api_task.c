@@ -339,6 +339,15 @@ static int l_want_outside(lua_State *L) {
     return 0;
 }
 
+/* outside_times() -> seconds of the longest swap and the longest stage since it was asked last */
+static int l_outside_times(lua_State *L) {
+    rt_t *rt = rt_of(L);
+    lua_pushnumber(L, (double)rt->swap_ns / NS_PER_S);
+    lua_pushnumber(L, (double)rt->stage_ns / NS_PER_S);
+    rt->swap_ns = rt->stage_ns = 0;
+    return 2;
+}
+
 /* error_metatable(mt): of error values that C makes */
 static int l_error_metatable(lua_State *L) {
     lua_settop(L, 1);
@@ -404,6 +413,7 @@ int api_open_task(lua_State *L) {
                                          {"share_cmd", l_share_cmd},
                                          {"want_react", l_want_react},
                                          {"want_outside", l_want_outside},
+                                         {"outside_times", l_outside_times},
                                          {"error_metatable", l_error_metatable},
                                          {"count_fault", l_count_fault},
                                          {"faults", l_faults},

@@ -219,7 +219,10 @@ void cell_outside(host_t *host) {
     if (host->vm.dead || (!swap && !stage)) { return; }
     rt->wants_swap = rt->wants_stage = false;
     (void)ecs_phase_set(host->world, ECS_PHASE_IDLE);
+    uint64_t *longest = swap ? &rt->swap_ns : &rt->stage_ns, began = clock_now_ns(&host->clock);
     (void)cell_call(host, swap ? "swap" : "stage", 0, 0);
+    uint64_t took = clock_now_ns(&host->clock) - began;
+    if (took > *longest) { *longest = took; }
 }
 
 /* ---- a lost VM ----------------------------------------------------------------------------------

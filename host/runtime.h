@@ -270,6 +270,7 @@ struct rt {
     bool wants_react; /* call HOOK_REACT without events as well */
     bool wants_stage; /* call boot.stage after the step: a slice of a reload */
     bool wants_swap;  /* call boot.swap after the step */
+    uint64_t swap_ns, stage_ns; /* longest call of each since the last core.outside_times() */
     uint64_t tick;
     uint64_t tick_late_ns; /* the running tick, behind its deadline; set by who calls rt_step */
     uint32_t live_handles; /* sockets and the like that scripts own */

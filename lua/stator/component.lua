@@ -189,6 +189,14 @@ function layout_of(id, enums)
 end
 M.layout = layout_of
 
+--- A layout that no component has yet, of a plan's fields, to write values of it.
+function M.layout_of_plan(name, fields, enums)
+  local layout = { name = name }
+  describe_fields(layout, fields, enums)
+  views.add_types(layout)
+  return layout
+end
+
 local MADE = { "id", "fields", "by_name", "field_names", "enums", "size", "is_tag", "payload_bytes", "key", "read_type",
   "write_type", "payload_type", "read_pointer", "payload_pointer", "box", "writer_box", "insert", "set", "add" }
 

@@ -6,8 +6,15 @@ local buffer = require "string.buffer"
 local err = require "stator.err"
 local keep = require "stator.core.keep"
 local by_value = require "stator.by_value"
+local log = require "stator.log"
+local registry = require "stator.registry"
 
-local M = {}
+local KEPT = "persist:"
+
+local M = {
+  versions = {}, ---@type table<string, integer> with which a name is written
+  written = {}, ---@type table<string, string> by whom each name was written last, for a reload that goes back
+}
 
 local function check_name(what, name)
   if type(name) ~= "string" or name == "" or #name > 200 or name:find "%z" then
@@ -15,15 +22,52 @@ local function check_name(what, name)
   end
 end
 
+local OPTIONS = { "version", "migrate" }
+
+local function check_options(name, options)
+  registry.check_options("persist", options, OPTIONS)
+  local version, migrate = options.version, options.migrate
+  if type(version) ~= "number" or not (version >= 1 and version % 1 == 0 and version < 2 ^ 31) then
+    err.raise(('persist "%s": version is a whole number from 1, not %s'):format(name, err.shown(version)))
+  end
+  if migrate ~= nil and type(migrate) ~= "function" then
+    err.raise(('persist "%s": migrate is a function(value, version), not %s'):format(name, type(migrate)))
+  end
+  return version, migrate
+end
+
+--- The value of a name and the version that it was written with; nil when it was never written.
+local function stored(name)
+  local bytes = keep.get(KEPT .. name)
+  if not bytes then return nil end
+  local parts = buffer.new():put(bytes)
+  local value = parts:decode()
+  return true, value, #parts > 0 and parts:decode() or 1
+end
+
 --- The value last written and applied under a name, as a copy of its own; else `default`.
 ---@param name string
 ---@param default any
-function M.persist(name, default)
+---@param options { version: integer, migrate: function? }? version: of what the script keeps there, 1 when it says
+--- none; migrate: fn(value, version) -> value, for one that was written with another version
+function M.persist(name, default, options)
   check_name("persist", name)
-  local bytes = keep.get("persist:" .. name)
-  if bytes then return buffer.decode(bytes) end
-  by_value.check("persist", default, name, "can be kept")
-  return default
+  local version, migrate = 1, nil
+  if options ~= nil then version, migrate = check_options(name, options) end
+  M.versions[name] = version
+  local known, value, written = stored(name)
+  if not known then
+    by_value.check("persist", default, name, "can be kept")
+    return default
+  end
+  if written == version then return value end
+  if not migrate then
+    err.raise(('persist "%s": written with version %d, this is version %d: give it migrate'):format(name, written,
+      version), "version")
+  end
+  value = migrate(value, written)
+  by_value.check("persist", value, name, "can be kept")
+  return value
 end
 
 --- Writes a value with the batch that is being recorded. nil removes nothing: it is a value.
@@ -31,9 +75,36 @@ function M.record(_, name, value)
   check_name("persist", name)
   by_value.check("persist", value, name, "can be kept")
   if not keep.recording() then err.raise("persist: only inside a task, a system or an observer") end
-  if not keep.record("persist:" .. name, buffer.encode(value)) then
+  local version = M.versions[name] or 1
+  M.written[name] = log.who()
+  local bytes = buffer.encode(value)
+  if version ~= 1 then bytes = bytes .. buffer.encode(version) end
+  if not keep.record(KEPT .. name, bytes) then
     err.raise("persist: at most 64 MiB are kept in all, and 4096 values in one round", "limit")
   end
+end
+
+--- Copies all values, to go back to: under names that begin with `prefix`.
+function M.save(prefix)
+  for _, name in ipairs(keep.names(KEPT)) do keep.put(prefix .. name, keep.get(name)) end
+  M.written = {}
+end
+
+--- Goes back to the copies for the names that are to, and forgets all of them.
+---@param prefix string
+---@param is_meant fun(name: string): boolean
+function M.go_back(prefix, is_meant)
+  for _, name in ipairs(keep.names(KEPT)) do
+    if is_meant(name:sub(#KEPT + 1)) then
+      local before = keep.get(prefix .. name)
+      if before then keep.put(name, before) else keep.remove(name) end
+    end
+  end
+  M.forget(prefix)
+end
+
+function M.forget(prefix)
+  for _, name in ipairs(keep.names(prefix .. KEPT)) do keep.remove(name) end
 end
 
 return M

@@ -4,9 +4,13 @@
 --- A type has changed when the text of its declaration has, or that of a struct or enum in one of its
 --- fields, spaces aside. Whoever names a type that changes runs again, so no code sees a layout that it was
 --- not loaded with.
+local ffi = require "ffi"
 local core = require "stator.core.world"
 local component = require "stator.component"
+local entity = require "stator.entity"
+local err = require "stator.err"
 local event = require "stator.event"
+local record = require "stator.record"
 local registry = require "stator.registry"
 local schema = require "stator.core.schema"
 local views = require "stator.views"
@@ -129,7 +133,7 @@ end
 function M.define(set)
   local problems, left, enums = {}, {}, {}
   for _, t in ipairs(registry.types_of(set, "enum")) do
-    local id, message = schema.define_enum(t.name, t.places[1].members)
+    local id, message = schema.enum(t.name, t.places[1].members)
     if id then
       enums[id] = t.object
     else
@@ -145,7 +149,7 @@ function M.define(set)
     local again = {}
     for _, t in ipairs(left) do
       local fields = t.places[1].fields
-      local id, message, code = schema.define_struct(t.name, t.kind == "event" and event.fields_of(fields) or fields)
+      local id, message, code = schema.struct(t.name, t.kind == "event" and event.fields_of(fields) or fields)
       if id then message = component.lua_word((core.struct_fields(id))) end
       if code == "ECS_E_UNKNOWN" then
         again[#again + 1], t.message = t, message
@@ -181,23 +185,21 @@ end
 
 local function plan(change)
   local first = change.after.places[1]
-  local planned, message = schema.plan(change.name, first.fields)
-  if not planned then return ('%s: component "%s": %s'):format(first.place, change.name, message) end
-  change.plan = planned
-  for _, field in ipairs(planned.fields) do
-    if field.change ~= "dropped" and not field.name:find("%.") and not loadstring("return x." .. field.name) then
-      return ('%s: component "%s": field "%s": this is a word of Lua, x.%s cannot be written: give it another name')
-        :format(first.place, change.name, field.name, field.name)
-    end
-  end
+  local made, fields, rows, bytes = schema.plan(change.name, first.fields)
+  if not made then return ('%s: component "%s": %s'):format(first.place, change.name, fields) end
+  change.plan = { handle = made, fields = fields, rows = rows, bytes = bytes }
+  for _, place in ipairs(change.after.places) do change.migrate = change.migrate or place.migrate end
+  local word = component.lua_word(schema.fields(made))
+  if word then return ('%s: component "%s": %s'):format(first.place, change.name, word) end
 end
 
 --- Finds out what becomes of the components; registers new ones, which nobody sees yet. After define.
 ---@param changes stator.TypeChange[]
 ---@return string[] problems
-function M.plan(changes)
+function M.plan(set, changes)
   local problems = {}
   for _, change in ipairs(changes) do
+    change.enums = set.enums
     if change.kind == "component" and change.after and change.what ~= "removed" then
       local problem, again
       if change.what == "added" then problem, again = register(change) end
@@ -208,31 +210,132 @@ function M.plan(changes)
   return problems
 end
 
---- A function (old, new, id) for the core that lets a script's `migrate` finish each value.
----@param change stator.TypeChange
-local function converter(change)
-  local declared
-  for _, place in ipairs(change.after.places) do declared = declared or place.migrate end
-  if not declared or change.before.object.is_tag then return nil end
-  return schema.converter(change, declared, views)
+--- Gives plans back.
+---@param changes stator.TypeChange[]
+function M.drop(changes)
+  for _, change in ipairs(changes) do
+    if change.plan then schema.drop(change.plan.handle) end
+  end
+end
+
+--- What a script's migrate makes of one value, written to where the core takes it from. Raises.
+local function convert(change, old_type, layout, from, to)
+  local old = views.to_table(change.before.object, ffi.cast(old_type, from)[0])
+  local made = change.migrate(old)
+  if made == nil then return end
+  if type(made) ~= "table" then err.raise("migrate: expected a table of fields, got " .. err.shown(made)) end
+  local values = record.struct_value(layout, made)
+  local p = ffi.cast(layout.payload_pointer, to)
+  for i, f in ipairs(layout.fields) do
+    if values[i] ~= nil then record.store_field(p, f, values[i]) end
+  end
+end
+
+local CHECKED_ROWS = 2000 -- in a slice
+
+--- Lets a script finish every value, in slices. Answers a problem, or nil.
+local function convert_all(change, pause)
+  local handle = change.plan.handle
+  local layout = component.layout_of_plan(change.name, schema.fields(handle), change.enums)
+  local old_type, count = change.before.object.read_pointer, 0
+  while true do
+    local from, to, id = schema.value(handle, true)
+    if not from then return to end -- at the end, or with a problem
+    local ok, e = pcall(convert, change, old_type, layout, from, to)
+    if not ok then return ("migrate: %s: %s"):format(entity.path(id) or "?", tostring(err.handler(e).message)) end
+    count = count + 1
+    if count % CHECKED_ROWS == 0 then pause() end
+  end
+end
+
+local function check_all(change, pause)
+  while true do
+    local done, problem = schema.check(change.plan.handle, CHECKED_ROWS)
+    if done == nil then return problem end
+    if done then return nil end
+    pause()
+  end
+end
+
+--- Goes through all values without changing any: what would be refused at the swap is known before.
+---@param pause fun() lets other things run
+---@return string[] problems
+function M.check(changes, pause)
+  local problems = {}
+  for _, change in ipairs(changes) do
+    if change.plan then
+      local problem = (change.migrate and not change.before.object.is_tag and convert_all or check_all)(change, pause)
+      if problem then
+        problems[#problems + 1] = ('%s: component "%s": %s'):format(change.after.places[1].place, change.name, problem)
+      end
+    end
+  end
+  return problems
+end
+
+-- ---- there and back -------------------------------------------------------------------------
+
+-- Copies in C, which outlive the VM: of the revision that was accepted last, and of the one that a swap leaves
+local ACCEPTED, LEFT = "accepted:", "left:"
+
+--- Forgets the copies for the way back.
+function M.accept()
+  for _, saved in ipairs(schema.saved()) do schema.free(saved.name) end
+end
+
+local function has_accepted(name)
+  for _, saved in ipairs(schema.saved()) do
+    if saved.name == ACCEPTED .. name then return true end
+  end
+  return false
+end
+
+--- Copies what a component has now, for whoever has to go back.
+local function save(change)
+  local prefix = has_accepted(change.name) and LEFT or ACCEPTED
+  change.copy = prefix .. change.name
+  return schema.save(change.copy, change.name)
+end
+
+--- Migrates one component. Values that came meanwhile are converted as well.
+local function migrate(change)
+  local ok, message = save(change)
+  if not ok then return nil, message end
+  if change.back then return schema.back(ACCEPTED .. change.name) end
+  if change.migrate then
+    schema.rewind(change.plan.handle)
+    local problem = convert_all(change, function() end)
+    if problem then return nil, problem end
+  end
+  return schema.migrate(change.plan.handle)
+end
+
+--- Takes back what was migrated.
+local function undo(done)
+  for i = #done, 1, -1 do
+    if done[i].copy then
+      schema.back(done[i].copy)
+      schema.free(done[i].copy)
+    end
+  end
 end
 
 --- Gives the components their new fields. All or none: answers nil, or a problem.
 ---@param changes stator.TypeChange[]
----@param keep boolean? copies of what they have now are made first, for the way back
-function M.migrate(changes, keep)
+function M.migrate(changes)
   local done = {}
   for _, change in ipairs(changes) do
     if change.plan then
-      local ok, message = true, nil
-      if keep then ok, message = schema.save(change.name) end
-      if ok then ok, message = schema.migrate(change.name, change.after.places[1].fields, converter(change)) end
+      done[#done + 1] = change
+      local ok, message = migrate(change)
       if not ok then
-        for i = #done, 1, -1 do schema.back(done[i].name) end
+        undo(done)
         return ('component "%s": %s'):format(change.name, message)
       end
-      done[#done + 1] = change
     end
+  end
+  for _, change in ipairs(done) do
+    if change.copy == LEFT .. change.name then schema.free(change.copy) end
   end
 end
 
