@@ -153,9 +153,9 @@ void ecs_values_free(ecs_saved_t *saved);
 uint64_t ecs_saved_bytes(const ecs_saved_t *saved);
 uint32_t ecs_saved_component(const ecs_saved_t *saved);
 /* Gives the component the layout of the copy again, however often it was migrated meanwhile. Each
- * entity's fields come from what it has now, as by a migration; those that are missing now, or
- * whose value does not fit, come from the copy, and for entities that the copy does not know they
- * are defaults. Nothing is refused as lossy. For the rest as ecs_component_migrate; the copy stays.
+ * entity's fields come from what it has now, as by a migration. Those that are missing now, for whose
+ * copied value the layout of now has no room, or whose value of now does not fit, come from the copy;
+ * for entities that the copy does not know they are defaults. Nothing is refused as lossy. For the rest as ecs_component_migrate; the copy stays.
  * What names of structs and enums mean is not changed. */
 int ecs_component_migrate_back(ecs_world_t *world, const ecs_saved_t *saved);
 

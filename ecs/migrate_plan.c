@@ -363,6 +363,19 @@ static bool convert_element(const ecs_world_t *world, const ecs__step_t *s, cons
     return false;
 }
 
+/* Whether the field had no room for what a copy has of an element: the copy's value comes back. */
+static bool was_lost(const ecs_world_t *world, const ecs__step_t *s, const char *saved) {
+    const ecs__step_t forth = {.kind = s->kind, .from = s->to, .to = s->from};
+    char cell[8] = {0}, got[GOT_BYTES];
+    switch (s->kind) {
+    case ECS__STEP_COPY: return false;
+    case ECS__STEP_TEXT: return strnlen(saved, s->to->count) > s->from->count;
+    case ECS__STEP_NUMBER: return !convert_number(&forth, saved, cell, got);
+    case ECS__STEP_ENUM: return !convert_enum(world, &forth, saved, cell, got);
+    }
+    return false;
+}
+
 static int does_not_fit(const ecs_migration_t *m, const ecs__step_t *s, ecs_id_t id,
                         const char *got) {
     char wants[96], where[48] = "";
@@ -384,9 +397,9 @@ int ecs__migration_value(const ecs_migration_t *migration, const ecs_converter_t
                          ecs_id_t id, const void *from, void *to) {
     const ecs_migration_t *m = migration;
     char got[GOT_BYTES] = "";
-    const void *rest = m->saved == NULL ? NULL : ecs__saved_value(m->saved, id);
+    const char *saved = m->saved == NULL ? NULL : ecs__saved_value(m->saved, id);
     bool strict = converter == NULL && m->saved == NULL;
-    if (rest == NULL) { rest = m->to.default_value; }
+    const void *rest = saved == NULL ? m->to.default_value : saved;
     if (m->to.size_bytes > 0) { memcpy(to, rest, m->to.size_bytes); }
     for (uint32_t i = 0; i < m->step_count; i++) {
         const ecs__step_t *s = &m->steps[i];
@@ -394,6 +407,7 @@ int ecs__migration_value(const ecs_migration_t *migration, const ecs_converter_t
         for (uint32_t k = 0; k < elements; k++) {
             const char *at = (const char *)from + s->from_at + k * ecs__element_bytes(s->from);
             char *into = (char *)to + s->to_at + k * ecs__element_bytes(s->to);
+            if (saved != NULL && was_lost(m->world, s, into)) { continue; }
             bool fits = convert_element(m->world, s, at, into, got);
             if (!fits && strict) { return does_not_fit(m, s, id, got); }
         }

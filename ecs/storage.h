@@ -246,9 +246,9 @@ struct ecs_query {
     uint32_t cursor_count, cursor_capacity;
     uint32_t holders, watches; /* who will release it; watches of its count */
     uint32_t open;             /* cursors that are */
-    bool released;          /* by all of them: it ends with its watches */
-    bool ended;             /* it was released, and waits for its cursors to be closed, */
-    ecs_query_t *next;      /* with others */
+    bool released;             /* by all of them: it ends with its watches */
+    bool ended;                /* it was released, and waits for its cursors to be closed, */
+    ecs_query_t *next;         /* with others */
 };
 
 #endif
