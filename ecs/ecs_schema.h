@@ -139,6 +139,10 @@ int ecs_migration_next(const ecs_migration_t *migration, ecs_migration_cursor_t 
 int ecs_component_migrate(ecs_world_t *world, uint32_t component, const char *const *fields,
                           uint32_t count, const ecs_converter_t *converter);
 
+/* The same by a plan, which is given back, whatever comes out. ECS_E_CONFLICT when the component was
+ * migrated since it was made. */
+int ecs_migration_run(ecs_migration_t *migration, const ecs_converter_t *converter);
+
 /* ---- the way back --------------------------------------------------------------------------- */
 
 /* A copy of all values of a component, with the layout that it had. */

@@ -371,3 +371,11 @@ int ecs_component_migrate(ecs_world_t *world, uint32_t component, const char *co
     if (rc == ECS_OK) { rc = ecs_migration_plan(world, component, fields, count, &migration); }
     return rc == ECS_OK ? ecs__migrate(world, migration, converter) : rc;
 }
+
+int ecs_migration_run(ecs_migration_t *migration, const ecs_converter_t *converter) {
+    int rc = ecs__schema_guard(migration->world);
+    if (rc == ECS_OK) { rc = ecs__migration_current(migration); }
+    if (rc == ECS_OK) { return ecs__migrate(migration->world, migration, converter); }
+    ecs_migration_destroy(migration);
+    return rc;
+}

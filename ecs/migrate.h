@@ -50,6 +50,8 @@ const char *ecs__saved_value(const ecs_saved_t *saved, ecs_id_t id);
 
 /* ECS_E_INVALID when something is lost in every value and there is no converter. */
 int ecs__migration_allow(const ecs_migration_t *migration, const ecs_converter_t *converter);
+/* ECS_E_CONFLICT when the component was migrated since the plan was made. */
+int ecs__migration_current(const ecs_migration_t *migration);
 /* As ecs_migration_convert, for the value of an entity. */
 int ecs__migration_value(const ecs_migration_t *migration, const ecs_converter_t *converter,
                          ecs_id_t id, const void *from, void *to);

@@ -54,13 +54,16 @@ static ecs_id_t next_id(const ecs_migration_t *m, ecs_migration_cursor_t *cursor
     return 0;
 }
 
+int ecs__migration_current(const ecs_migration_t *migration) {
+    const ecs_world_t *world = migration->world;
+    if (world->components[migration->component].version == migration->version) { return ECS_OK; }
+    return ecs__fail(migration->world, ECS_E_CONFLICT, "%s was migrated since the plan was made",
+                     migration->name);
+}
+
 static int begin(const ecs_migration_t *m) {
     int rc = ecs__guard(m->world, READ_PHASES);
-    if (rc == ECS_OK && m->world->components[m->component].version != m->version) {
-        rc =
-            ecs__fail(m->world, ECS_E_CONFLICT, "%s was migrated since the plan was made", m->name);
-    }
-    return rc;
+    return rc == ECS_OK ? ecs__migration_current(m) : rc;
 }
 
 int ecs_migration_check(const ecs_migration_t *migration, const ecs_converter_t *converter,

@@ -87,6 +87,7 @@ local function walks_source(q)
 local q, C, shared, first, first_c, another_cursor, not_writing, stale_loop, optional, optional_row = ...
 local next_chunk, rewind = C.ecs_cursor_next, C.ecs_cursor_rewind
 local function open()
+  local _ = q.pool -- raises when the query was released
   CHECK
   local epoch = shared.epoch
   if first_c.epoch == epoch then return another_cursor(q) end
@@ -252,6 +253,28 @@ function M.build(q)
   if not pointer then return ("%s: %s: %s"):format(q.place, q.what, message) end
   q.pointer, q.handle = cast("ecs_query_t *", pointer), pointer
   make_walks(q)
+end
+
+--- What is left of a query that was released: every use of it raises.
+local Released = {
+  __index = function(q, key)
+    err.raise(("%s: %s, declared at %s, was released: its script has another revision now"):format(
+      tostring(key), rawget(q, "what"), rawget(q, "place")), "released")
+  end,
+}
+
+--- Ends a query: any use of it raises from now on. Loops over it that tasks have left at an await raise as they
+--- would have; a task that waits for its count goes on. A second time does nothing.
+function M.release(q)
+  if getmetatable(q) == Released then return end
+  local handle, what, place = q.handle, q.what, q.place
+  if handle then
+    for _, cursor in ipairs(q.pool) do ffi.gc(cursor[#q.columns + 1], C.ecs_cursor_close) end -- loops may have them
+    core.query_release(handle)
+  end
+  for key in pairs(q) do q[key] = nil end -- in any order: all of them
+  q.what, q.place = what, place
+  setmetatable(q, Released)
 end
 
 return M
