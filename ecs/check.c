@@ -129,9 +129,35 @@ static int check_sparse(ecs_world_t *world, uint32_t component) {
     return rows == 0 ? ECS_OK : broken(world, "sparse rows and pages differ", component);
 }
 
+/* Fields have types that are there, and as large as they were. */
+static int check_fields(ecs_world_t *world, const ecs__component_t *layout) {
+    for (uint32_t i = 0; i < layout->field_count; i++) {
+        const ecs_field_t *field = &layout->fields[i];
+        if (field->type == ECS_TYPE_ENUM && !ecs__enum_known(world, field->enum_id)) {
+            return broken(world, "a field has an enum that is gone", field->enum_id);
+        }
+        if (field->type != ECS_TYPE_STRUCT) { continue; }
+        bool fits = ecs__struct_known(world, field->struct_id) &&
+                    world->structs[field->struct_id].size_bytes == ecs__element_bytes(field);
+        if (!fits) { return broken(world, "a field has a struct that is gone", field->struct_id); }
+    }
+    return ECS_OK;
+}
+
+static int check_types(ecs_world_t *world) {
+    int rc = ECS_OK;
+    for (uint32_t i = 0; rc == ECS_OK && i < world->component_count; i++) {
+        rc = check_fields(world, &world->components[i]);
+    }
+    for (uint32_t i = 0; rc == ECS_OK && i < world->struct_count; i++) {
+        if (world->structs[i].version != 0) { rc = check_fields(world, &world->structs[i]); }
+    }
+    return rc;
+}
+
 int ecs_check(ecs_world_t *world) {
     uint32_t rows = 0, alive = 0, empty = 0;
-    int rc = ECS_OK;
+    int rc = check_types(world);
     for (uint32_t i = 0; rc == ECS_OK && i < world->ordered_count; i++) {
         rc = check_archetype(world, world->ordered[i], &rows);
         empty += world->ordered[i]->row_count == 0;

@@ -92,16 +92,14 @@ static int resolve_type(ecs_world_t *world, declaration_t *out) {
             return ECS_OK;
         }
     }
-    for (uint32_t i = 0; i < world->enum_count; i++) {
-        if (strcmp(world->enums[i].name, out->type) == 0) {
-            out->field.type = ECS_TYPE_ENUM;
-            out->field.enum_id = i;
-            out->field.max = (double)world->enums[i].count - 1;
-            out->element_bytes = out->align_bytes = 4;
-            return ECS_OK;
-        }
-    }
     uint32_t id = 0;
+    if (ecs_enum_find(world, out->type, &id) == ECS_OK) {
+        out->field.type = ECS_TYPE_ENUM;
+        out->field.enum_id = id;
+        out->field.max = (double)world->enums[id].count - 1;
+        out->element_bytes = out->align_bytes = 4;
+        return ECS_OK;
+    }
     if (ecs_struct_find(world, out->type, &id) == ECS_OK) {
         out->field.type = ECS_TYPE_STRUCT;
         out->field.struct_id = id;

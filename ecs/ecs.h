@@ -60,8 +60,8 @@ typedef struct {
 
 /* What may happen now. The host moves a world through its phases; see docs/semantics.md. */
 typedef enum {
-    ECS_PHASE_SETUP, /* register components; nothing else */
-    ECS_PHASE_IDLE,  /* between steps: read only */
+    ECS_PHASE_SETUP, /* declare types; nothing else */
+    ECS_PHASE_IDLE,  /* between steps: read, declare and migrate */
     ECS_PHASE_RUN,   /* read and record */
     ECS_PHASE_APPLY, /* ecs_apply */
     ECS_PHASE_WRITE, /* writers: mutable cursors; recording goes to the next round */
@@ -146,9 +146,11 @@ ecs_maps_t ecs_maps(const ecs_world_t *world);
 /* ---- schema ------------------------------------------------------------------------------- */
 
 /* Registers an enum of `count` member names with ordinals 0, 1, ...; the same declaration again
- * gives the same id, in any phase. Setup phase. */
+ * gives the same id, in any phase; another one under the same name is ECS_E_CONFLICT. Setup or idle
+ * phase. */
 int ecs_enum_register(ecs_world_t *world, const char *name, const char *const *members,
                       uint32_t count, uint32_t *out);
+int ecs_enum_find(const ecs_world_t *world, const char *name, uint32_t *out);
 /* Ordinal of a member, or ECS_E_UNKNOWN. */
 int ecs_enum_value(const ecs_world_t *world, uint32_t enum_id, const char *member, int32_t *out);
 /* Member of an ordinal, or NULL. */
@@ -170,26 +172,57 @@ const char *ecs_enum_name(const ecs_world_t *world, uint32_t enum_id);
  * tested. A float's ends are the floats next to what is written. */
 
 /* Registers a struct type of 1 to 48 fields, laid out as C does. The same declaration again gives
- * the same id, in any phase; another one under the same name is ECS_E_CONFLICT. Setup phase. */
+ * the same id, in any phase; another one under the same name is ECS_E_CONFLICT. Setup or idle
+ * phase. */
 int ecs_struct_register(ecs_world_t *world, const char *name, const char *const *fields,
                         uint32_t count, uint32_t *out);
 int ecs_struct_find(const ecs_world_t *world, const char *name, uint32_t *out);
 const char *ecs_struct_name(const ecs_world_t *world, uint32_t struct_id);
 uint32_t ecs_struct_size_bytes(const ecs_world_t *world, uint32_t struct_id);
 const ecs_field_t *ecs_struct_fields(const ecs_world_t *world, uint32_t struct_id, uint32_t *count);
-/* The default value, ecs_struct_size_bytes() long; valid for the life of the world. */
+/* The default value, ecs_struct_size_bytes() long. It and the fields are valid until the version is
+ * given back. */
 const void *ecs_struct_default(const ecs_world_t *world, uint32_t struct_id);
+
+/* ---- versions of structs and enums ---------------------------------------------------------- */
+
+/* As register, but another declaration under a known name makes a new version, with an id of its
+ * own, which is what the name means from then on: to later declarations, plans and lookups. An
+ * older version that is alike and still there becomes that one again, with the id that it had.
+ *
+ * What was declared before keeps the versions that it has: components until they are migrated,
+ * structs until they are defined again. So structs are to be defined in an order in which each
+ * comes after those that it holds. Setup or idle phase; after an error all is as it was. */
+int ecs_struct_define(ecs_world_t *world, const char *name, const char *const *fields,
+                      uint32_t count, uint32_t *out);
+int ecs_enum_define(ecs_world_t *world, const char *name, const char *const *members,
+                    uint32_t count, uint32_t *out);
+/* The name means nothing any more; it may become that of a struct, an enum, or the same again. What
+ * has the type keeps it. ECS_E_UNKNOWN. Setup or idle phase. */
+int ecs_type_retire(ecs_world_t *world, const char *name);
+/* Gives versions back that are neither what their name means nor needed: by a component, a struct
+ * that stays, a plan or copy of values, a room, or an event of the last apply. Returns how many. An
+ * id that was given back may become another type's: who keeps ids over a sweep keeps the version
+ * too, and compares. Setup or idle phase; ECS_E_PHASE while a batch is open or waits: its events may
+ * be of such a version. O(types, components). */
+int ecs_types_sweep(ecs_world_t *world);
+/* A number that no other declaration has or had; 0 when there is no such struct or enum. */
+uint64_t ecs_struct_version(const ecs_world_t *world, uint32_t struct_id);
+uint64_t ecs_enum_version(const ecs_world_t *world, uint32_t enum_id);
+
+/* ---- components ----------------------------------------------------------------------------- */
 
 /* Registers a component from field declarations. Order is layout. No field at all makes a tag. The
  * same declaration again gives the same id, in any phase; another one under the same name is
- * ECS_E_CONFLICT. Setup phase. A struct counts as one field of the component and of masks. */
+ * ECS_E_CONFLICT: see ecs_component_migrate. Setup or idle phase. A struct counts as one field of the
+ * component and of masks. */
 int ecs_component_register(ecs_world_t *world, const char *name, const char *const *fields,
                            uint32_t count, uint32_t *out);
 /* The component's values lie apart from the others: an entity that gets or loses it does not move,
  * and costs no archetype. For what comes and goes often, or few entities have. A query names it
  * in `with` and `without` only, which look at each row, and then yields runs of rows; its values
- * are read and written by id. Not in bulk spawns. Setup phase, before a query names it; again
- * is ECS_OK in any phase. */
+ * are read and written by id. Not in bulk spawns. Setup phase, or idle with no batch that waits,
+ * before a query names it or an entity gets it (ECS_E_CONFLICT); again is ECS_OK in any phase. */
 int ecs_component_sparse(ecs_world_t *world, uint32_t component);
 bool ecs_component_is_sparse(const ecs_world_t *world, uint32_t component);
 int ecs_component_find(const ecs_world_t *world, const char *name, uint32_t *out);
@@ -224,10 +257,18 @@ typedef struct {
     uint32_t changed_count, added_count;
 } ecs_query_desc_t;
 
-/* The query lives as long as the world; the same description again gives the same query, unless it
- * has `changed` or `added`: each of those has its own past. Its list of archetypes is kept current
- * when such appear. Iteration order: archetypes by creation, rows by position. Any phase. */
+/* The same description again gives the same query, unless it has `changed` or `added`: each of those
+ * has its own past. Its list of archetypes is kept current when such appear. Iteration order:
+ * archetypes by creation, rows by position. It lives until it was released as often as it was
+ * created and held, or as long as the world. Any phase. */
 int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query_t **out);
+/* One more release is needed. ECS_E_UNKNOWN for a query that is gone. Any phase. O(queries). */
+int ecs_query_hold(ecs_world_t *world, const ecs_query_t *query);
+/* The last release ends the query: its cursors yield nothing any more and may be closed, which then
+ * gives the memory back. A COUNT watch holds its query until it fires or is removed, so it goes on.
+ * ECS_E_UNKNOWN for a query that is gone, whatever the pointer is; ECS_E_INVALID for one that only
+ * watches hold. Any phase. O(queries). */
+int ecs_query_release(ecs_world_t *world, const ecs_query_t *query);
 
 /* ---- batches ------------------------------------------------------------------------------- */
 
@@ -408,7 +449,8 @@ int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t own
 /* Stops watching; unknown ids are ignored. */
 void ecs_watch_remove(ecs_world_t *world, uint32_t watch);
 uint32_t ecs_watch_count(const ecs_world_t *world);
-/* Ends all watches and takes all cursors back: for when those who hold them are gone for good. */
+/* Ends all watches, takes all cursors back and forgets who holds queries, which stay until they are
+ * created again and released: for when those who hold them are gone for good. */
 void ecs_readers_reset(ecs_world_t *world);
 /* Tests the watches whose rows may have changed since the last poll, in the order in which they
  * were added. Those that fired are gone afterwards. Results stay valid until the next poll. */

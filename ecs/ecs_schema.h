@@ -84,7 +84,8 @@ typedef struct {
 } ecs_converter_t;
 
 /* What a change of the component to these fields would do; changes nothing. New fields first, in
- * order, then those that go. To be given back with ecs_migration_destroy. Any phase. */
+ * order, then those that go. Names of types mean their current versions. To be given back with
+ * ecs_migration_destroy. Any phase. */
 int ecs_migration_plan(ecs_world_t *world, uint32_t component, const char *const *fields,
                        uint32_t count, ecs_migration_t **out);
 const ecs_migration_field_t *ecs_migration_fields(const ecs_migration_t *migration,
@@ -98,6 +99,32 @@ int ecs_migration_convert(const ecs_migration_t *migration, const ecs_converter_
 /* Accepts NULL. Before the world is destroyed. */
 void ecs_migration_destroy(ecs_migration_t *migration);
 
+/* What the change would touch: values that are converted or looked at, and bytes that are written
+ * anew, 0 when it only concerns units, ranges or defaults. */
+typedef struct {
+    uint64_t rows, bytes;
+} ecs_migration_cost_t;
+ecs_migration_cost_t ecs_migration_cost(const ecs_migration_t *migration);
+
+/* How far a walk over the values has come. Starts as {0}. */
+typedef struct {
+    uint32_t at; /* slots */
+    bool done;
+    uint64_t rows; /* values so far */
+} ecs_migration_cursor_t;
+
+/* A dry run: converts up to `max_rows` more values without storing them, until cursor->done. The
+ * same errors as from the change itself, which name entity, field and value; the cursor then is
+ * behind that value. Between calls anything may happen: entities that come or go meanwhile may be
+ * missed, and the change itself looks again. ECS_E_CONFLICT when the component was migrated since
+ * the plan was made. Setup, idle or run phase. */
+int ecs_migration_check(const ecs_migration_t *migration, const ecs_converter_t *converter,
+                        ecs_migration_cursor_t *cursor, uint32_t max_rows);
+/* One value by hand, as a converter gets it: `to` has what could be converted, and defaults for the
+ * rest; *from is good until the epoch ends. *id is 0, and cursor->done, at the end. */
+int ecs_migration_next(const ecs_migration_t *migration, ecs_migration_cursor_t *cursor,
+                       ecs_id_t *id, const void **from, void *to);
+
 /* Gives a registered component other fields and converts the values of all entities, or changes
  * nothing. Ids, order of rows, names and change ticks stay, so nothing counts as changed. Watches
  * go on: a condition follows its field by name; it is ECS_E_CONFLICT when a watched field goes or
@@ -107,8 +134,33 @@ void ecs_migration_destroy(ecs_migration_t *migration);
  *
  * Setup or idle phase: in the others somebody may hold references or be recording. ECS_E_PHASE
  * when a batch is open or waits for an apply: its payloads have the old layout.
- * Cost: all chunks that hold the component are written anew; until the end both are there. */
+ * Cost: all chunks that hold the component are written anew; until the end both are there. When only
+ * units and defaults change nothing is written, and when ranges do as well all values are read. */
 int ecs_component_migrate(ecs_world_t *world, uint32_t component, const char *const *fields,
                           uint32_t count, const ecs_converter_t *converter);
+
+/* The same by a plan, which is given back, whatever comes out. ECS_E_CONFLICT when the component was
+ * migrated since it was made. */
+int ecs_migration_run(ecs_migration_t *migration, const ecs_converter_t *converter);
+
+/* ---- the way back --------------------------------------------------------------------------- */
+
+/* A copy of all values of a component, with the layout that it had. */
+typedef struct ecs_saved ecs_saved_t;
+
+/* Bytes that a copy takes now. */
+uint64_t ecs_values_bytes(const ecs_world_t *world, uint32_t component);
+/* Makes one, in memory of its own. Setup, idle or run phase. */
+int ecs_values_save(ecs_world_t *world, uint32_t component, ecs_saved_t **out);
+/* Accepts NULL. Before the world is destroyed. */
+void ecs_values_free(ecs_saved_t *saved);
+uint64_t ecs_saved_bytes(const ecs_saved_t *saved);
+uint32_t ecs_saved_component(const ecs_saved_t *saved);
+/* Gives the component the layout of the copy again, however often it was migrated meanwhile. Each
+ * entity's fields come from what it has now, as by a migration. Those that are missing now, for whose
+ * copied value the layout of now has no room, or whose value of now does not fit, come from the copy;
+ * for entities that the copy does not know they are defaults. Nothing is refused as lossy. For the rest as ecs_component_migrate; the copy stays.
+ * What names of structs and enums mean is not changed. */
+int ecs_component_migrate_back(ecs_world_t *world, const ecs_saved_t *saved);
 
 #endif

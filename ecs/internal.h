@@ -1,6 +1,6 @@
-/* What the files of the core share. Reading order: maps, memory; schema, declare, bytes, json,
- * value, value_text; entity, archetype, sparse, trim, hierarchy, query; command, bulk, send, apply,
- * validate, fold, payload; observe, watch; migrate_plan, migrate; check; snapshot, checksum,
+/* What the files of the core share. Reading order: maps, memory; schema, types, declare, bytes, json,
+ * value, value_text; entity, archetype, sparse, trim, hierarchy, query, cursor; command, bulk, send, apply,
+ * validate, fold, payload; observe, watch; migrate_plan, migrate, migrate_check, saved; check; snapshot, checksum,
  * restore_schema, restore_check, restore, export. */
 #ifndef ECS_INTERNAL_H
 #define ECS_INTERNAL_H
@@ -62,6 +62,7 @@ struct ecs_world {
     uint32_t enum_count, enum_capacity;
     ecs__component_t *structs;
     uint32_t struct_count, struct_capacity;
+    uint64_t type_versions; /* that were given so far */
 
     ecs__page_t **pages;
     uint32_t page_count;
@@ -83,6 +84,7 @@ struct ecs_world {
 
     ecs_query_t **queries;
     uint32_t query_count, query_capacity;
+    ecs_query_t *ended_queries; /* with cursors that are open */
 
     ecs__stream_t stream[2]; /* the one being recorded, the one being applied */
     uint32_t recording;      /* index in stream */
@@ -161,6 +163,28 @@ void ecs__memory_trim(ecs__memory_t *memory, size_t keep_bytes);
 /* After each apply: a little of a peak that was given back. */
 void ecs__memory_trim_some(ecs__memory_t *memory);
 void ecs__schema_fini(ecs_world_t *world);
+/* Phases in which types are declared. */
+#define ECS__SCHEMA_PHASES (1u << ECS_PHASE_SETUP | 1u << ECS_PHASE_IDLE)
+/* 0 in those, while nothing that was recorded waits for an apply: it has the old layout. */
+int ecs__schema_guard(ecs_world_t *world);
+/* Same fields, in the same places, with the same defaults. */
+bool ecs__layouts_equal(const ecs__component_t *a, const ecs__component_t *b);
+/* A struct's slot that is in use. */
+static inline bool ecs__struct_known(const ecs_world_t *world, uint32_t id) {
+    return id < world->struct_count && world->structs[id].version != 0;
+}
+static inline bool ecs__enum_known(const ecs_world_t *world, uint32_t id) {
+    return id < world->enum_count && world->enums[id].version != 0;
+}
+/* Notes which structs and enums the components need (`used`), and which enums are current as well;
+ * with `all` also what current structs need, plans, copies, inboxes and events that were sent. Gives
+ * the enums that are used their ranks, and returns how many there are. */
+uint32_t ecs__types_mark(ecs_world_t *world, bool all);
+/* A layout that is kept outside of the world needs the types of its fields, or no more. */
+void ecs__types_hold(ecs_world_t *world, const ecs__component_t *layout, bool hold);
+void ecs__types_fini(ecs_world_t *world);
+/* Rows that have the component. */
+uint64_t ecs__rows_with(const ecs_world_t *world, uint32_t component);
 /* Takes a layout apart into leaves. */
 int ecs__leaves_init(ecs_world_t *world, ecs__component_t *layout);
 /* Zeroes the bytes between leaves in `count` values: a script's struct may leave anything there. */
@@ -385,6 +409,15 @@ void ecs__query_replace(ecs_query_t *query);
 void ecs__queries_refill(ecs_world_t *world);
 int ecs__queries_reserve(ecs_world_t *world, uint32_t archetypes);
 void ecs__query_fini(ecs_world_t *world);
+/* Gives the memory of a query back. */
+void ecs__query_free(ecs_query_t *query);
+/* Whether the world has it, whatever the pointer is. O(queries). */
+bool ecs__query_known(const ecs_world_t *world, const ecs_query_t *query);
+/* A watch on the count of a query begins; it ends, and with the last one a query that was released. */
+void ecs__query_watched(ecs_world_t *world, const ecs_query_t *query);
+void ecs__query_unwatched(ecs_world_t *world, const ecs_query_t *query);
+/* Everyone who would release a query is gone. */
+void ecs__query_holders_reset(ecs_world_t *world);
 void ecs__cursors_reset(ecs_world_t *world);
 
 static inline ecs__cmd_t *ecs__cmd_at(const ecs__stream_t *stream, ecs__pos_t pos) {

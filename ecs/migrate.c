@@ -20,6 +20,7 @@ typedef struct {
     uint32_t rebuild_count, rebuild_capacity;
     void **copies; /* of each watch for changes of the component, in the new layout */
     bool *pending; /* of each watch: it would fire now */
+    bool in_place; /* no value changes */
 } job_t;
 
 /* ---- what may be in the way ----------------------------------------------------------------- */
@@ -207,6 +208,25 @@ static int rebuild(job_t *job, ecs__archetype_t *old) {
     return rc;
 }
 
+/* The values of an archetype stay as they are, if they may: what a new range says. */
+static int inspect(const job_t *job, const ecs__archetype_t *archetype) {
+    const ecs_migration_t *m = job->migration;
+    uint32_t slot = archetype->slot_of[job->component];
+    int rc = ECS_OK;
+    for (uint32_t row = 0; rc == ECS_OK && row < archetype->row_count; row++) {
+        const char *value = cell_at(job->world, archetype, slot, row);
+        ecs_id_t id = id_at(job->world, archetype, row);
+        rc = ecs__migration_value(m, NULL, id, value, job->world->expect_scratch);
+    }
+    return rc;
+}
+
+/* Carries the change out for the rows of an archetype, or table of a sparse component. */
+static int change(job_t *job, ecs__archetype_t *archetype) {
+    if (!job->in_place) { return rebuild(job, archetype); }
+    return job->migration->only_copies ? ECS_OK : inspect(job, archetype);
+}
+
 static void free_chunks(ecs_world_t *world, ecs__archetype_t *archetype) {
     ecs__chunks_free(world, archetype, 0);
     free(archetype->chunks);
@@ -299,48 +319,37 @@ static void commit(job_t *job, ecs_migration_t *migration) {
     component->written = before.written;
     component->touched = before.touched;
     component->watches = before.watches;
+    component->version = ++world->type_versions;
     for (uint32_t i = 0; i < world->query_count; i++) {
         ecs__query_replace(world->queries[i]);
     }
     ecs__touch(world, job->component);
     move_watches(job);
+    ecs__types_hold(world, &migration->to, false);
     migration->to = (ecs__component_t){0}; /* the component's now */
     ecs__layout_fini(&before);
     world->shared.epoch++;
     ecs__views_stale(&world->memory.maps);
 }
 
-static int check(ecs_world_t *world) {
-    int rc = ecs__guard(world, 1u << ECS_PHASE_SETUP | 1u << ECS_PHASE_IDLE);
-    uint64_t owner = 0;
-    if (rc == ECS_OK && (ecs_batch_open(world, &owner) || ecs_batch_count(world) > 0)) {
-        rc = ecs__fail(world, ECS_E_PHASE,
-                       "commands wait for an apply: their values have the old "
-                       "layout");
-    }
-    return rc;
-}
-
-int ecs_component_migrate(ecs_world_t *world, uint32_t component, const char *const *fields,
-                          uint32_t count, const ecs_converter_t *converter) {
-    ecs_migration_t *migration = NULL;
-    int rc = check(world);
-    if (rc == ECS_OK) { rc = ecs_migration_plan(world, component, fields, count, &migration); }
-    if (rc != ECS_OK) { return rc; }
+int ecs__migrate(ecs_world_t *world, ecs_migration_t *migration, const ecs_converter_t *converter) {
+    uint32_t component = migration->component;
     ECS__ENTER(world);
     job_t job = {
         .world = world, .component = component, .migration = migration, .converter = converter};
-    rc = ecs__migration_allow(migration, converter);
+    bool takes_all = converter == NULL && (migration->saved == NULL || migration->only_copies);
+    job.in_place = migration->in_place && takes_all;
+    int rc = ecs__migration_allow(migration, converter);
     if (rc == ECS_OK) { rc = check_watches(&job); }
     if (rc == ECS_OK) { rc = check_queries(&job); }
     if (rc == ECS_OK) { rc = prepare_watches(&job); }
     for (uint32_t i = 0; rc == ECS_OK && i < world->ordered_count; i++) {
         if (ecs__slot(world->ordered[i], component) != NULL) {
-            rc = rebuild(&job, world->ordered[i]);
+            rc = change(&job, world->ordered[i]);
         }
     }
     ecs__sparse_t *store = world->components[component].sparse;
-    if (rc == ECS_OK && store != NULL) { rc = rebuild(&job, store->table); }
+    if (rc == ECS_OK && store != NULL) { rc = change(&job, store->table); }
     if (rc == ECS_OK) {
         commit(&job, migration);
     } else {
@@ -352,5 +361,21 @@ int ecs_component_migrate(ecs_world_t *world, uint32_t component, const char *co
     free(job.rebuilds);
     ecs_migration_destroy(migration);
     ECS__LEAVE(world);
+    return rc;
+}
+
+int ecs_component_migrate(ecs_world_t *world, uint32_t component, const char *const *fields,
+                          uint32_t count, const ecs_converter_t *converter) {
+    ecs_migration_t *migration = NULL;
+    int rc = ecs__schema_guard(world);
+    if (rc == ECS_OK) { rc = ecs_migration_plan(world, component, fields, count, &migration); }
+    return rc == ECS_OK ? ecs__migrate(world, migration, converter) : rc;
+}
+
+int ecs_migration_run(ecs_migration_t *migration, const ecs_converter_t *converter) {
+    int rc = ecs__schema_guard(migration->world);
+    if (rc == ECS_OK) { rc = ecs__migration_current(migration); }
+    if (rc == ECS_OK) { return ecs__migrate(migration->world, migration, converter); }
+    ecs_migration_destroy(migration);
     return rc;
 }

@@ -39,6 +39,7 @@ static ecs_migration_field_t *note(planner_t *p, const char *name, ecs_field_cha
         *made = (ecs_migration_field_t){0};
     }
     bool loses = change == ECS_FIELD_DROPPED || change == ECS_FIELD_LOSSY;
+    if (loses || change == ECS_FIELD_ADDED) { m->in_place = false; }
     if (loses && p->entry_at < m->lossy) { m->lossy = p->entry_at; }
     ecs_migration_field_t *entry = &m->entries[p->entry_at++];
     entry->change = change;
@@ -53,6 +54,10 @@ static void step(planner_t *p, const pair_t *pair, ecs__step_kind_t kind, uint32
     ecs__step_t *made = ECS__PUSH(m->steps, m->step_count, m->step_capacity);
     p->failed = p->failed || made == NULL;
     if (made == NULL) { return; }
+    bool stays = pair->from_at == pair->to_at && pair->from->type == pair->to->type;
+    bool in_place = kind == ECS__STEP_COPY || kind == ECS__STEP_NUMBER;
+    m->in_place = m->in_place && stays && in_place;
+    m->only_copies = m->only_copies && kind == ECS__STEP_COPY;
     *made = (ecs__step_t){kind,       pair->from_at, pair->to_at,    count,
                           pair->from, pair->to,      p->entry_at - 1};
 }
@@ -184,6 +189,7 @@ static void plan_pair(planner_t *p, const pair_t *pair) {
     uint32_t at = p->entry_at;
     bool is_text = from->type == ECS_TYPE_CHAR || to->type == ECS_TYPE_CHAR;
     bool is_resized = !is_text && from->count != to->count;
+    if (from->count != to->count) { p->migration->in_place = false; }
     bool is_nested = from->type == ECS_TYPE_STRUCT && to->type == from->type && !is_same(from, to);
     /* the fields of a struct have entries of their own, after the one about the length */
     if (is_nested && is_resized) { (void)note(p, pair->name, ECS_FIELD_CONVERTED); }
@@ -224,25 +230,21 @@ static void plan_part(planner_t *p, part_t from, part_t to, const char *prefix) 
     }
 }
 
-int ecs_migration_plan(ecs_world_t *world, uint32_t component, const char *const *fields,
-                       uint32_t count, ecs_migration_t **out) {
-    *out = NULL;
-    if (!pthread_equal(world->owner, pthread_self())) { return ECS_E_THREAD; }
-    if (component >= world->component_count) {
-        return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
-    }
-    ecs__component_t made = {0};
-    int rc = ecs__layout_init(world, &made, fields, count);
-    if (rc != ECS_OK) { return rc; }
+int ecs__migration_make(ecs_world_t *world, uint32_t component, ecs__component_t *to,
+                        ecs_migration_t **out) {
     const ecs__component_t *now = &world->components[component];
     ecs_migration_t *m = ecs__calloc(1, sizeof *m);
     if (m == NULL) {
-        ecs__layout_fini(&made);
+        ecs__layout_fini(to);
         return ecs__oom(world);
     }
-    m->world = world;
-    m->lossy = ECS__NONE;
-    m->to = made;
+    *m = (ecs_migration_t){.world = world,
+                           .lossy = ECS__NONE,
+                           .to = *to,
+                           .component = component,
+                           .version = now->version,
+                           .only_copies = true};
+    m->in_place = now->size_bytes == to->size_bytes;
     m->from = (ecs__component_t){.field_count = now->field_count, .size_bytes = now->size_bytes};
     m->from.fields = ecs__calloc(now->field_count, sizeof *now->fields);
     if (m->from.fields == NULL) {
@@ -253,6 +255,9 @@ int ecs_migration_plan(ecs_world_t *world, uint32_t component, const char *const
         memcpy(m->from.fields, now->fields, now->field_count * sizeof *now->fields);
     }
     (void)snprintf(m->name, sizeof m->name, "%s", now->name);
+    ecs__types_hold(world, &m->from, true);
+    ecs__types_hold(world, &m->to, true);
+    m->held = true;
     planner_t p = {.migration = m};
     plan_part(&p, (part_t){m->from.fields, m->from.field_count, 0},
               (part_t){m->to.fields, m->to.field_count, 0}, "");
@@ -262,6 +267,18 @@ int ecs_migration_plan(ecs_world_t *world, uint32_t component, const char *const
     }
     *out = m;
     return ECS_OK;
+}
+
+int ecs_migration_plan(ecs_world_t *world, uint32_t component, const char *const *fields,
+                       uint32_t count, ecs_migration_t **out) {
+    *out = NULL;
+    if (!pthread_equal(world->owner, pthread_self())) { return ECS_E_THREAD; }
+    if (component >= world->component_count) {
+        return ecs__fail(world, ECS_E_UNKNOWN, "no component %u", component);
+    }
+    ecs__component_t made = {0};
+    int rc = ecs__layout_init(world, &made, fields, count);
+    return rc == ECS_OK ? ecs__migration_make(world, component, &made, out) : rc;
 }
 
 const ecs_migration_field_t *ecs_migration_fields(const ecs_migration_t *migration,
@@ -276,6 +293,10 @@ uint32_t ecs_migration_size_bytes(const ecs_migration_t *migration) {
 
 void ecs_migration_destroy(ecs_migration_t *migration) {
     if (migration == NULL) { return; }
+    if (migration->held) {
+        ecs__types_hold(migration->world, &migration->from, false);
+        ecs__types_hold(migration->world, &migration->to, false);
+    }
     ecs__layout_fini(&migration->from);
     ecs__layout_fini(&migration->to);
     free(migration->entries);
@@ -342,6 +363,19 @@ static bool convert_element(const ecs_world_t *world, const ecs__step_t *s, cons
     return false;
 }
 
+/* Whether the field had no room for what a copy has of an element: the copy's value comes back. */
+static bool was_lost(const ecs_world_t *world, const ecs__step_t *s, const char *saved) {
+    const ecs__step_t forth = {.kind = s->kind, .from = s->to, .to = s->from};
+    char cell[8] = {0}, got[GOT_BYTES];
+    switch (s->kind) {
+    case ECS__STEP_COPY: return false;
+    case ECS__STEP_TEXT: return strnlen(saved, s->to->count) > s->from->count;
+    case ECS__STEP_NUMBER: return !convert_number(&forth, saved, cell, got);
+    case ECS__STEP_ENUM: return !convert_enum(world, &forth, saved, cell, got);
+    }
+    return false;
+}
+
 static int does_not_fit(const ecs_migration_t *m, const ecs__step_t *s, ecs_id_t id,
                         const char *got) {
     char wants[96], where[48] = "";
@@ -352,7 +386,8 @@ static int does_not_fit(const ecs_migration_t *m, const ecs__step_t *s, ecs_id_t
 }
 
 int ecs__migration_allow(const ecs_migration_t *migration, const ecs_converter_t *converter) {
-    if (converter != NULL || migration->lossy == ECS__NONE) { return ECS_OK; }
+    bool allowed = converter != NULL || migration->saved != NULL;
+    if (allowed || migration->lossy == ECS__NONE) { return ECS_OK; }
     const ecs_migration_field_t *entry = &migration->entries[migration->lossy];
     return ecs__fail(migration->world, ECS_E_INVALID, "%s.%s would be lost: %s", migration->name,
                      entry->name, entry->reason);
@@ -362,18 +397,22 @@ int ecs__migration_value(const ecs_migration_t *migration, const ecs_converter_t
                          ecs_id_t id, const void *from, void *to) {
     const ecs_migration_t *m = migration;
     char got[GOT_BYTES] = "";
-    if (m->to.size_bytes > 0) { memcpy(to, m->to.default_value, m->to.size_bytes); }
+    const char *saved = m->saved == NULL ? NULL : ecs__saved_value(m->saved, id);
+    bool strict = converter == NULL && m->saved == NULL;
+    const void *rest = saved == NULL ? m->to.default_value : saved;
+    if (m->to.size_bytes > 0) { memcpy(to, rest, m->to.size_bytes); }
     for (uint32_t i = 0; i < m->step_count; i++) {
         const ecs__step_t *s = &m->steps[i];
         uint32_t elements = s->kind == ECS__STEP_COPY ? 1 : s->count;
         for (uint32_t k = 0; k < elements; k++) {
             const char *at = (const char *)from + s->from_at + k * ecs__element_bytes(s->from);
             char *into = (char *)to + s->to_at + k * ecs__element_bytes(s->to);
+            if (saved != NULL && was_lost(m->world, s, into)) { continue; }
             bool fits = convert_element(m->world, s, at, into, got);
-            if (!fits && converter == NULL) { return does_not_fit(m, s, id, got); }
+            if (!fits && strict) { return does_not_fit(m, s, id, got); }
         }
     }
-    if (converter == NULL) { return ECS_OK; }
+    if (converter == NULL || converter->convert == NULL) { return ECS_OK; }
     int rc = converter->convert(converter->context, id, from, to);
     if (rc >= 0) { return ECS_OK; }
     return ecs__fail(m->world, rc, "%s: the converter refuses the value of entity %.0f: %s",

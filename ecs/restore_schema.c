@@ -25,6 +25,15 @@ static int check_name(const ecs__restore_t *restore, const char *name) {
 
 /* ---- enums ---------------------------------------------------------------------------------- */
 
+static bool has_members(const ecs__enum_t *known, const char *members, uint32_t count) {
+    bool same = known->count == count;
+    for (uint32_t i = 0; same && i < count; i++) {
+        const char *member = members + (size_t)i * ECS_NAME_BYTES;
+        same = strncmp(known->members[i], member, ECS_NAME_BYTES) == 0;
+    }
+    return same;
+}
+
 static int check_members(const ecs__restore_t *restore, const ecs__enum_t *known,
                          const char *members, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
@@ -51,11 +60,17 @@ static int check_enum(ecs__restore_t *restore, ecs__part_t *part, uint32_t index
     uint32_t count = ecs__u32_at(head + ECS_NAME_BYTES, 0);
     const char *members = ecs__part_take(part, (uint64_t)count * ECS_NAME_BYTES);
     if (members == NULL) { return too_short(restore); }
+    const ecs__enum_t *known = NULL; /* the version that is alike, else the current one */
     for (uint32_t i = 0; i < world->enum_count; i++) {
-        if (strcmp(world->enums[i].name, head) != 0) { continue; }
+        const ecs__enum_t *version = &world->enums[i];
+        if (version->version == 0 || strcmp(version->name, head) != 0) { continue; }
+        bool alike = has_members(version, members, count);
+        if (!alike && version->old && known != NULL) { continue; }
+        known = version;
         restore->enums[index] = i;
-        return check_members(restore, &world->enums[i], members, count);
+        if (alike) { break; }
     }
+    if (known != NULL) { return check_members(restore, known, members, count); }
     return ecs__restore_refuse(restore, ECS_E_UNKNOWN, "this world has no enum \"%s\"", head);
 }
 

@@ -3,7 +3,7 @@
 #include "internal.h"
 
 void *ecs_record_send(ecs_world_t *world, uint32_t event, ecs_id_t to) {
-    if (event >= world->struct_count) {
+    if (!ecs__struct_known(world, event)) {
         int rc = ecs__guard(world, ECS__RECORD_PHASES);
         if (rc == ECS_OK) { (void)ecs__fail(world, ECS_E_UNKNOWN, "no struct %u", event); }
         return NULL;
@@ -62,7 +62,7 @@ static bool concerns(const room_t *room, const ecs__cmd_t *cmd) {
 }
 
 uint32_t ecs_room_open(ecs_world_t *world, uint32_t event, ecs_id_t to) {
-    if (event >= world->struct_count) {
+    if (!ecs__struct_known(world, event)) {
         (void)ecs__fail(world, ECS_E_UNKNOWN, "no struct %u", event);
         return 0;
     }

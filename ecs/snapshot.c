@@ -83,7 +83,8 @@ static void put_layout(writer_t *writer, const ecs__component_t *component) {
         put_u32(writer, field->count);
         put_u32(writer, field->offset_bytes);
         put_u32(writer, field->size_bytes);
-        put_u32(writer, field->enum_id);
+        bool is_enum = field->type == ECS_TYPE_ENUM;
+        put_u32(writer, is_enum ? writer->world->enums[field->enum_id].rank : 0);
         put_u32(writer, field->is_array);
         if (field->type == ECS_TYPE_STRUCT) { put_layout(writer, &structs[field->struct_id]); }
     }
@@ -95,12 +96,13 @@ static void put_component(writer_t *writer, const ecs__component_t *component) {
     put_gap(writer);
 }
 
+/* Enums that are current, and older versions that a component has. */
 static void put_schema(writer_t *writer) {
-    const ecs_world_t *world = writer->world;
-    put_u32(writer, world->enum_count);
+    ecs_world_t *world = writer->world;
+    put_u32(writer, ecs__types_mark(world, false));
     put_u32(writer, world->component_count);
     for (uint32_t i = 0; i < world->enum_count; i++) {
-        put_enum(writer, &world->enums[i]);
+        if (world->enums[i].used) { put_enum(writer, &world->enums[i]); }
     }
     for (uint32_t i = 0; i < world->component_count; i++) {
         put_component(writer, &world->components[i]);

@@ -31,8 +31,13 @@ int ecs_component_sparse(ecs_world_t *world, uint32_t component) {
     }
     ecs__component_t *known = &world->components[component];
     if (known->sparse != NULL) { return ECS_OK; }
-    int rc = ecs__guard(world, 1u << ECS_PHASE_SETUP);
+    int rc = ecs__schema_guard(world);
     if (rc != ECS_OK) { return rc; }
+    for (uint32_t i = 0; i < world->ordered_count; i++) {
+        if (ecs__slot(world->ordered[i], component) != NULL) {
+            return ecs__fail(world, ECS_E_CONFLICT, "%s: entities had it already", known->name);
+        }
+    }
     for (uint32_t i = 0; i < world->query_count; i++) {
         if (ecs__query_names(world->queries[i], component)) {
             return ecs__fail(world, ECS_E_CONFLICT, "%s: a query names it already", known->name);

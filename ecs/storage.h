@@ -112,6 +112,11 @@ typedef struct {
     char name[ECS_NAME_BYTES];
     char **members;
     uint32_t count;
+    uint64_t version; /* of all types that were ever declared; 0: the slot is free */
+    bool old;         /* another one is what its name means, or none is */
+    bool used;        /* see ecs__types_mark */
+    uint32_t rank;    /* of those that are used, likewise */
+    uint32_t holds;   /* plans and copies that need it */
 } ecs__enum_t;
 
 /* Elements of one plain type that lie together: what fields come down to, structs taken apart. */
@@ -138,6 +143,9 @@ typedef struct {
     uint32_t rooms;     /* of a struct: the first room for such events, index + 1 */
     uint64_t touched;   /* tick at which an entity last got it, lost it, or had it written */
     uint32_t watches;   /* the first watch on it, index + 1 */
+    uint64_t version;   /* of all layouts that were ever declared; 0: a struct's slot is free */
+    bool old, used;     /* of a struct, as in ecs__enum_t */
+    uint32_t holds;
 } ecs__component_t;
 
 /* ---- entities ------------------------------------------------------------------------------- */
@@ -236,6 +244,11 @@ struct ecs_query {
     ecs_cursor_t *free_cursor;
     ecs_cursor_t **cursors; /* all ever made, for the end */
     uint32_t cursor_count, cursor_capacity;
+    uint32_t holders, watches; /* who will release it; watches of its count */
+    uint32_t open;             /* cursors that are */
+    bool released;             /* by all of them: it ends with its watches */
+    bool ended;                /* it was released, and waits for its cursors to be closed, */
+    ecs_query_t *next;         /* with others */
 };
 
 #endif

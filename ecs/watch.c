@@ -37,6 +37,9 @@ static bool count_holds(const ecs_watch_desc_t *d) {
 
 static int check_desc(ecs_world_t *world, const ecs_watch_desc_t *d) {
     if (d->kind == ECS_WATCH_COUNT) {
+        if (d->query != NULL && !ecs__query_known(world, d->query)) {
+            return ecs__fail(world, ECS_E_UNKNOWN, "the query was released");
+        }
         bool counts = d->query != NULL && d->field_count == 0 &&
                       d->query->desc.changed_count == 0 && d->query->desc.added_count == 0;
         return counts ? ECS_OK : ecs__fail(world, ECS_E_INVALID, "no query without a past");
@@ -126,6 +129,7 @@ static void free_watch(ecs_world_t *world, uint32_t link) {
     }
     if (watch->next != 0) { world->watches[watch->next - 1].prev = watch->prev; }
     free(watch->copy);
+    if (watch->desc.kind == ECS_WATCH_COUNT) { ecs__query_unwatched(world, watch->desc.query); }
     uint32_t generation = watch->generation % 4095 + 1;
     *watch = (ecs__watch_t){.generation = generation, .next = world->watch_free};
     world->watch_free = link;
@@ -160,6 +164,7 @@ int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t own
         return world->watch_used == ECS__MAX_WATCHES ? ECS_E_LIMIT : ECS_E_MEMORY;
     }
     if (value != NULL) { memcpy(copy, value, bytes); }
+    if (desc->kind == ECS_WATCH_COUNT) { ecs__query_watched(world, desc->query); }
     ecs__watch_t *watch = &world->watches[link - 1];
     watch->desc = *desc;
     watch->id = link - 1 + watch->generation * ECS__MAX_WATCHES;
@@ -185,6 +190,7 @@ void ecs_readers_reset(ecs_world_t *world) {
         if (world->watches[i].id != 0) { free_watch(world, i + 1); }
     }
     ecs__cursors_reset(world);
+    ecs__query_holders_reset(world);
     for (uint32_t room = 1; room <= world->room_used; room++) {
         ecs_room_close(world, room);
     }

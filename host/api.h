@@ -14,6 +14,7 @@ int api_open_keep(lua_State *L);    /* stator.core.keep: what outlives a VM */
 int api_open_json(lua_State *L);    /* stator.core.json: the positioned reader */
 int api_open_log(lua_State *L);     /* stator.core.log */
 int api_open_net(lua_State *L);     /* stator.core.net: streams, listeners, datagrams, names */
+int api_open_schema(lua_State *L);  /* stator.core.schema: versions, plans, copies */
 int api_open_inspect(lua_State *L); /* stator.core.inspect: what waits, counts */
 int api_open_file(lua_State *L);    /* stator.core.file */
 int api_open_http(lua_State *L);    /* stator.core.http */

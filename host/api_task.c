@@ -233,6 +233,10 @@ static int l_watch_count(lua_State *L) {
                              .query = lua_touserdata(L, 1)};
     uint64_t hold_ns = hold_at(L, 4);
     op_t *op = op_new(L, OP_WATCH);
+    if (ecs_query_hold(rt_of(L)->world, desc.query) != ECS_OK) {
+        op_drop(rt_of(L), op);
+        return luaL_error(L, "when_count: the query was released");
+    }
     op->watch.desc = desc;
     op->watch.hold_ns = hold_ns;
     return 1;

@@ -146,6 +146,15 @@ static int l_query(lua_State *L) {
     return 1;
 }
 
+/* query_release(pointer) -> true | nil, message, code */
+static int l_query_release(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
+    int rc = ecs_query_release(world_of(L), lua_touserdata(L, 1));
+    if (rc != ECS_OK) { return refuse(L, rc); }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* pointer() -> the world, for FFI */
 static int l_pointer(lua_State *L) {
     lua_pushlightuserdata(L, world_of(L));
@@ -347,6 +356,7 @@ int api_open_world(lua_State *L) {
                                          {"struct", l_struct},
                                          {"struct_fields", l_struct_fields},
                                          {"query", l_query},
+                                         {"query_release", l_query_release},
                                          {"pointer", l_pointer},
                                          {"observe", l_observe},
                                          {"events", l_events},

@@ -297,6 +297,9 @@ static void op_end(rt_t *rt, op_t *op) {
     if (op->kind == OP_WATCH) {
         wheel_remove(&rt->wheel, &op->timer);
         ecs_watch_remove(rt->world, op->watch.id);
+        if (op->watch.desc.kind == ECS_WATCH_COUNT) {
+            (void)ecs_query_release(rt->world, op->watch.desc.query);
+        }
     }
     rt_unref(rt, rt->vm->L, op->anchor_ref);
     op_free(rt, op);

@@ -282,6 +282,7 @@ struct rt {
     struct jobs *jobs;       /* job.c */
     struct http *http;       /* http.c */
     struct signals *signals; /* signals.c */
+    struct schema *schema;   /* schema.c */
     int hooks[HOOK_COUNT];
     rt_stats_t stats;
 };

@@ -7,6 +7,7 @@
 #include "memory.h"
 #include "net.h"
 #include "runtime.h"
+#include "schema.h"
 
 /* for the collector at the end of a step, when idle time does not suffice */
 #define COLLECT_NS ((uint64_t)500000)
@@ -39,6 +40,7 @@ void rt_detach(rt_t *rt) {
     ops_reset(rt);
     rt->origins = (origins_t){0};
     ecs_readers_reset(rt->world);
+    schema_detach(rt);
     keep_drop(rt->keep, 0);
     rt->tick_op_count = 0;
     rt->ref_count = 0;
@@ -111,6 +113,7 @@ void rt_fini(rt_t *rt) {
     free(rt->tick_ops);
     ops_fini(rt);
     dns_fini(rt);
+    schema_fini(rt);
     free(rt->systems);
     free(rt->past);
     free(rt->owner_names);

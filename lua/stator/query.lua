@@ -21,6 +21,7 @@ local views = require "stator.views"
 
 local C, shared, cast = abi.C, abi.shared, ffi.cast
 local POOL_MAX = 16
+local NEVER = 0xffffffff -- an epoch that does not come
 
 ---@class stator.Query
 local Query = {}
@@ -85,13 +86,13 @@ local function walks_source(q)
     rows[k] = maybe and ("optional_row(b%d, row)"):format(k) or ("b%d.p[row]"):format(k)
   end
   return (([[
-local q, C, shared, first, first_c, another_cursor, not_writing, stale_loop, optional, optional_row = ...
-local next_chunk, rewind = C.ecs_cursor_next, C.ecs_cursor_rewind
+local q, C, shared, first, first_c, another_cursor, not_writing, stale_loop, optional, optional_row, again = ...
+local next_chunk = C.ecs_cursor_next
 local function open()
   CHECK
   local epoch = shared.epoch
   if first_c.epoch == epoch then return another_cursor(q) end
-  if first_c.epoch ~= 0 then rewind(first_c) end -- a loop was left by break
+  if first_c.epoch ~= 0 then again(q, first_c) end
   first_c.epoch = epoch
   return first
 end
@@ -126,6 +127,11 @@ return function() return chunk, open() end, function() return row, open_rows() e
   }))
 end
 
+--- A loop was left by break; or the query was released.
+local function again(q, c)
+  if q.pool then C.ecs_cursor_rewind(c) end
+end
+
 local function optional(box)
   if box.p ~= nil then return box end
 end
@@ -141,7 +147,7 @@ local function make_walks(q)
   local cursor = new_cursor(q, true)
   q.pool[1] = cursor
   q.chunks, q.each = assert(loadstring(walks_source(q), "=query"))(q, C, shared, cursor, cursor[#cursor],
-    another_cursor, not_writing, stale_loop, optional, optional_row)
+    another_cursor, not_writing, stale_loop, optional, optional_row, again)
 end
 
 --- How many entities match, without visiting them.
@@ -255,6 +261,31 @@ function M.build(q)
   if not pointer then return ("%s: %s: %s"):format(q.place, q.what, message) end
   q.pointer, q.handle = cast("ecs_query_t *", pointer), pointer
   make_walks(q)
+end
+
+--- What is left of a query that was released: every use of it raises.
+local Released = {
+  __index = function(q, key)
+    err.raise(("%s: %s, declared at %s, was released: its script has another revision now"):format(
+      tostring(key), rawget(q, "what"), rawget(q, "place")), "released")
+  end,
+}
+
+--- Ends a query: any use of it raises from now on. Loops over it that tasks have left at an await raise as they
+--- would have; a task that waits for its count goes on. A second time does nothing.
+function M.release(q)
+  if getmetatable(q) == Released then return end
+  local handle, what, place = q.handle, q.what, q.place
+  if handle then
+    for _, cursor in ipairs(q.pool) do -- loops may have them, and functions that scripts keep
+      local c = ffi.gc(cursor[#q.columns + 1], C.ecs_cursor_close)
+      c.epoch = NEVER
+    end
+    core.query_release(handle)
+  end
+  for key in pairs(q) do q[key] = nil end -- in any order: all of them
+  q.what, q.place = what, place
+  setmetatable(q, Released)
 end
 
 return M

@@ -47,7 +47,8 @@ static int call_register_enum(ecs_world_t *world) {
 
 enum {
     RECORD = 1 << ECS_PHASE_RUN | 1 << ECS_PHASE_WRITE | 1 << ECS_PHASE_REACT,
-    WRITE = 1 << ECS_PHASE_WRITE
+    WRITE = 1 << ECS_PHASE_WRITE,
+    DECLARE = 1 << ECS_PHASE_SETUP | 1 << ECS_PHASE_IDLE
 };
 
 static const struct {
@@ -68,8 +69,8 @@ static const struct {
     {"ecs_record_send of no struct", RECORD, call_send_unknown},
     {"ecs_write", WRITE, call_write},
     {"ecs_write_begin", WRITE, call_write_begin},
-    {"ecs_component_register", 1 << ECS_PHASE_SETUP, call_register},
-    {"ecs_enum_register", 1 << ECS_PHASE_SETUP, call_register_enum},
+    {"ecs_component_register", DECLARE, call_register},
+    {"ecs_enum_register", DECLARE, call_register_enum},
 };
 
 void operation_misuse(session_t *s) {

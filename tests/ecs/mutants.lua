@@ -7,7 +7,7 @@
 local TESTS = {
   model = {
     sources = { "test_model.c", "operations.c", "operations_read.c", "operations_many.c", "operations_write.c", "operations_world.c",
-      "operations_send.c",
+      "operations_send.c", "operations_schema.c",
       "misuse.c", "session.c", "session_news.c", "session_walk.c", "model.c", "model_read.c", "model_settle.c" },
     arguments = "--seed 1 --seeds 40 --operations 6000",
   },

@@ -431,6 +431,8 @@ const operation_t OPERATIONS[] = {
     {"views expire", 3, operation_views_expire},
     {"epoch", 3, operation_epoch},
     {"misuse", 10, operation_misuse},
+    {"release", 6, operation_release},
+    {"reload", 12, operation_reload},
 };
 const uint32_t OPERATION_COUNT = sizeof OPERATIONS / sizeof OPERATIONS[0];
 

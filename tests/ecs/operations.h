@@ -63,6 +63,10 @@ void operation_restore(session_t *session);
 void operation_views_expire(session_t *session);
 void operation_epoch(session_t *session);
 
+/* Changes of the schema, and queries that end. */
+void operation_release(session_t *session);
+void operation_reload(session_t *session);
+
 void operation_query(session_t *session);
 void operation_lookup(session_t *session);
 void operation_observe(session_t *session);

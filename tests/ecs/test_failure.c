@@ -369,6 +369,68 @@ static void declarations_are_noted_whole_or_not_at_all(void) {
     fixture_close(&f);
 }
 
+/* Definitions, a dry run's plan, a copy, the way back: each whole or not at all. */
+typedef struct {
+    scene_t s;
+    ecs_migration_t *plan;
+    ecs_saved_t *saved;
+    uint32_t id;
+} reload_t;
+
+static int reload_part(reload_t *r, int part) {
+    static const char *const members[] = {"idle", "hand"}, *const order[] = {"double amount = 2"};
+    static const char *const next[] = {"float x", "Order order"}, *const level[] = {"Order o"};
+    ecs_world_t *world = r->s.f.world;
+    uint32_t id = 0;
+    switch (part) {
+    case 0: return ecs_enum_define(world, "Stage", members, 2, &id);
+    case 1: return ecs_struct_define(world, "Order", order, 1, &id);
+    case 2: return ecs_values_save(world, r->s.f.pos, &r->saved);
+    case 3: return ecs_migration_plan(world, r->s.f.pos, next, 2, &r->plan);
+    case 4: return ecs_component_migrate(world, r->s.alarm, level, 1, &(ecs_converter_t){0});
+    default: return ecs_component_migrate_back(world, r->saved);
+    }
+}
+
+static void a_reload_that_runs_out_of_memory_changes_nothing(void) {
+    static const char *const members[] = {"idle", "auto"}, *const x[] = {"double x"};
+    reload_t r = {.s = scene_open()};
+    ecs_world_t *world = r.s.f.world;
+    long failed = 0;
+    CHECK_EQ(ecs_phase_set(world, ECS_PHASE_IDLE), ECS_OK);
+    CHECK_EQ(ecs_enum_register(world, "Stage", members, 2, &r.id), ECS_OK);
+    for (int part = 0; part <= 5; part++) {
+        if (part == 5) {
+            int rc = ecs_component_migrate(world, r.s.f.pos, x, 1, &(ecs_converter_t){0});
+            CHECK_EQ(rc, ECS_OK);
+        }
+        uint64_t hash = ecs_hash(world);
+        int rc = ECS_E_MEMORY;
+        for (long ordinal = 0; rc != ECS_OK && ordinal < 1000; ordinal++) {
+            int32_t hand = 0;
+            uint32_t stage = 0;
+            CHECK_EQ(ecs_enum_find(world, "Stage", &stage), ECS_OK);
+            CHECK_EQ(ecs_enum_value(world, stage, "hand", &hand) == ECS_OK, part > 0);
+            calls_left = ordinal;
+            rc = reload_part(&r, part);
+            calls_left = -1;
+            CHECK(rc == ECS_OK || rc == ECS_E_MEMORY);
+            CHECK_EQ(ecs_check(world), ECS_OK);
+            CHECK(rc == ECS_OK || ecs_hash(world) == hash);
+            failed += rc != ECS_OK;
+        }
+        CHECK_EQ(rc, ECS_OK);
+    }
+    CHECK_EQ(x_of(&r.s.f, r.s.cell[3], r.s.f.pos), 3);
+    CHECK_EQ(((const pos_t *)ecs_view(world, r.s.cell[3], r.s.f.pos))->y, 4);
+    ecs_migration_destroy(r.plan);
+    ecs_values_free(r.saved);
+    CHECK_EQ(ecs_types_sweep(world), 2); /* nothing that failed holds a type */
+    printf("  reload: %ld allocations failed in turn\n", failed);
+    CHECK(failed > 30);
+    fixture_close(&r.s.f);
+}
+
 static int count_bytes(void *context, const void *data, size_t length) {
     (void)data;
     *(size_t *)context += length;
@@ -393,6 +455,7 @@ static void an_export_that_runs_out_of_memory_says_so(void) {
 
 int main(void) {
     RUN(a_migration_that_runs_out_of_memory_changes_nothing);
+    RUN(a_reload_that_runs_out_of_memory_changes_nothing);
     RUN(declarations_are_noted_whole_or_not_at_all);
     RUN(an_export_that_runs_out_of_memory_says_so);
     RUN(an_apply_that_runs_out_of_memory_changes_nothing);
