@@ -90,6 +90,8 @@ int ecs_migration_plan(ecs_world_t *world, uint32_t component, const char *const
                        uint32_t count, ecs_migration_t **out);
 const ecs_migration_field_t *ecs_migration_fields(const ecs_migration_t *migration,
                                                   uint32_t *count);
+/* The fields of the new layout, until the plan is destroyed or carried out. */
+const ecs_field_t *ecs_migration_layout(const ecs_migration_t *migration, uint32_t *count);
 /* Bytes of a value in the new layout. */
 uint32_t ecs_migration_size_bytes(const ecs_migration_t *migration);
 /* Converts one value, such as one from a file. ECS_E_INVALID, and `to` is not to be used, when

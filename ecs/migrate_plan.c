@@ -287,6 +287,11 @@ const ecs_migration_field_t *ecs_migration_fields(const ecs_migration_t *migrati
     return migration->entries;
 }
 
+const ecs_field_t *ecs_migration_layout(const ecs_migration_t *migration, uint32_t *count) {
+    *count = migration->to.field_count;
+    return migration->to.fields;
+}
+
 uint32_t ecs_migration_size_bytes(const ecs_migration_t *migration) {
     return migration->to.size_bytes;
 }

@@ -7,6 +7,10 @@
 /* Puts every module into package.preload. */
 void api_open(rt_t *rt);
 
+/* Pushes { { name, type, count, offset, size, enum, struct, is_array, unit, min, max, has_range },
+ * ... }. */
+void api_push_fields(lua_State *L, const ecs_field_t *fields, uint32_t count);
+
 int api_open_world(lua_State *L); /* stator.core.world: schema, queries, batches */
 int api_open_task(lua_State *L);  /* stator.core.task: tasks, operations, futures, systems, time */
 void api_add_systems(lua_State *L); /* the part about systems, to the table on top */

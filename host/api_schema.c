@@ -143,6 +143,14 @@ static int l_plan(lua_State *L) {
     return 4;
 }
 
+/* fields(plan) -> those of the new layout, as core.world.fields answers them */
+static int l_fields(lua_State *L) {
+    uint32_t count = 0;
+    const ecs_field_t *fields = ecs_migration_layout(plan_at(L)->migration, &count);
+    api_push_fields(L, fields, count);
+    return 1;
+}
+
 /* check(plan, rows): a slice of the dry run -> whether all were looked at, how many so far */
 static int l_check(lua_State *L) {
     schema_plan_t *plan = plan_at(L);
@@ -262,6 +270,7 @@ int api_open_schema(lua_State *L) {
                                          {"retire", l_retire},
                                          {"sweep", l_sweep},
                                          {"plan", l_plan},
+                                         {"fields", l_fields},
                                          {"check", l_check},
                                          {"value", l_value},
                                          {"rewind", l_rewind},

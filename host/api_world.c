@@ -63,9 +63,7 @@ static void set_integer(lua_State *L, const char *name, uint32_t value) {
     lua_setfield(L, -2, name);
 }
 
-/* Pushes { { name, type, count, offset, size, enum, struct, is_array, unit, min, max, has_range },
- * ... }. */
-static void push_fields(lua_State *L, const ecs_field_t *fields, uint32_t count) {
+void api_push_fields(lua_State *L, const ecs_field_t *fields, uint32_t count) {
     lua_createtable(L, (int)count, 0);
     for (uint32_t i = 0; i < count; i++) {
         lua_createtable(L, 0, 12);
@@ -96,7 +94,7 @@ static int l_fields(lua_State *L) {
     ecs_world_t *world = world_of(L);
     uint32_t id = (uint32_t)luaL_checkinteger(L, 1), count = 0;
     const ecs_field_t *fields = ecs_component_fields(world, id, &count);
-    push_fields(L, fields, count);
+    api_push_fields(L, fields, count);
     lua_pushinteger(L, (lua_Integer)ecs_component_size_bytes(world, id));
     return 2;
 }
@@ -106,7 +104,7 @@ static int l_struct_fields(lua_State *L) {
     ecs_world_t *world = world_of(L);
     uint32_t id = (uint32_t)luaL_checkinteger(L, 1), count = 0;
     const ecs_field_t *fields = ecs_struct_fields(world, id, &count);
-    push_fields(L, fields, count);
+    api_push_fields(L, fields, count);
     lua_pushinteger(L, (lua_Integer)ecs_struct_size_bytes(world, id));
     lua_pushstring(L, ecs_struct_name(world, id));
     lua_pushlightuserdata(L, (void *)(uintptr_t)ecs_struct_default(world, id));
@@ -281,6 +279,22 @@ static int l_phase(lua_State *L) {
     return rc == ECS_OK ? 0 : luaL_error(L, "%s", ecs_last_error(world_of(L)));
 }
 
+/* waiting() -> whether commands wait for an apply */
+static int l_waiting(lua_State *L) {
+    uint64_t owner = 0;
+    ecs_world_t *world = world_of(L);
+    lua_pushboolean(L, ecs_batch_count(world) > 0 || ecs_batch_open(world, &owner));
+    return 1;
+}
+
+/* component_id(name) -> id, or nil */
+static int l_component_id(lua_State *L) {
+    uint32_t id = 0;
+    if (ecs_component_find(world_of(L), luaL_checkstring(L, 1), &id) != ECS_OK) { return 0; }
+    lua_pushinteger(L, (lua_Integer)id);
+    return 1;
+}
+
 static int l_apply_scene(lua_State *L) {
     ecs_world_t *world = world_of(L);
     uint32_t count = 0;
@@ -372,6 +386,8 @@ int api_open_world(lua_State *L) {
                                          {"flags", l_flags},
                                          {"phase", l_phase},
                                          {"apply_scene", l_apply_scene},
+                                         {"waiting", l_waiting},
+                                         {"component_id", l_component_id},
                                          {"components", l_components},
                                          {"provenance", l_provenance},
                                          {"entities", l_entities},

@@ -234,6 +234,17 @@ function M.query(options)
   return M.declare("query", options, place, 2)
 end
 
+--- Whether a query that is not built names one of the components.
+---@param components table<stator.Component, boolean>
+function M.names_any(q, components)
+  for _, key in ipairs(M.KEYS) do
+    for _, c in ipairs(q.options[key] or {}) do
+      if components[c] then return true end
+    end
+  end
+  return false
+end
+
 local function ids(list)
   local out = {}
   for i, c in ipairs(list or {}) do out[i] = c.id end

@@ -249,6 +249,24 @@ function M.halt(set, scripts, halted)
   each_of(set, scripts, function(d) d.halted = halted end)
 end
 
+--- Starts again what a reload has cancelled and could not replace.
+---@param scripts table<stator.Script, any>
+function M.start_again(scripts)
+  for _, d in ipairs(registry.live.tasks) do
+    if scripts[d.script] and not d.ended[0] then start_task(d) end
+  end
+  for _, d in ipairs(registry.live.per_entity) do
+    for _, e in ipairs(scripts[d.script] and d.query:ids() or {}) do
+      if not d.ended[e] and not d.tasks[e] then start_for(d, e) end
+    end
+  end
+end
+
+--- Whether a task was let finish by a reload.
+function M.is_draining(t)
+  return t.declared ~= nil and M.draining[key_of(t.declared, t.subject)] == t
+end
+
 --- What has ended of the scripts may start again.
 function M.forget_ended(set, scripts)
   for _, list in ipairs { set.tasks, set.per_entity } do

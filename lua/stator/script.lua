@@ -228,18 +228,33 @@ end
 
 local function keep_name(path) return "file:" .. path end
 
+--- A file as it was kept under a prefix.
+---@return stator.Compiled?
+function M.kept(prefix, path)
+  local bytes = keep.get(prefix .. keep_name(path))
+  return bytes and buffer.decode(bytes)
+end
+
 --- Takes a file as it was kept, for a VM in the place of a lost one.
 function M.from_keep(path, shown)
-  local bytes = keep.get(keep_name(path))
-  if bytes then return buffer.decode(bytes) end
+  local compiled = M.kept("", path)
+  if compiled then return compiled end
   return nil, shown .. ": was not read before the VM was lost"
+end
+
+--- Keeps files under a prefix.
+---@param files stator.ScriptFile[]
+---@param once boolean? what is kept there already stays
+function M.keep_files_as(prefix, files, once)
+  for _, file in ipairs(files) do
+    local name = prefix .. keep_name(file.path)
+    if not (once and keep.get(name)) then keep.put(name, buffer.encode(file.compiled)) end
+  end
 end
 
 --- Keeps the files of a script, so that a VM that takes this one's place runs the same.
 ---@param script stator.Script
-function M.keep_files(script)
-  for _, file in ipairs(script.files) do keep.put(keep_name(file.path), buffer.encode(file.compiled)) end
-end
+function M.keep_files(script) M.keep_files_as("", script.files) end
 
 --- Texts for stator.fieldcheck and stator.machine_checks.
 ---@param list stator.ScriptFile[]

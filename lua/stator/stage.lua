@@ -25,6 +25,7 @@ local M = {}
 ---@field changes stator.TypeChange[]
 ---@field problems string[] any: it cannot go on
 ---@field compiled table<string, stator.Compiled> by path: what was read
+---@field wanted string[] paths that were read, or looked for
 ---@field before table<stator.Script, table> what the bodies of before had left, to be put back
 ---@field fetch fun(list: table[]): table<string, stator.Compiled> in the reload's task
 
@@ -62,14 +63,15 @@ function M.from_disk(list)
   return by_path
 end
 
---- Files as they were kept under a prefix, see stator.reload.
----@param prefix string
-function M.from_keep(prefix)
+--- Files as they were kept under the first of the prefixes that has them.
+---@param prefixes string[]
+function M.from_keep(prefixes)
   return function(list)
     local by_path = {}
     for _, file in ipairs(list) do
-      local compiled, problem = script.kept(prefix, file.path, file.shown)
-      by_path[file.path] = compiled or { problem = problem, missing = true }
+      local compiled
+      for _, prefix in ipairs(prefixes) do compiled = compiled or script.kept(prefix, file.path) end
+      by_path[file.path] = compiled or { problem = file.shown .. ": was not kept", missing = true }
     end
     return by_path
   end
@@ -145,6 +147,7 @@ local function run_body(stage, s)
     if not file then
       local read = stage.fetch { value }
       file = read[value.path]
+      table.insert(stage.wanted, value.path)
       stage.compiled[value.path] = file
     end
   end
@@ -277,7 +280,7 @@ end
 function M.make(fetch, scripts, check)
   local stage = {
     order = {}, restarted = {}, set = registry.live, changes = {}, problems = {}, before = {}, fetch = fetch,
-    values = {}, needs_restart = {}, late_queries = {},
+    wanted = {}, late_queries = {},
   }
   stage.compiled = fetch(M.files_in_force())
   for _, s in ipairs(script.uses) do stage.restarted[s] = scripts[s] end
@@ -300,9 +303,19 @@ function M.make(fetch, scripts, check)
   return stage
 end
 
+--- A stage that was not made.
+---@param problems string[] why
+---@return stator.Stage
+function M.refused(problems)
+  return {
+    order = {}, restarted = {}, set = registry.live, changes = {}, problems = problems, before = {}, wanted = {},
+  }
+end
+
 --- Gives up a stage: everything is as before.
 ---@param stage stator.Stage
 function M.drop(stage)
+  if #stage.order == 0 and next(stage.before) == nil then return end
   outside.run("stage", function()
     for _, q in ipairs(of_scripts(stage.set.queries, stage.restarted)) do
       if stage.set ~= registry.live then query.release(q) end

@@ -339,6 +339,15 @@ function M.migrate(changes)
   end
 end
 
+--- Lays out what is new: nobody holds it yet.
+---@param set stator.Set
+---@param changes stator.TypeChange[]
+function M.lay_out_new(set, changes)
+  for _, change in ipairs(changes) do
+    if change.kind == "component" and change.id then component.lay_out(change.after, change.id, set.enums) end
+  end
+end
+
 --- Lays out what scripts hold, as the core has it now. Nothing here fails.
 ---@param set stator.Set
 ---@param changes stator.TypeChange[]
@@ -347,7 +356,7 @@ function M.lay_out(set, changes)
     local t = change.after
     if t and change.what ~= "removed" then
       if change.kind == "component" then
-        component.lay_out(t, core.component_id(change.name), set.enums)
+        if not change.id then component.lay_out(t, core.component_id(change.name), set.enums) end
         for _, place in ipairs(t.places) do
           if place.aged then core.aged(t.object.id) end
         end

@@ -22,7 +22,7 @@ local ffi = require "ffi"
 local world = require "stator.core.world"
 local registry = require "stator.registry"
 local C, pointer = require("stator.abi").C, require("stator.abi").world
-local function motor() return registry.components.Motor.id end
+local function motor() return registry.live.components.Motor.id end
 local function speeds(type)
   local out = {}
   for _, id in ipairs(world.entities()) do
@@ -284,8 +284,8 @@ end)
     cell:advance(0.1)
     cell:eval [[
       local registry, query = require "stator.registry", require "stator.query"
-      for _, q in ipairs(registry.queries) do query.release(q) query.release(q) end
-      registry.queries = {}]]
+      for _, q in ipairs(registry.live.queries) do query.release(q) query.release(q) end
+      registry.live.queries = {}]]
     cell:eval "collectgarbage() collectgarbage()"
     cell:advance(1)
     local said = {}
@@ -316,10 +316,10 @@ end)]]
     cell:advance(0.1)
     local counts = cell:eval [[
       local query, registry = require "stator.query", require "stator.registry"
-      local N, counts = registry.components.N, 0
+      local N, counts = registry.live.components.N, 0
       for i = 1, 2000 do
         local q = query.declare("query", { read = { N }, added = i % 2 == 0 and { N } or nil }, "main.lua:3", 1)
-        table.remove(registry.queries)
+        table.remove(registry.live.queries)
         assert(not query.build(q))
         for e in q:each() do
           for f in q:each() do break end
