@@ -89,14 +89,15 @@ void api_push_fields(lua_State *L, const ecs_field_t *fields, uint32_t count) {
     }
 }
 
-/* fields(component) -> fields, size */
+/* fields(component) -> fields, size, pointer to the default */
 static int l_fields(lua_State *L) {
     ecs_world_t *world = world_of(L);
     uint32_t id = (uint32_t)luaL_checkinteger(L, 1), count = 0;
     const ecs_field_t *fields = ecs_component_fields(world, id, &count);
     api_push_fields(L, fields, count);
     lua_pushinteger(L, (lua_Integer)ecs_component_size_bytes(world, id));
-    return 2;
+    lua_pushlightuserdata(L, (void *)(uintptr_t)ecs_component_default(world, id));
+    return 3;
 }
 
 /* struct_fields(struct) -> fields, size, name, pointer to the default */

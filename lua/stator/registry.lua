@@ -9,6 +9,8 @@ local err = require "stator.err"
 ---@field name string its instance name
 ---@field index integer order in the scene, from 1
 ---@field params table values from the scene
+---@field params_declared table<string, string>? name -> place of stator.params
+---@field params_read table<string, boolean>? those that its body has read
 ---@field position integer how many things its body has declared
 ---@field revision integer of the cell, in which its body ran last
 

@@ -357,7 +357,7 @@ end
 ---@return string? problem
 function M.body(script, fetch)
   script.files, script.position = {}, 0
-  script.params_declared = nil
+  script.params_declared, script.params_read, script.param_sets = nil, nil, nil
   local function of_script(path, shown)
     if script.text and path == script.path then return compile.text(script.text, shown) end
     return fetch(path, shown)
@@ -384,40 +384,78 @@ function M.load(script)
   return problem
 end
 
+-- ---- parameters -----------------------------------------------------------------------------
+
+local PARAM_KINDS = { number = true, string = true, boolean = true }
+
+--- What stator.params of one call hands out: reads the values as they are now. What a body reads is noted,
+--- for it has made something of the value that a new one does not reach.
+local function params_view(script, values, names)
+  return setmetatable({}, {
+    __index = function(_, key)
+      local value = values[key]
+      if value == nil then
+        err.raise(('there is no parameter "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
+      end
+      if registry.script then script.params_read[key] = true end
+      return value
+    end,
+    __newindex = function() err.raise("parameters are set in the scene") end,
+  })
+end
+
 --- Declares the values that the scene may set for each use of the script.
 ---@param defaults table<string, number|string|boolean>
 function M.params(defaults)
   local script, _, place = registry.declare("params", 3)
   if type(defaults) ~= "table" then error("params: expected a table of defaults", 2) end
-  local names, out = {}, {}
+  local names, set = {}, { defaults = copy(defaults), values = copy(defaults) }
   for name in pairs(defaults) do names[#names + 1] = name end
   table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
   for _, name in ipairs(names) do
-    local value = defaults[name]
-    local kind = type(value)
-    if kind ~= "number" and kind ~= "string" and kind ~= "boolean" then
+    local kind = type(defaults[name])
+    if not PARAM_KINDS[kind] then
       error(("params: %s is a %s; expected a number, text or boolean"):format(tostring(name), kind), 2)
     end
-    out[name] = value
   end
-  script.params_declared = script.params_declared or {}
+  script.params_declared, script.params_read = script.params_declared or {}, script.params_read or {}
+  script.param_sets = script.param_sets or {}
+  table.insert(script.param_sets, set)
   for _, name in ipairs(names) do
-    local given = script.params[name]
     script.params_declared[name] = place
-    if given ~= nil then
-      if type(given) ~= type(defaults[name]) then
-        error(('params: %s: expected a %s, the scene gives %s'):format(name, type(defaults[name]), tostring(given)), 2)
-      end
-      out[name] = given
+    local given = script.params[name]
+    local problem = given ~= nil and M.check_param(script, name, given)
+    if problem then error(("params: %s: %s"):format(name, problem), 2) end
+    if given ~= nil then set.values[name] = given end
+  end
+  return params_view(script, set.values, names)
+end
+
+--- Whether a parameter may have a value: nil, or what is wrong with it. One that is not declared may.
+---@param script stator.Script its body has run
+function M.check_param(script, name, value)
+  for _, set in ipairs(script.param_sets or {}) do
+    local default = set.defaults[name]
+    if default ~= nil and type(value) ~= type(default) then
+      return ("expected a %s, the scene gives %s"):format(type(default), tostring(value))
     end
   end
-  return setmetatable({}, {
-    __index = function(_, key)
-      if out[key] ~= nil then return out[key] end
-      err.raise(('there is no parameter "%s"%s'):format(tostring(key), err.nearest(tostring(key), names)))
-    end,
-    __newindex = function() err.raise("parameters are set in the scene") end,
-  })
+end
+
+--- Gives a parameter another value while the script runs; what its body has made of the old one stays,
+--- see script.params_read. Answers nil, or what is wrong: then nothing has changed.
+---@param script stator.Script its body has run
+---@param value number|string|boolean|nil nil: the default again
+function M.set_param(script, name, value)
+  if not (script.params_declared or {})[name] then return ('there is no parameter "%s"'):format(tostring(name)) end
+  local problem = value ~= nil and M.check_param(script, name, value)
+  if problem then return problem end
+  script.params[name] = value
+  for _, set in ipairs(script.param_sets) do
+    if set.defaults[name] ~= nil then
+      if value == nil then set.values[name] = set.defaults[name] else set.values[name] = value end
+    end
+  end
 end
 
 -- strings keep their methods, but scripts cannot reach the table behind them

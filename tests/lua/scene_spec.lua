@@ -242,6 +242,18 @@ local Oven = stator.component("Oven", { "double temp_c = 20 [degC] (-40..150)", 
     })
   end)
 
+  it("with settings of reload that are none", function()
+    told('{ "reload": { "lock": 1, "watch": "event", "probation_s": 3601, "max_faults": 1.5, "wach": true } }', {
+      "scene.json:1:23: reload.lock: expected true or false, got 1",
+      'scene.json:1:35: reload.watch: expected one of "events", "poll", "off", got "event", did you mean "events"?',
+      "scene.json:1:59: reload.probation_s: expected 0 to 3600, got 3601",
+      "scene.json:1:79: reload.max_faults: expected a whole number, got 1.5",
+      'scene.json:1:84: reload.wach: unknown member, did you mean "watch"?',
+    })
+    told('{ "reload": { "max_faults": 1001 } }', { "scene.json:1:29: reload.max_faults: expected 0 to 1000, got 1001" })
+    told('{ "reload": false }', { "scene.json:1:13: reload: expected an object, got false" })
+  end)
+
   it("that is no file", function()
     local out, code = support.shell(support.binary .. " check /nonexistent/scene.json 2>&1")
     assert.equal(3, code)
@@ -268,6 +280,18 @@ stator.task("t", {}, function() print(me:path()) end)]]
     local lines, code = check(entity('"Motor": { "mode": "auto", "drive": "m1", "joint": [1, 2, 3], "label": "abcd" }'))
     assert.same({ "scene.json: ok: 1 entities, 1 scripts, 0 links" }, lines)
     assert.equal(0, code)
+  end)
+
+  it("has settings of reload, each with a default", function()
+    local settings = [[
+      local r = require("stator.boot").settings.reload
+      return r.lock, r.watch, r.probation_s, r.max_faults]]
+    local cell = support.cell { main = SCRIPT }
+    assert.same({ false, "events", 10, 3 }, { cell:eval(settings) })
+    cell = support.cell { main = SCRIPT, settings = '"reload": { "watch": "poll", "max_faults": 0 }' }
+    assert.same({ false, "poll", 10, 0 }, { cell:eval(settings) })
+    cell = support.cell { main = SCRIPT, settings = '"reload": { "lock": true, "watch": "off", "probation_s": 0 }' }
+    assert.same({ true, "off", 0, 3 }, { cell:eval(settings) })
   end)
 
   it("takes parameters from the command line, with their type and inside text", function()
