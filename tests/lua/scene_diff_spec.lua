@@ -519,7 +519,7 @@ stator.inbox = nil]]
   local USE = [[
     local script = require "stator.script"
     local registry = require "stator.registry"
-    use = registry.tasks[1].script
+    use = registry.live.tasks[1].script
     set = script.set_param]]
 
   it("is replaced while the script runs, in all that stator.params has handed out", function()
