@@ -474,6 +474,44 @@ describe("what is in force of a scene", function()
     assert.equal("  kind=param script=main name=limit from=6 to=7", compare(cell, { '"limit": 6', '"limit": 7' })[2])
   end)
 
+  it("is exact for numbers, and for what a component that was added consists of", function()
+    local cell = start()
+    assert.equal("  kind=value entity=world component=Extra field=a from=1 to=1.0000000000000002",
+      compare(cell, { '"a": 1', '"a": 1.0000000000000002' })[2])
+    local added = { '"Motor": {}, "Extra"', '"Tag": {}, "Motor": {}, "Extra"',
+      '{ "Motor": { "speed_rpm"', '{ "Extra": { "a": 3, "b": 4 }, "Motor": { "speed_rpm"' }
+    compare(cell, added)
+    cell:eval "cell.accept()"
+    assert.same({}, compare(cell, added))
+    assert.equal("  kind=value entity=m1 component=Extra field=b from=4 to=default",
+      compare(cell, { added[1], added[2], added[3], (added[4]:gsub(', "b": 4', "")) })[2])
+    cell:eval "cell.accept()"
+    assert.equal("  kind=component entity=m1 component=Extra from={ a: 3 } to=none restart", compare(cell, { added[1], added[2] })[2])
+  end)
+
+  it("outlives the VM also when the script no longer declares a parameter that it had at the start", function()
+    local new = [[
+local stator = require "stator"
+stator.task("u", { restart = { min = 0.1, max = 1 } }, function() print("new") end)]]
+    local cell = start { scene = '{ "limits": { "slice_soft_ms": 1, "slice_ms": 4 }, "scripts": [ { "file": "main.lua", "params": { "limit": 6 } } ] }',
+      patience = os.getenv "STATOR_PRESET" == "asan" and 10 or 2, script = [[
+local stator = require "stator"
+local P = stator.params { limit = 5 }
+stator.task("t", {}, function()
+  stator.await(stator.sleep(0.5))
+  string.find(("a"):rep(60), ("a-"):rep(40) .. "b")
+end)]] }
+    assert.equal("  kind=param script=main name=limit from=6 to=default",
+      compare(cell, {}, '{ "limits": { "slice_soft_ms": 1, "slice_ms": 4 }, "scripts": [ "main.lua" ] }')[2])
+    cell:eval "cell.accept()"
+    cell:eval([[ -- as a reload leaves it
+      require("stator.core.keep").put("file:" .. require("stator.boot").options.scene:gsub("scene.json$", "main.lua"),
+        string.dump(loadstring(..., "@main.lua")))]], new)
+    cell:advance(1)
+    assert.same({ "new" }, support.said(cell, "^new"))
+    for _, line in ipairs(cell:logs()) do assert.is_nil(line:find("declares no such parameter", 1, true)) end
+  end)
+
   it("outlives the VM: parameters, settings, and what waits for a restart", function()
     local base = changed { '"name": "cell",', '"name": "cell", "limits": { "slice_soft_ms": 1, "slice_ms": 4 },' }
     local cell = start { scene = base, patience = os.getenv "STATOR_PRESET" == "asan" and 10 or 2, script = SCRIPT .. [[
@@ -527,6 +565,7 @@ stator.inbox = nil]]
     cell:advance(0.05)
     cell:eval(USE)
     assert.is_nil((cell:eval "return set(use, 'limit', 7)"))
+    assert.equal(7, (cell:eval "return use.params.limit"))
     cell:advance(0.1)
     assert.is_nil((cell:eval "return set(use, 'limit', nil)"))
     assert.is_nil((cell:eval "return set(use, 'other', false)"))
