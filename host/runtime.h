@@ -61,6 +61,8 @@ typedef struct {
     void (*start)(rt_t *rt, op_t *op);
     void (*abort)(rt_t *rt, op_t *op);
     void (*undo)(rt_t *rt, op_t *op, lua_State *L, int first);
+    /* In the settle stage: its timer is due. NULL: that was its time-out. */
+    void (*due)(rt_t *rt, op_t *op);
 } op_io_t;
 
 #define FUTURE_MAGIC ((uint64_t)0xa6c2f41b87d05e39) /* first word of a future's userdata */
