@@ -59,7 +59,8 @@ static int l_recording(lua_State *L) {
 int api_open_keep(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"put", l_put},       {"record", l_record},       {"get", l_get},
-        {"remove", l_remove}, {"recording", l_recording}, {"names", l_names}, {NULL, NULL}};
+        {"remove", l_remove}, {"recording", l_recording}, {"names", l_names},
+        {NULL, NULL}};
     lua_newtable(L);
     vm_register(L, functions);
     return 1;

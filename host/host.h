@@ -14,6 +14,7 @@ typedef struct {
     uint64_t max_ticks; /* 0: until it is told to stop */
     bool check_only;    /* validate, connect nothing */
     bool is_virtual;    /* virtual time */
+    bool no_watch;      /* saved files are not noticed */
     log_format_t log_format;
     log_level_t log_level;
     const char *sets[HOST_MAX_SETS]; /* "key=value", override the scene's params */

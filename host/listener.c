@@ -140,7 +140,7 @@ static void accept_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
     *box = NULL;
 }
 
-const op_io_t LISTENER_ACCEPT = {"accept", accept_start, accept_abort, accept_undo};
+const op_io_t LISTENER_ACCEPT = {"accept", accept_start, accept_abort, accept_undo, NULL};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 

@@ -244,10 +244,10 @@ static void read_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
     unread(stream, data, bytes);
 }
 
-const op_io_t STREAM_READ = {"stream read", read_start, read_abort, read_undo};
-const op_io_t STREAM_PEEK = {"stream read", read_start, read_abort, NULL};
-const op_io_t STREAM_LINE = {"stream read", read_start, read_abort, read_undo};
-const op_io_t STREAM_UNTIL = {"stream read", read_start, read_abort, read_undo};
+const op_io_t STREAM_READ = {"stream read", read_start, read_abort, read_undo, NULL};
+const op_io_t STREAM_PEEK = {"stream read", read_start, read_abort, NULL, NULL};
+const op_io_t STREAM_LINE = {"stream read", read_start, read_abort, read_undo, NULL};
+const op_io_t STREAM_UNTIL = {"stream read", read_start, read_abort, read_undo, NULL};
 
 /* ---- connecting ------------------------------------------------------------------------------ */
 
@@ -325,7 +325,7 @@ static void connect_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
     if (box != NULL) { stream_close(*box); }
 }
 
-const op_io_t STREAM_CONNECT = {"connect", connect_start, connect_abort, connect_undo};
+const op_io_t STREAM_CONNECT = {"connect", connect_start, connect_abort, connect_undo, NULL};
 
 /* ---- outliving a VM -------------------------------------------------------------------------- */
 

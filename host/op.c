@@ -380,11 +380,13 @@ void op_settle_timers(rt_t *rt) {
     wheel_node_t *node = NULL;
     while ((node = wheel_pop(&rt->wheel, rt->now_ns)) != NULL) {
         op_t *op = (op_t *)(void *)((char *)node - offsetof(op_t, timer));
-        if (op->kind == OP_IO) {
+        if (op->kind != OP_IO) {
+            op_finish(rt, op, rt->vm->L, true, 0);
+        } else if (op->io.type->due != NULL) {
+            op->io.type->due(rt, op);
+        } else {
             expire(rt, op);
-            continue;
         }
-        op_finish(rt, op, rt->vm->L, true, 0);
     }
 }
 

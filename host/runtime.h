@@ -61,6 +61,8 @@ typedef struct {
     void (*start)(rt_t *rt, op_t *op);
     void (*abort)(rt_t *rt, op_t *op);
     void (*undo)(rt_t *rt, op_t *op, lua_State *L, int first);
+    /* In the settle stage: its timer is due. NULL: that was its time-out. */
+    void (*due)(rt_t *rt, op_t *op);
 } op_io_t;
 
 #define FUTURE_MAGIC ((uint64_t)0xa6c2f41b87d05e39) /* first word of a future's userdata */
@@ -267,9 +269,9 @@ struct rt {
     int ref_count;            /* slots of it ever used */
     int *free_refs;
     uint32_t free_ref_count, free_ref_capacity;
-    bool wants_react; /* call HOOK_REACT without events as well */
-    bool wants_stage; /* call boot.stage after the step: a slice of a reload */
-    bool wants_swap;  /* call boot.swap after the step */
+    bool wants_react;           /* call HOOK_REACT without events as well */
+    bool wants_stage;           /* call boot.stage after the step: a slice of a reload */
+    bool wants_swap;            /* call boot.swap after the step */
     uint64_t swap_ns, stage_ns; /* longest call of each since the last core.outside_times() */
     uint64_t tick;
     uint64_t tick_late_ns; /* the running tick, behind its deadline; set by who calls rt_step */
@@ -283,6 +285,8 @@ struct rt {
     struct http *http;       /* http.c */
     struct signals *signals; /* signals.c */
     struct schema *schema;   /* schema.c */
+    struct watch *watch;     /* watch.c */
+    bool no_watch;           /* it looks at no file unless it is asked to */
     int hooks[HOOK_COUNT];
     rt_stats_t stats;
 };
