@@ -215,8 +215,9 @@ end
 
 --- Compares what is in force with the scene file. Changes nothing.
 ---@param state stator.SceneInForce
----@param options { text: string?, components: table|function|nil, scripts: table?, used: table? }?
+---@param options { text: string?, unchecked: boolean?, components: table|function|nil, scripts: table?, used: table? }?
 ---  text: of the file, which is read here without;
+---  unchecked: what depends on the components and scripts is not looked at;
 ---  components: by name, or a function of the name, as they will be; those of the registry without;
 ---  scripts: name -> stator.Script whose body has run, so that parameters can be checked;
 ---  used: { entities, links }, lists as the registry has them of the names that scripts use; its own without
@@ -227,7 +228,7 @@ function M.compare(state, options)
   if not text then text, message = script.read_file(state.file) end
   if not text then return { problems = { message }, changes = {}, items = {} } end
   local loaded = scene.read(state.file, text, state.sets, options.components)
-  if loaded.root then scene.check(loaded, options.scripts, options.used) end
+  if loaded.root and not options.unchecked then scene.check(loaded, options.scripts, options.used) end
   local problems = loaded:report()
   if #problems > 0 then return { problems = problems, changes = {}, items = {} } end
   local items = in_force.items(loaded)

@@ -6,6 +6,7 @@
 ---
 --- Bodies run between steps, a file at a time, in a coroutine that is no task: they may only declare.
 local compiling = require "stator.compiling"
+local component = require "stator.component"
 local core = require "stator.core.task"
 local fieldcheck = require "stator.fieldcheck"
 local machine_checks = require "stator.machine_checks"
@@ -160,6 +161,7 @@ local function run_bodies(stage, scripts)
   table.sort(scripts, by_index)
   for _, s in ipairs(scripts) do
     remember(stage, s)
+    s.params = stage.params[s] or s.params
     local problem = run_body(stage, s)
     if problem then table.insert(stage.problems, problem) end
   end
@@ -167,6 +169,10 @@ local function run_bodies(stage, scripts)
 end
 
 -- ---- checks ---------------------------------------------------------------------------------
+
+local function note(stage, problems)
+  for _, problem in ipairs(problems) do table.insert(stage.problems, problem) end
+end
 
 --- Names of the fields that a component will have, from the texts of its declaration.
 local function declared_names(t)
@@ -194,15 +200,12 @@ local function check_texts(stage)
     if change.kind == "component" then changed[change.name] = true end
   end
   local sources, components = script.sources(files), stage.set.types.component
-  local problems = fieldcheck.check(sources, function(name)
+  note(stage, fieldcheck.check(sources, function(name)
     local t = components[name]
     return t and (changed[name] and declared_names(t) or t.object.field_names)
-  end)
+  end))
   local machines = of_scripts(stage.set.machines, stage.restarted)
-  local returned = machine_checks.check(machines, sources, function(c) return not changed[c.name] end)
-  for _, list in ipairs { problems, returned } do
-    for _, problem in ipairs(list) do table.insert(stage.problems, problem) end
-  end
+  note(stage, machine_checks.check(machines, sources, function(c) return not changed[c.name] end))
 end
 
 --- Builds the queries whose components stay as they are: the others are built at the swap.
@@ -237,12 +240,13 @@ end
 --- Types: what differs, what becomes of it; new ones are registered and laid out, for nobody sees them yet.
 local function prepare_types(stage)
   local set, changes = stage.set, stage.changes
-  for _, list in ipairs { type_changes.problems(set, changes) } do
-    for _, problem in ipairs(list) do table.insert(stage.problems, problem) end
+  if #changes == 0 then
+    component.list(set)
+    set.enums, set.struct_ids = registry.live.enums, registry.live.struct_ids
+    return
   end
-  if #stage.problems > 0 then return end
-  for _, step in ipairs { type_changes.define, type_changes.plan } do
-    for _, problem in ipairs(step(set, changes)) do table.insert(stage.problems, problem) end
+  for _, step in ipairs { type_changes.problems, type_changes.define, type_changes.plan } do
+    note(stage, step(set, changes))
     if #stage.problems > 0 then return end
   end
   type_changes.lay_out_new(set, changes)
@@ -272,33 +276,35 @@ local function run_all(stage)
   table.sort(stage.order, by_index)
 end
 
+---@class stator.StageOptions
+---@field fetch fun(list: table[]): table<string, stator.Compiled> reads and compiles files
+---@field restarts table<stator.Script, string> scripts that run again whatever their files are, and why
+---@field params table<stator.Script, table> what scripts get as parameters, when they run again
+---@field check fun(stage: stator.Stage): string[] what the scene has against it, once the types are planned
+
 --- Makes a stage. In the reload's task; takes several steps.
----@param fetch fun(list: table[]): table<string, stator.Compiled> reads and compiles files
----@param scripts table<stator.Script, string> that run again whatever their files are, and why
----@param check fun(stage: stator.Stage) notes what the scene has against it
+---@param options stator.StageOptions
 ---@return stator.Stage
-function M.make(fetch, scripts, check)
+function M.make(options)
   local stage = {
-    order = {}, restarted = {}, set = registry.live, changes = {}, problems = {}, before = {}, fetch = fetch,
-    wanted = {}, late_queries = {},
+    order = {}, restarted = {}, set = registry.live, changes = {}, problems = {}, before = {}, wanted = {},
+    late_queries = {}, fetch = options.fetch, params = options.params,
   }
-  stage.compiled = fetch(M.files_in_force())
-  for _, s in ipairs(script.uses) do stage.restarted[s] = scripts[s] end
+  stage.compiled = stage.fetch(M.files_in_force())
+  for _, s in ipairs(script.uses) do stage.restarted[s] = options.restarts[s] end
   find_changed(stage)
   for _, s in ipairs(script.uses) do
     if stage.restarted[s] then table.insert(stage.order, s) end
   end
   run_all(stage)
-  if #stage.problems == 0 and #stage.order > 0 then
-    check(stage)
-    in_slices(prepare_types, stage)
-    if #stage.problems == 0 then in_slices(check_texts, stage) end
-    if #stage.problems == 0 then in_slices(build_queries, stage) end
-    if #stage.problems == 0 then
-      for _, problem in ipairs(type_changes.check(stage.changes, function() task.await(core.commit()) end)) do
-        table.insert(stage.problems, problem)
-      end
-    end
+  for _, step in ipairs {
+    function() in_slices(prepare_types, stage) end,
+    function() note(stage, options.check(stage)) end,
+    function() in_slices(check_texts, stage) end,
+    function() in_slices(build_queries, stage) end,
+    function() note(stage, type_changes.check(stage.changes, function() task.await(core.commit()) end)) end,
+  } do
+    if #stage.problems == 0 then step() end
   end
   return stage
 end
