@@ -16,7 +16,7 @@ CompiledFiles.__index = CompiledFiles
 ---@class (exact) stator.CompiledFile: stator.Compiled
 ---@field path string
 ---@field shown string
----@field fingerprint string "device:inode:size:mtime_ns" of the open file that was read; all 0 when it could not be opened
+---@field fingerprint string "device:inode:size:mtime_ns" of the open file that was read; all 0: it could not be opened
 ---@field problem string? also when it is missing, busy, or more than may be compiled
 ---@field missing boolean? it could not be read
 ---@field busy boolean? it changed during three reads: try again later
