@@ -34,7 +34,7 @@ static int l_files(lua_State *L) {
 }
 
 /* take(job, index) -> "done", bytes of a stator.Compiled, fingerprint | "problem", "missing" or
- * "busy", message, fingerprint | nothing, when it was taken before. Once the operation has ended. */
+ * "busy", message, fingerprint | nothing, when it was taken. After the operation has ended. */
 static int l_take(lua_State *L) {
     compile_job_t *compile = (compile_job_t *)job_check(L, 1, &COMPILE_TYPE);
     lua_Integer index = luaL_checkinteger(L, 2);

@@ -111,7 +111,7 @@ static int run(lua_State *L) {
     return 0;
 }
 
-/* A state that was left is lost: the file at which that was has a problem, the next ones another. */
+/* A state that was left is lost: that file has a problem, and the next ones get another. */
 static void on_pool(uv_work_t *request) {
     compile_job_t *compile = request->data;
     while (!is_over(compile)) {

@@ -2,7 +2,7 @@
  * state of its own (worker.h), so that the loop's thread only loads what came of it. A file that
  * needs too much memory has a problem of its own, and the others go on in a fresh state.
  *
- *   files in order ──▶ read until it holds still ──▶ lua/stator/compile.lua ──▶ bytes, by compile_take
+ *   files in order ──▶ read until it holds still ──▶ lua/stator/compile.lua ──▶ compile_take
  *
  * The results stay in C until each is taken, so that nobody decodes all of them in one slice. */
 #ifndef COMPILE_H

@@ -1,5 +1,6 @@
 /* Work as an operation: a Lua function that runs on libuv's pool in a state of its own (worker.h).
- * It knows no files but the modules of its folder. See lua/stator/worker.lua, which runs in it. Whoever waits is free at once when it is taken back; the work itself stops at its next loop or
+ * It knows no files but the modules of its folder. See lua/stator/worker.lua, which runs in it.
+ * Whoever waits is free at once when it is taken back; the work itself stops at its next loop or
  * allocation. */
 #ifndef WORK_H
 #define WORK_H

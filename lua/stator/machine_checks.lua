@@ -152,29 +152,30 @@ function M.no_state(m, state, returned)
     what))
 end
 
---- Functions of the text that a state was compiled from, or nil when that is not certain.
-local function functions_of(cache, sources, shown)
-  if cache[shown] == nil then
-    cache[shown] = false
-    local count = 0
-    for _, source in ipairs(sources) do
-      if source.shown == shown then
-        count = count + 1
-        cache[shown] = source.claims.functions
-      end
+--- Functions of the text that a state was compiled from, by line; false when that is not certain.
+local function functions_of(sources, shown)
+  local claims
+  for _, source in ipairs(sources) do
+    if source.shown == shown then
+      if claims then return false end
+      claims = source.claims
     end
-    if count ~= 1 then cache[shown] = false end
   end
-  return cache[shown]
+  local by_line = {}
+  for _, fn in ipairs(claims and claims.functions or {}) do
+    by_line[fn.line] = by_line[fn.line] or {}
+    table.insert(by_line[fn.line], fn)
+  end
+  return by_line
 end
 
+---@param functions table[] of the claims, those that begin in the line of the state
 ---@param told table<string, boolean> what was said already: one line may hold several states
-local function check_returns(d, state, functions, told, problems)
-  local info = debug.getinfo(d.machine.states[state], "S")
+local function check_returns(d, state, info, functions, told, problems)
   local last = 0 -- token of the function that was looked at: those inside of it have returns of their own
   for _, fn in ipairs(functions) do
     local of_other = fn.key and fn.key ~= state and d.machine.states[fn.key] -- on the same line
-    if fn.line == info.linedefined and fn.first > last and not of_other then
+    if fn.first > last and not of_other then
       last = fn.last
       for i = 1, #fn.names, 2 do
         local name, line = fn.names[i], fn.names[i + 1]
@@ -206,9 +207,11 @@ function M.check(machines, sources, is_laid_out)
   local problems, cache, told = {}, {}, {}
   for _, d in ipairs(machines) do
     for _, state in ipairs(d.machine.names) do
-      local source = debug.getinfo(d.machine.states[state], "S").source:gsub("^@", "")
-      local functions = functions_of(cache, sources, source)
-      if functions then check_returns(d, state, functions, told, problems) end
+      local info = debug.getinfo(d.machine.states[state], "S")
+      local shown = info.source:gsub("^@", "")
+      if cache[shown] == nil then cache[shown] = functions_of(sources, shown) end
+      local functions = cache[shown] and cache[shown][info.linedefined]
+      if functions then check_returns(d, state, info, functions, told, problems) end
     end
     for _, interrupt in ipairs(d.machine.interrupts) do
       local c = interrupt.component

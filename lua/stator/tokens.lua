@@ -30,7 +30,7 @@ for byte = 0, 255 do
     or MARK
 end
 
---- Where the token that begins at `at` ends, whether it is white space or a comment, and whether it may hold ends of lines.
+--- Where the token that begins at `at` ends, whether it is white space or a comment, whether lines may end in it.
 local function token_end(text, at)
   local kind = KINDS[text:byte(at)]
   if kind == NAME then return select(2, text:find("^[%w_]+", at)), false, false end
