@@ -40,7 +40,7 @@ static void on_hangup(uv_signal_t *handle, int number) {
                heard ? "a reload is asked for" : "nothing here reloads; scripts are as they were");
 }
 
-static void open_signals(host_t *host) {
+void host_open_signals(host_t *host) {
     uv_loop_t *uv = &host->loop.uv;
     uv_signal_t *all[] = {&host->interrupt, &host->terminate, &host->hangup};
     for (size_t i = 0; i < 3; i++) {
@@ -326,7 +326,7 @@ static void show_status(host_t *host) {
 int host_run(host_t *host) {
     int rc = cell_load(host);
     if (rc != HOST_EXIT_OK || host->opts.check_only) { return rc; }
-    if (!host->opts.is_virtual) { open_signals(host); }
+    if (!host->opts.is_virtual) { host_open_signals(host); }
     host->next_status_ns = clock_now_ns(&host->clock) + (host->log.terminal ? 0 : STATUS_LOG_NS);
     while (!host->stopped) {
         host_turn(host);

@@ -462,6 +462,17 @@ describe("the watch", function()
     end
   end)
 
+  it("RW4: SIGHUP asks, and the log says so", function()
+    watched = watching.open { virtual = false, signals = true }
+    watched:set("a.lua", "off")
+    watched:eval "S.follow()"
+    support.shell("kill -HUP " .. watching.pid())
+    assert.equal("SIGHUP: a.lua", watched:wait())
+    support.wait_for(watched.cell, "info +host: SIGHUP: a reload is asked for")
+    support.shell("kill -HUP " .. watching.pid())
+    assert.equal("SIGHUP:", watched:wait())
+  end)
+
   it("RW4: SIGHUP does not end a host, nor what nobody hears", function()
     local scene, folder = support.scene { scripts = { ["main.lua"] = "local stator = require 'stator'" } }
     local out = support.shell(([[

@@ -104,6 +104,7 @@ static int l_open(lua_State *L) {
     cell->host->log.sink = to_list;
     cell->host->log.context = cell;
     if (rc == HOST_EXIT_OK) { rc = cell_load(cell->host); }
+    if (rc == HOST_EXIT_OK && flag(L, "signals")) { host_open_signals(cell->host); }
     if (rc != HOST_EXIT_OK) {
         cell_end(cell);
         lua_pushnil(L);

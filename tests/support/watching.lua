@@ -107,11 +107,17 @@ end
 
 function Watched:finish() self:eval "S.stop()" end
 
---- Folders whose events this process has asked for, and its descriptors but for pipes.
-function M.open_count()
+--- This process.
+function M.pid()
   local stat = io.open "/proc/self/stat"
   local pid = stat:read "*n"
   stat:close()
+  return pid
+end
+
+--- Folders whose events this process has asked for, and its descriptors but for pipes.
+function M.open_count()
+  local pid = M.pid()
   local events = support.shell(("cat /proc/%d/fdinfo/* 2>/dev/null | grep -c '^inotify wd'"):format(pid))
   -- without pipes: this process may still hold the other end of that to the shell
   local files = support.shell(("ls -l /proc/%d/fd | grep -vc pipe:"):format(pid))
