@@ -17,6 +17,7 @@ int api_open_inspect(lua_State *L); /* stator.core.inspect: what waits, counts *
 int api_open_file(lua_State *L);    /* stator.core.file */
 int api_open_http(lua_State *L);    /* stator.core.http */
 int api_open_work(lua_State *L);    /* stator.core.work */
+int api_open_watch(lua_State *L);   /* stator.core.watch */
 int api_open_process(lua_State *L); /* stator.core.process: processes and signals */
 
 #endif

@@ -8,6 +8,7 @@
 #include "job.h"
 #include "memory.h"
 #include "stack.h"
+#include "watch.h"
 
 #define NS_PER_S ((uint64_t)1000000000)
 #define STATUS_TERMINAL_NS (NS_PER_S / 4)
@@ -34,11 +35,12 @@ static void on_stop_signal(uv_signal_t *handle, int number) {
 static void on_hangup(uv_signal_t *handle, int number) {
     host_t *host = handle->data;
     (void)number;
-    log_printf(&host->log, LOG_WARN, NULL,
-               "SIGHUP: reloading is not there yet; scripts are as they were");
+    bool heard = watch_ask(host->rt, "SIGHUP");
+    log_printf(&host->log, heard ? LOG_INFO : LOG_WARN, NULL, "SIGHUP: %s",
+               heard ? "a reload is asked for" : "nothing here reloads; scripts are as they were");
 }
 
-static void open_signals(host_t *host) {
+void host_open_signals(host_t *host) {
     uv_loop_t *uv = &host->loop.uv;
     uv_signal_t *all[] = {&host->interrupt, &host->terminate, &host->hangup};
     for (size_t i = 0; i < 3; i++) {
@@ -100,6 +102,7 @@ int host_init(host_t *host, const host_opts_t *opts) {
     rt_init(host->rt, host->world, &host->loop, &host->log);
     host->rt->keep = &host->keep;
     host->rt->guard = &host->guard;
+    host->rt->no_watch = opts->no_watch;
     if (guard_start(&host->guard, host->world, &host->log, &limits) != 0) {
         return cell_cannot(host, "start the watchdog's thread");
     }
@@ -322,7 +325,7 @@ static void show_status(host_t *host) {
 int host_run(host_t *host) {
     int rc = cell_load(host);
     if (rc != HOST_EXIT_OK || host->opts.check_only) { return rc; }
-    if (!host->opts.is_virtual) { open_signals(host); }
+    if (!host->opts.is_virtual) { host_open_signals(host); }
     host->next_status_ns = clock_now_ns(&host->clock) + (host->log.terminal ? 0 : STATUS_LOG_NS);
     while (!host->stopped) {
         host_turn(host);

@@ -14,6 +14,7 @@ typedef struct {
     uint64_t max_ticks; /* 0: until it is told to stop */
     bool check_only;    /* validate, connect nothing */
     bool is_virtual;    /* virtual time */
+    bool no_watch;      /* saved files are not noticed */
     log_format_t log_format;
     log_level_t log_level;
     const char *sets[HOST_MAX_SETS]; /* "key=value", override the scene's params */
@@ -66,6 +67,8 @@ typedef struct {
 int host_init(host_t *host, const host_opts_t *opts);
 /* Loads and runs until stopped; returns the exit code. */
 int host_run(host_t *host);
+/* Takes SIGINT, SIGTERM and SIGHUP over from the process: host_run does, but on virtual time. */
+void host_open_signals(host_t *host);
 /* Runs until the clock has reached `at_ns`; a virtual clock then stands exactly there. */
 void host_run_until(host_t *host, uint64_t at_ns);
 /* One turn of the loop: a tick when one is due, else a wait and perhaps a reaction step. */

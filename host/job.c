@@ -2,6 +2,7 @@
 #include "http.h"
 #include "memory.h"
 #include "signals.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -274,6 +275,7 @@ void jobs_fini(rt_t *rt) {
     }
     http_fini(rt);
     signals_fini(rt);
+    watch_fini(rt);
     free(jobs);
     rt->jobs = NULL;
     rt->events_first = rt->events_last = NULL; /* nobody settles any more */

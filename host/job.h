@@ -1,4 +1,4 @@
-/* Jobs: what the operations of files, processes, HTTP, signals and work have in common.
+/* Jobs: what the operations of files, processes, HTTP, signals, work and watching have in common.
  *
  *   cold ──await──▶ waiting ──turn──▶ active ──job_end──▶ ended ──settle stage──▶ whoever awaits
  *     └─never used: freed  └─abort: ended   └─abort: stop(), then job_end
@@ -14,7 +14,15 @@
 #include "error.h"
 #include "runtime.h"
 
-typedef enum { JOB_FILE, JOB_PROCESS, JOB_HTTP, JOB_SIGNAL, JOB_WORK, JOB_KINDS } job_kind_t;
+typedef enum {
+    JOB_FILE,
+    JOB_PROCESS,
+    JOB_HTTP,
+    JOB_SIGNAL,
+    JOB_WORK,
+    JOB_WATCH,
+    JOB_KINDS
+} job_kind_t;
 typedef enum { JOB_COLD, JOB_WAITING, JOB_ACTIVE, JOB_ENDED } job_state_t;
 enum { JOB_MAX_ACTIVE = 32, JOB_MAX_WAITING = 1024, JOB_MAX_BYTES = 256 << 20 };
 

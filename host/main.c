@@ -25,6 +25,7 @@ static const char USAGE[] =
     "  --log text|json       how events are written (default: text)\n"
     "  --log-level LEVEL     debug, info, warn or error (default: info)\n"
     "  --virtual             virtual time: no waiting; without links the same run every time\n"
+    "  --no-watch            do not look whether scripts were saved; SIGHUP still reloads\n"
     "  --control PATH        listen for stator ctl on this unix socket (or \"control\" in the "
     "scene)\n"
     "  --stats               at the end: runs, lateness and histograms of systems and loops\n"
@@ -95,6 +96,7 @@ static int take_option(host_opts_t *opts, const char *name, const char *value) {
 
 static bool take_flag(host_opts_t *opts, const char *word) {
     bool *flag = strcmp(word, "--virtual") == 0       ? &opts->is_virtual
+                 : strcmp(word, "--no-watch") == 0    ? &opts->no_watch
                  : strcmp(word, "--stats") == 0       ? &opts->show_stats
                  : strcmp(word, "--explain-jit") == 0 ? &opts->explain_jit
                                                       : NULL;

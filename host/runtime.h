@@ -277,6 +277,8 @@ struct rt {
     struct jobs *jobs;       /* job.c */
     struct http *http;       /* http.c */
     struct signals *signals; /* signals.c */
+    struct watch *watch;     /* watch.c */
+    bool no_watch;           /* it looks at no file unless it is asked to */
     int hooks[HOOK_COUNT];
     rt_stats_t stats;
 };

@@ -13,8 +13,10 @@
 
 #include "cell.h"
 #include "code.h"
+#include "events.h"
 #include "net_stream.h"
 #include "resolver.h"
+#include "watch.h"
 
 static const char CELL[] = "harness.cell";
 /* times the watchdog's limits: sanitizers and busy machines are slow */
@@ -87,7 +89,8 @@ static int l_open(lua_State *L) {
                         .world_bytes = (size_t)number(L, "world_bytes", 0),
                         .world_entities = (uint32_t)number(L, "world_entities", 0),
                         .walls = (uint32_t)number(L, "walls", 0),
-                        .explain_jit = flag(L, "explain_jit")};
+                        .explain_jit = flag(L, "explain_jit"),
+                        .no_watch = flag(L, "no_watch")};
     read_sets(L, &opts);
     cell_t *cell = lua_newuserdata(L, sizeof *cell);
     *cell = (cell_t){
@@ -101,6 +104,7 @@ static int l_open(lua_State *L) {
     cell->host->log.sink = to_list;
     cell->host->log.context = cell;
     if (rc == HOST_EXIT_OK) { rc = cell_load(cell->host); }
+    if (rc == HOST_EXIT_OK && flag(L, "signals")) { host_open_signals(cell->host); }
     if (rc != HOST_EXIT_OK) {
         cell_end(cell);
         lua_pushnil(L);
@@ -270,6 +274,12 @@ static int l_memory(lua_State *L) {
     return 3;
 }
 
+/* cell:looks() -> how often watched files were looked at */
+static int l_looks(lua_State *L) {
+    lua_pushnumber(L, (lua_Number)watch_looks(check_cell(L)->host->rt));
+    return 1;
+}
+
 /* cell:port(link) -> local port of the link's connection, or nil */
 static int l_port(lua_State *L) {
     const stream_t *stream = stream_find(check_cell(L)->host->rt, luaL_checkstring(L, 2));
@@ -312,14 +322,24 @@ static int l_at_gate(lua_State *L) {
     return 1;
 }
 
+/* events(come, path): whether the file system's events can be had, and what is saved just before */
+static int l_events(lua_State *L) {
+    events_refuse(!lua_toboolean(L, 1));
+    events_race(lua_tostring(L, 2));
+    return 0;
+}
+
 static int open_harness(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"advance", l_advance}, {"turn", l_turn},   {"eval", l_eval},   {"logs", l_logs},
         {"hash", l_hash},       {"check", l_check}, {"guard", l_guard}, {"counts", l_counts},
         {"stop", l_stop},       {"maps", l_maps},   {"close", l_close}, {"memory", l_memory},
-        {"port", l_port},       {"slow", l_slow},   {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"open", l_open}, {"gate", l_gate}, {"at_gate", l_at_gate}, {NULL, NULL}};
+        {"looks", l_looks},     {"port", l_port},   {"slow", l_slow},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"open", l_open},
+                                         {"gate", l_gate},
+                                         {"at_gate", l_at_gate},
+                                         {"events", l_events},
+                                         {NULL, NULL}};
     (void)luaL_newmetatable(L, CELL);
     lua_newtable(L);
     luaL_register(L, NULL, methods);

@@ -63,7 +63,8 @@ function M.cell(options)
   local cell, code = harness.open {
     scene = path, virtual = options.virtual ~= false, debug = options.debug, sets = options.sets,
     patience = options.patience, walls = options.walls, explain_jit = options.explain_jit,
-    world_bytes = options.world_bytes, world_entities = options.world_entities,
+    world_bytes = options.world_bytes, world_entities = options.world_entities, no_watch = options.no_watch,
+    signals = options.signals,
   }
   if not cell then error("the scene was refused with exit code " .. code, 2) end
   M.cells[#M.cells + 1] = cell
