@@ -24,6 +24,9 @@
 
 #define GIB ((size_t)1 << 30)
 #define NOTHING (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4 /* Linux 5.7, for maps of files 5.13 */
+#endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
 #endif
@@ -66,16 +69,23 @@ static void ring_fini(ecs__ring_t *ring) {
     *ring = (ecs__ring_t){0};
 }
 
+static bool move_pages(char *from, char *to, size_t bytes, int how) {
+    return mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | how, to) == to;
+}
+
 /* Moves the map to the next slot; the old one becomes untouchable. False when the kernel will not:
- * the map is then where it was. */
+ * the map is then where it was.
+ *
+ * The old range stays mapped until nothing is mapped in its place: in a hole another thread's map
+ * could come to lie, and be taken away from it. Kernels before 5.13 leave one for a moment. */
 static bool ring_move(ecs__ring_t *ring) {
     uint32_t next = (ring->at + 1) % ring->slots;
     char *from = ring->map, *to = slot_at(ring, next);
     if (ring->slots < MIN_SLOTS) { return false; }
-    if (mremap(from, ring->slot_bytes, ring->slot_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to) {
+    if (!move_pages(from, to, ring->slot_bytes, MREMAP_DONTUNMAP) &&
+        !move_pages(from, to, ring->slot_bytes, 0)) {
         return false;
     }
-    /* at once: nothing else may come to lie where stale references point */
     (void)mmap(from, ring->slot_bytes, PROT_NONE, NOTHING | MAP_FIXED, -1, 0);
     ring->at = next;
     ring->map = to;

@@ -1,7 +1,9 @@
 /* The walls around the world's memory, attacked from C: stray writes, stale references, closed
  * windows, on every kind of kernel that can be forced. */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -230,6 +232,40 @@ static void walls_hold_under_mlockall(void) {
     (void)munlockall();
 }
 
+typedef struct {
+    atomic_uintptr_t at; /* where the view lies, or lay a moment ago; 0: the end */
+    uint32_t holes;
+} settler_t;
+
+/* Maps something where the view was, as soon as nothing is there. */
+static void *settle_in_holes(void *context) {
+    settler_t *settler = context;
+    for (uintptr_t at = 1; at != 0; at = atomic_load(&settler->at)) {
+        void *map = mmap((void *)at, 4096, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        settler->holes += map == (void *)at && at > 4096;
+    }
+    return NULL;
+}
+
+static void a_map_that_moves_leaves_no_hole_for_others(void) {
+    fixture_t f = open_guarded();
+    ecs_id_t id = spawned(&f, 5);
+    settler_t settler = {.at = (uintptr_t)ecs_maps(f.world).view};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, settle_in_holes, &settler), 0);
+    for (int i = 0; i < 3000; i++) {
+        (void)ecs_view(f.world, id, f.pos);
+        set_x(&f, id, i);
+        atomic_store(&settler.at, (uintptr_t)ecs_maps(f.world).view);
+        CHECK_EQ(ecs_views_expire(f.world), ECS_OK);
+    }
+    atomic_store(&settler.at, 0);
+    (void)pthread_join(thread, NULL);
+    CHECK_EQ(settler.holes, 0);
+    fixture_close(&f);
+}
+
 static void left_core(void *context) { (*(int *)context)++; }
 
 static void an_interrupt_waits_until_the_core_is_left(void) {
@@ -292,6 +328,7 @@ int main(void) {
     run_all();
     forced = 0;
     RUN(an_address_of_nobody_is_left_alone);
+    RUN(a_map_that_moves_leaves_no_hole_for_others);
     RUN(an_interrupt_waits_until_the_core_is_left);
     RUN(the_same_declarations_again_are_the_same);
     return test_report();
