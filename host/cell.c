@@ -198,6 +198,10 @@ char *cell_answer(void *context, const char *line, size_t bytes, bool *last) {
     if (rc == VM_E_ABANDONED) { return NULL; }
     const char *text = rc == VM_OK ? lua_tostring(L, -2) : NULL;
     const char *then = rc == VM_OK ? lua_tostring(L, -1) : "close";
+    if (text == NULL && rc == VM_OK && then != NULL && strcmp(then, "later") == 0) {
+        lua_pop(L, 2);
+        return NULL;
+    }
     if (text == NULL) {
         text = "{\"error\":{\"code\":\"error\",\"message\":\"no answer\"},\"ok\":false}";
     }

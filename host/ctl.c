@@ -24,7 +24,8 @@ static int usage(const char *what, const char *value) {
     (void)fprintf(
         stderr,
         "stator: ctl: %s%s%s\n"
-        "usage: stator ctl SOCKET tasks [NAME] | entities [PATH] | status | systems | stop "
+        "usage: stator ctl SOCKET tasks [NAME] | entities [PATH] | status | systems | stop |\n"
+        "                         reload [--plan] [--force] [--drop COMPONENT] | accept | revert "
         "[--json]\n",
         what, value[0] != '\0' ? " " : "", value);
     return HOST_EXIT_USAGE;
@@ -134,29 +135,41 @@ static int ask(const char *path, const char *command, const char *argument, bool
     return code;
 }
 
+/* Adds a word to an argument. */
+static bool add_word(char *argument, size_t room, const char *word) {
+    size_t length = strlen(argument);
+    int added = snprintf(argument + length, room - length, "%s%s", length > 0 ? " " : "", word);
+    return added >= 0 && (size_t)added < room - length;
+}
+
+static bool takes_argument(const char *command) {
+    return strcmp(command, "tasks") == 0 || strcmp(command, "entities") == 0;
+}
+
 int ctl_main(int count, char **words) {
-    static const char *const commands[] = {"tasks", "entities", "status", "systems", "stop"};
-    const char *plain[3] = {"", "", ""};
+    static const char *const commands[] = {"tasks",  "entities", "status", "systems",
+                                           "reload", "accept",   "revert", "stop"};
+    const char *plain[2] = {"", ""};
+    char argument[REQUEST_BYTES / 4] = "";
     int plain_count = 0;
-    bool raw = false;
+    bool raw = false, known = false;
     for (int i = 0; i < count; i++) {
+        bool reloads = plain_count == 2 && strcmp(plain[1], "reload") == 0;
         if (strcmp(words[i], "--json") == 0) {
             raw = true;
-        } else if (words[i][0] == '-') {
+        } else if (words[i][0] == '-' && !reloads) {
             return usage("unknown option", words[i]);
-        } else if (plain_count == 3) {
-            return usage("unexpected", words[i]);
-        } else {
+        } else if (plain_count < 2) {
             plain[plain_count++] = words[i];
+        } else if (!(reloads || (takes_argument(plain[1]) && argument[0] == '\0')) ||
+                   !add_word(argument, sizeof argument, words[i])) {
+            return usage("unexpected", words[i]);
         }
     }
     if (plain_count < 2) { return usage("a socket and a command are missing", ""); }
-    bool known = false;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         known |= strcmp(commands[i], plain[1]) == 0;
     }
     if (!known) { return usage("unknown command", plain[1]); }
-    bool takes = strcmp(plain[1], "tasks") == 0 || strcmp(plain[1], "entities") == 0;
-    if (plain_count == 3 && !takes) { return usage("unexpected", plain[2]); }
-    return ask(plain[0], plain[1], plain[2], raw);
+    return ask(plain[0], plain[1], argument, raw);
 }

@@ -14,6 +14,8 @@ static const char USAGE[] =
     "  stator run SCENE      run the cell that SCENE (a JSON file) describes, until Ctrl-C\n"
     "  stator ctl SOCKET tasks [NAME] | entities [PATH] | status | systems | stop\n"
     "                        ask a running cell, see --control; --json: the answer as it came\n"
+    "  stator ctl SOCKET reload [--plan] [--force] [--drop COMPONENT] | accept | revert\n"
+    "                        take over saved files, keep the new revision, go back to the last one\n"
     "  stator check SCENE    validate the scene and its scripts; nothing is connected\n"
     "  stator --version\n"
     "  stator --help\n"

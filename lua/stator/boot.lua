@@ -8,7 +8,10 @@ local files = require "stator.file"
 local link = require "stator.link"
 local log = require "stator.log"
 local machine = require "stator.machine"
+local outside = require "stator.outside"
 local registry = require "stator.registry"
+local reload = require "stator.reload"
+local revisions = require "stator.revisions"
 local react = require "stator.react"
 local scene = require "stator.scene"
 local schedule = require "stator.schedule"
@@ -23,6 +26,7 @@ local function declare_host()
   link.declare()
   fault.declare()
   machine.declare()
+  revisions.declare()
   registry.script = nil
   return { Link = link.Link, Fault = fault.Fault }
 end
@@ -45,16 +49,18 @@ end
 
 --- What the control socket tells of the scene.
 local function note_settings(loaded)
-  local names = {}
-  for i, s in ipairs(loaded.scripts) do names[i] = s.name end
   M.settings, script.uses = loaded.settings, loaded.scripts
-  if loaded.settings then loaded.settings.script_names = names end
+end
+
+local function start_reload(loaded, restored)
+  reload.start({ file = M.options.scene, sets = M.options.sets, settings = loaded.settings.reload }, restored)
 end
 
 local function start_cell(loaded)
   schedule.freeze()
   start_links()
   schedule.start()
+  start_reload(loaded, false)
   local s = loaded.settings
   log.event("info", "host", ("%s: %d entities, %d scripts, %d links, %g Hz"):format(s.name, #loaded.entities,
     #loaded.scripts, #link.list, s.tick_hz))
@@ -106,6 +112,7 @@ function M.restore(options, lost, quarantine)
   schedule.freeze()
   start_links(quarantine)
   schedule.resume(lost, quarantine)
+  if not quarantine then start_reload(loaded, true) end
   return true
 end
 
@@ -130,7 +137,8 @@ local function wait_for(tasks)
   end
 end
 
---- Scripts first, so that their cleanup can still reach the devices; then links; then simulators.
+--- The reload's task first: what it has begun is dropped. Then scripts, so that their cleanup can still reach the
+--- devices; then links; then simulators.
 local function shut_down(reason)
   local scripts, links, simulators = {}, {}, {}
   for _, item in ipairs(sorted_tasks()) do
@@ -139,6 +147,10 @@ local function shut_down(reason)
   for _, l in ipairs(link.list) do
     links[#links + 1] = l.task
     if l.simulator then simulators[#simulators + 1] = l.simulator end
+  end
+  if reload.task then
+    task.cancel(reload.task, reason)
+    wait_for { reload.task }
   end
   for _, t in ipairs(scripts) do task.cancel(t, reason) end
   wait_for(scripts)
@@ -169,6 +181,11 @@ function M.tell_stuck()
     end
   end
 end
+
+--- Between two steps: a slice of a reload's stage, or its swap.
+function M.stage() outside.serve "stage" end
+
+function M.swap() outside.serve "swap" end
 
 --- The tail of the status line.
 function M.status() return link.status() end

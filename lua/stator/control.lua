@@ -1,5 +1,5 @@
 --- What the control socket answers. Requests are { "cmd": ..., "arg": ... }; answers have ok, and what
---- was asked for or error { code, message }. Reading only, but for "stop".
+--- was asked for or error { code, message }. Reading only, but for "stop", and "reload", "accept", "revert".
 local core = require "stator.core.task"
 local entity = require "stator.entity"
 local err = require "stator.err"
@@ -9,15 +9,19 @@ local json = require "stator.json"
 local json_core = require "stator.core.json"
 local link = require "stator.link"
 local registry = require "stator.registry"
+local reload = require "stator.reload"
+local revisions = require "stator.revisions"
 local schedule = require "stator.schedule"
+local script = require "stator.script"
 local task = require "stator.task"
 local time = require "stator.time"
 
 local DEPTH_MAX = 64 -- of an answer
 local ARRAY = getmetatable(json.array())
-local REVISION = 1 -- until scripts can be reloaded
 
-local M = {}
+local M = {
+  asked = {}, ---@type table<string, stator.ReloadRequest> requests whose end somebody waits for, by their line
+}
 
 -- ---- JSON -------------------------------------------------------------------------------------
 
@@ -90,20 +94,83 @@ local function link_rows()
   return rows
 end
 
+--- What the reload does.
+local function reload_row()
+  local fallback = revisions.fallback
+  return {
+    state = reload.state, holds = reload.holds, newest = revisions.newest,
+    back_to = fallback and fallback.revision or nil, faults = fallback and fallback.faults or nil,
+    left_s = fallback and math.max(0, fallback.until_s - core.now()) or nil,
+  }
+end
+
 function commands.status(_, settings, late)
   local status = inspect_core.stats()
-  status.name, status.tick_hz, status.revision = settings.name, settings.tick_hz, REVISION
+  status.name, status.tick_hz, status.revision = settings.name, settings.tick_hz, revisions.current
   status.late_p50_s, status.late_p99_s = late.p50_s, late.p99_s
   status.stopping = schedule.stopping
   local scripts = list {}
-  for i, name in ipairs(settings.script_names or {}) do scripts[i] = name end
-  status.scripts, status.links = scripts, link_rows()
+  for i, s in ipairs(script.uses) do scripts[i] = { name = s.name, revision = s.revision, hash = s.hash } end
+  status.scripts, status.links, status.reload = scripts, link_rows(), reload_row()
   return { status = status }
 end
 
 function commands.systems() return M.systems() end
 
 function commands.stop() return {}, "stop" end
+
+-- ---- reload -----------------------------------------------------------------------------------
+
+--- The options of a request to reload, or nil and what is wrong.
+local function reload_options(arg)
+  local request, drop = { verb = "reload", reason = "control socket", drop = {} }, false
+  for word in arg:gmatch "%S+" do
+    if drop then
+      request.drop[word], drop = true, false
+    elseif word == "--plan" then
+      request.plan_only = true
+    elseif word == "--force" then
+      request.force = true
+    elseif word == "--drop" then
+      drop = true
+    else
+      return nil, ("reload: unknown option %s%s"):format(word, err.nearest(word, { "--plan", "--force", "--drop" }))
+    end
+  end
+  if drop then return nil, "reload: --drop expects the name of a component" end
+  return request
+end
+
+--- Asks once, and answers when it is known what came of it, or after a while how far it is.
+local function ask(key, make)
+  local request, problem = M.asked[key]
+  if not request then
+    if schedule.stopping or schedule.quarantined then
+      return { ok = false, code = "closed", message = "the scripts of this cell do not run any more" }
+    end
+    request, problem = make()
+    if not request then return { ok = false, code = "bad_request", message = problem } end
+    M.asked[key] = request
+    reload.ask(request)
+  end
+  local heard = reload.heard(request)
+  if not heard then return nil, "later" end
+  M.asked[key] = nil
+  return heard
+end
+
+function commands.reload(arg)
+  return ask("reload " .. arg, function() return reload_options(arg) end)
+end
+
+local function verb(name)
+  commands[name] = function()
+    return ask(name, function() return { verb = name, reason = "control socket" } end)
+  end
+end
+
+verb "accept"
+verb "revert"
 
 -- ---- entities ---------------------------------------------------------------------------------
 
@@ -158,7 +225,7 @@ end
 
 -- ---- requests ---------------------------------------------------------------------------------
 
-local NAMES = { "tasks", "entities", "status", "systems", "stop" }
+local NAMES = { "tasks", "entities", "status", "systems", "reload", "accept", "revert", "stop" }
 
 local function refusal(code, message)
   return encoded { ok = false, error = { code = code, message = message } }
@@ -181,7 +248,8 @@ end
 ---@param line string
 ---@param settings table of the scene
 ---@param late { p50_s: number, p99_s: number } of recent ticks
----@return string answer, string? what follows
+---@return string? answer nil: later, ask again
+---@return string? what follows
 function M.answer(line, settings, late)
   local name, arg = texts_of(line)
   if not name then
@@ -194,8 +262,10 @@ function M.answer(line, settings, late)
   end
   local ok, answer, then_or_problem = pcall(command, arg, settings, late)
   if not ok then return refusal("error", tostring(type(answer) == "table" and answer.message or answer)) end
+  if not answer and then_or_problem == "later" then return nil, "later" end
   if not answer then return refusal("not_found", then_or_problem) end
-  answer.ok = true
+  if answer.ok == false then answer.error = { code = answer.code, message = answer.message } end
+  answer.ok = answer.ok ~= false
   return encoded(answer), then_or_problem
 end
 

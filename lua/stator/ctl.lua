@@ -87,6 +87,15 @@ function shows.entities(answer)
   return columns(rows) .. left_out(answer)
 end
 
+--- ", on probation: 7.1 s left, 0 faults, then back to 2"; ", waiting: main/pick: part in gripper"
+local function revision_words(r)
+  if r.state == "probation" and r.back_to then
+    return (", on probation for %s more: %.0f faults, could go back to %.0f"):format(seconds(r.left_s), r.faults,
+      r.back_to)
+  end
+  return r.state ~= "idle" and (", %s%s"):format(r.state, r.holds and ": " .. r.holds or "") or ""
+end
+
 function shows.status(answer)
   local s = answer.status
   local rows = {
@@ -100,7 +109,7 @@ function shows.status(answer)
     { "entities", whole(s.entities) },
     { "memory", ("scripts %s, world %s"):format(bytes(s.lua_bytes), bytes(s.world_bytes)) },
     { "faults", ("%.0f, %.0f batches rejected, %.0f VMs lost"):format(s.faults, s.rejected, s.lost_vms) },
-    { "revision", whole(s.revision) },
+    { "revision", whole(s.revision) .. revision_words(s.reload) },
   }
   for _, l in ipairs(s.links) do
     rows[#rows + 1] = { "link " .. l.name, ("%s, round trip %s, %.0f errors, %.0f reconnects"):format(l.state,
@@ -140,6 +149,15 @@ end
 
 function shows.stop() return "stopping\n" end
 
+function shows.reload(answer)
+  local lines = {}
+  for i, line in ipairs(answer.lines or {}) do lines[i] = line end
+  lines[#lines + 1] = answer.message
+  return table.concat(lines, "\n") .. "\n"
+end
+
+shows.accept, shows.revert = shows.reload, shows.reload
+
 --- The text for people.
 ---@param command string
 ---@param answer table
@@ -153,6 +171,7 @@ function M.main(command, line, raw)
   local answer = json.decode(line)
   if type(answer) ~= "table" then return "stator ctl: the host's answer is no JSON\n", false end
   if raw then return line .. "\n", answer.ok == true end
+  if not answer.ok and answer.lines then return M.show(command, answer), false end
   if not answer.ok then
     return ("stator ctl: %s\n"):format(answer.error and answer.error.message or "refused"), false
   end

@@ -12,7 +12,10 @@ local world = require "stator.core.world"
 local OWNER_HOST = 0
 local PENDING_MAX = 256
 
-local M = { pending = {}, owner_of = {} }
+local M = {
+  pending = {}, owner_of = {},
+  watcher = nil, ---@type fun(name: string, e: stator.Error, for_good: boolean?)? hears of each
+}
 
 --- Declares the component; called while the registry records for the host.
 function M.declare()
@@ -52,9 +55,11 @@ end
 ---@param name string task or system
 ---@param e any
 ---@param owner number? entity; nil: the one registered for the name
-function M.raise(name, e, owner)
+---@param for_good boolean? what failed does not run any more
+function M.raise(name, e, owner, for_good)
   if not err.is(e) then e = err.handler(e) end
   core.count_fault()
+  if M.watcher then M.watcher(name, e, for_good) end
   local place = err.place(e)
   local message = tostring(e.message)
   if place and message:sub(1, #place + 2) == place .. ": " then message = message:sub(#place + 3) end

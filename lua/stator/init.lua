@@ -18,6 +18,7 @@ local net = require "stator.net"
 local persist = require "stator.persist"
 local process = require "stator.process"
 local query = require "stator.query"
+local reload = require "stator.reload"
 local retry = require "stator.retry"
 local script = require "stator.script"
 local service = require "stator.service"
@@ -49,6 +50,7 @@ local stator = {
   -- retry, supervision, machines
   retry = retry.retry, supervise = supervise.supervise, ready = supervise.ready, detach = supervise.detach,
   machine = machine.machine,
+  no_reload = reload.no_reload,
   -- scan logic of IEC 61131-3
   ton = iec.ton, tof = iec.tof, tp = iec.tp, r_trig = iec.r_trig, f_trig = iec.f_trig, ctu = iec.ctu, ctd = iec.ctd,
   ctud = iec.ctud, sr = iec.sr, rs = iec.rs,

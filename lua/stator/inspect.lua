@@ -135,16 +135,22 @@ function shown(w, future, handle)
   return kind or "nothing"
 end
 
+--- The line of the script where a task stands. A coroutine that has not run yet stands nowhere; one that
+--- returned what it awaits (`return await(x)`) has left its frame: then the operation's line.
+local function place_of(t, w)
+  return inspect.place(t.handle) or (w and w.made_at) or t.spawned_at
+end
+
 --- What a task waits for, in words; nil when it does not wait.
 ---@param handle number
----@return string? text, number? since_s seconds of the host's time
+---@return string? text, number? since_s seconds of the host's time, string? place "main.lua:12"
 function M.waits_for(handle)
   local w = inspect.wait(handle)
   if not w or w.state ~= "waiting" then return nil end
   index_futures()
   local text = shown(w, w.future, handle)
   index_clear()
-  return text, w.since_s
+  return text, w.since_s, place_of(task.by_handle[handle] or { handle = handle }, w)
 end
 
 -- ---- the tree ---------------------------------------------------------------------------------
@@ -168,12 +174,6 @@ local function sort(list)
     return a.sequence < b.sequence
   end)
   return list
-end
-
---- The line of the script where a task stands. A coroutine that has not run yet stands nowhere; one that
---- returned what it awaits (`return await(x)`) has left its frame: then the operation's line.
-local function place_of(t, w)
-  return inspect.place(t.handle) or (w and w.made_at) or t.spawned_at
 end
 
 local function row_of(t, children)

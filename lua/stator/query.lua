@@ -274,6 +274,17 @@ function M.build(q)
   make_walks(q)
 end
 
+--- How many entities carry a component.
+---@param c stator.Component
+---@return integer
+function M.carriers(c)
+  local pointer = core.query { write = {}, read = {}, maybe = {}, with = { c.id }, without = {}, changed = {},
+    added = {} }
+  local count = C.ecs_query_count(cast("ecs_query_t *", pointer))
+  core.query_release(pointer)
+  return count
+end
+
 --- What is left of a query that was released: every use of it raises.
 local Released = {
   __index = function(q, key)

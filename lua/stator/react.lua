@@ -173,7 +173,7 @@ end
 --- Gives the runtime its hooks.
 function M.install()
   task.on_fault = fault.raise
-  core.hook("fault", function(name, e) fault.raise(name, e) end)
+  core.hook("fault", function(name, e) fault.raise(name, e, nil, true) end)
   core.hook("react", react)
   core.hook("rejected", rejected)
   core.hook("skipped", skipped)

@@ -15,6 +15,7 @@ local outside = require "stator.outside"
 local persist = require "stator.persist"
 local plans = require "stator.reload_plan"
 local registry = require "stator.registry"
+local reload_scene = require "stator.reload_scene"
 local revisions = require "stator.revisions"
 local schedule = require "stator.schedule"
 local script = require "stator.script"
@@ -24,7 +25,7 @@ local task = require "stator.task"
 local type_changes = require "stator.type_changes"
 local watch = require "stator.core.watch"
 
-local ACCEPTED = "accepted:" -- prefix of what is kept to go back to
+local ACCEPTED = "accepted:" -- begins the names of what is kept to go back to
 local RESTAGES_MAX = 20
 local TELL_S = 5 -- how long who asks waits for the end before hearing how far it is
 
@@ -85,11 +86,13 @@ end
 function M.ask(request)
   request.since_s = core.now()
   table.insert(M.requests, request)
-  watch.ask(request.reason)
+  watch.ask(request.verb)
 end
 
-local function answered(request, answer)
-  if request then request.answer = answer end
+--- Tells those who asked what came of it.
+local function answer(request, what)
+  request.answer = what
+  for _, other in ipairs(request.others or {}) do other.answer = what end
 end
 
 --- What somebody who waits for a request hears: the answer, or after a while how far it is; nil: later.
@@ -111,8 +114,8 @@ end
 
 -- ---- staging --------------------------------------------------------------------------------
 
---- What the watch looks at: the scene, the files in force, and what a stage asked for.
-local function watched(stage)
+--- What the watch looks at: the scene, the files in force, and what a stage looked for.
+local function watch_files(wanted)
   local paths, known = {}, {}
   local function add(path)
     if not known[path] then
@@ -122,44 +125,47 @@ local function watched(stage)
   end
   add(M.scene.file)
   for _, file in ipairs(stages.files_in_force()) do add(file.path) end
-  for _, list in ipairs { stage and stage.wanted or {}, M.wanted or {} } do
-    for _, path in ipairs(list) do add(path) end
-  end
-  return paths
+  for _, path in ipairs(wanted) do add(path) end
+  M.watching = watch.set(paths, M.mode) ~= "off"
 end
 
-local function watch_files(stage) M.watching = watch.set(watched(stage), M.mode) ~= "off" end
+--- A stage of the scene file and the files as they are now, with what they change of the scene.
+local function stage_of(text, problem)
+  local found = text and M.scene:params_of(text) or { problems = { problem } }
+  if #found.problems > 0 then return stages.refused(found.problems) end
+  local stage = stages.make {
+    fetch = stages.from_disk, restarts = found.restarts, params = found.params,
+    check = function(made)
+      made.scene = M.scene:compare(made, text)
+      return made.scene.problems
+    end,
+  }
+  stage.text = text
+  return stage
+end
 
 --- Makes a stage of which no file was saved while it was made.
 local function make_stage(request)
   for _ = 1, RESTAGES_MAX do
-    local scene = M.scene:compare()
-    local stage
-    if #scene.problems > 0 then
-      stage = stages.refused(scene.problems)
-    else
-      stage = stages.make(stages.from_disk, scene.restarts, function(made) M.scene:check(made) end)
-    end
-    stage.scene = scene
-    watch_files(stage)
-    if not M.watching or task.await(watch.unchanged()) then
-      watch.ack()
-      return stage
-    end
+    local stage = stage_of(script.read_file(M.scene.file))
+    watch_files(stage.wanted)
+    if not M.watching or task.await(watch.unchanged()) then return stage end
     stages.drop(stage)
     task.await(watch.next())
+    watch.ack()
   end
-  return stages.refused { "files are saved without end: " .. request.reason }
+  return stages.refused { "files are saved again and again: " .. request.reason }
 end
+
+local function rest() set_state(revisions.fallback and "probation" or "idle") end
 
 local function refuse(stage, request, problems)
   stages.drop(stage)
-  M.wanted = stage.wanted
   tell("error", problems)
   log.event("error", "reload", ("%s: %d problem%s; revision %d goes on"):format(request.reason, #problems,
     #problems == 1 and "" or "s", revisions.current))
-  answered(request, { ok = false, code = "invalid", message = table.concat(problems, "\n"), problems = problems })
-  set_state(revisions.fallback and "probation" or "idle")
+  answer(request, { ok = false, code = "invalid", message = table.concat(problems, "\n"), problems = problems })
+  rest()
 end
 
 -- ---- draining -------------------------------------------------------------------------------
@@ -192,21 +198,17 @@ end
 -- ---- the way back ---------------------------------------------------------------------------
 
 local function forget_fallback()
-  for _, name in ipairs(keep.names(ACCEPTED)) do keep.remove(name) end
+  for _, name in ipairs(keep.names(ACCEPTED .. "file:")) do keep.remove(name) end
+  persist.forget(ACCEPTED)
   type_changes.accept()
   revisions.accept()
 end
 
---- Keeps what the scripts are now, to go back to; once, until it is accepted.
+--- Keeps what is in force now, to go back to, unless a revision before it is kept already.
 local function keep_fallback(stage)
-  if revisions.fallback then
-    revisions.widen(stage.restarted)
-    for _, s in ipairs(stage.order) do script.keep_files_as(ACCEPTED, s, stage.before[s].files) end
-    return
-  end
-  persist.save(ACCEPTED)
-  for _, s in ipairs(stage.order) do script.keep_files_as(ACCEPTED, s, stage.before[s].files) end
-  revisions.begin_probation(stage.restarted, M.scene:mark())
+  if not revisions.fallback then persist.save(ACCEPTED) end
+  for _, s in ipairs(stage.order) do script.keep_files_as(ACCEPTED, stage.before[s].files, true) end
+  revisions.begin_probation(stage.restarted, M.scene:mark(), M.settings.probation_s)
 end
 
 -- ---- one attempt ----------------------------------------------------------------------------
@@ -220,173 +222,205 @@ local function wait_for_guards(stage, request)
     if M.holds ~= holds then log.event("warn", "reload", "waits for " .. holds) end
     set_state("waiting", holds)
     M.released = core.future()
-    local who = task.await(combine.race { free = M.released, news = watch.next() })
+    local who, change = task.await(combine.race { free = M.released, news = watch.next() })
     if who == "news" then
-      local newest = M.requests[1]
-      if not (newest and newest.verb == "reload" and newest.force) then return false end
-      table.remove(M.requests, 1)
-      watch.ack()
-      request.force = true
-      newest.follows = request
+      M.note(change)
+      if not M.take_force(request) then return false end
     end
   end
   return true
 end
 
-local function go(stage, plan, request)
-  set_state("draining")
+--- Ends what runs, and puts the stage in its place. Answers nil, or a problem: then what ran starts again.
+local function replace(stage, revision)
+  set_state "draining"
   drain(stage.restarted)
-  keep_fallback(stage)
   core.outside_times()
   local problem
-  repeat problem = outside.run("swap", swap.run, stage, plan.revision) until problem ~= "again"
+  repeat problem = outside.run("swap", swap.run, stage, revision) until problem ~= "again"
   schedule.halt(registry.live, stage.restarted, false)
+  if problem then schedule.start_again(stage.restarted) end
+  return problem
+end
+
+local function go(stage, plan, request)
+  keep_fallback(stage)
+  local problem = replace(stage, plan.revision)
   if problem then
-    schedule.start_again(stage.restarted)
-    refuse(stage, request, { problem })
-    return
+    if revisions.fallback.revision == revisions.current then forget_fallback() end
+    return refuse(stage, request, { problem })
   end
-  M.scene:apply(stage.scene)
-  local pause_s, slice_s = core.outside_times()
+  plan.paused_s, plan.slice_s = core.outside_times()
+  tell("warn", M.scene:apply(stage.scene, stage.text))
   revisions.swapped(plan.revision, request.reason, stage.order)
-  log.event("info", "reload", ("revision %d is in force, swapped in %.2g ms%s"):format(plan.revision, pause_s * 1e3,
-    revisions.fallback and (", on probation for %g s"):format(M.settings.probation_s) or ""))
-  plan.paused_s, plan.slice_s = pause_s, slice_s
-  answered(request, { ok = true, plan = plan, message = ("revision %d is in force"):format(plan.revision) })
-  set_state("probation")
+  local probation = M.settings.probation_s
+  log.event("info", "reload", ("revision %d is in force; the swap took %.2g ms%s"):format(plan.revision,
+    plan.paused_s * 1e3, probation > 0 and (", on probation for %g s"):format(probation) or ""))
+  answer(request, { ok = true, plan = plan, lines = plans.lines(plan), revision = plan.revision,
+    message = ("revision %d is in force"):format(plan.revision) })
+  rest()
 end
 
 local function nothing(stage, request)
   stages.drop(stage)
   log.event(request.reason == "saved" and "debug" or "info", "reload", request.reason .. ": nothing has changed")
-  answered(request, { ok = true, message = "nothing has changed", revision = revisions.current })
-  set_state(revisions.fallback and "probation" or "idle")
+  answer(request, { ok = true, message = "nothing has changed", revision = revisions.current })
+  rest()
 end
 
 local function plan_only(stage, plan, request)
   stages.drop(stage)
-  answered(request, { ok = #plan.refused == 0, plan = plan, lines = plans.lines(plan), message = "planned",
-    code = "refused" })
-  set_state(revisions.fallback and "probation" or "idle")
+  local ok = #plan.refused == 0
+  answer(request, { ok = ok, code = not ok and "refused" or nil, plan = plan, lines = plans.lines(plan),
+    message = ok and "planned; nothing was done" or table.concat(plan.refused, "\n") })
+  rest()
+end
+
+--- What of the scene is applied without any script that runs again.
+local function apply_only(stage, plan, request)
+  tell("warn", M.scene:apply(stage.scene, stage.text))
+  answer(request, { ok = true, plan = plan, lines = plans.lines(plan), message = "no script runs again" })
+  rest()
 end
 
 --- Reloads what was saved.
 local function reload(request)
-  if M.settings.lock then
-    log.event("warn", "reload", request.reason .. ': reload is locked by the scene ("reload": { "lock": true })')
-    watch.ack()
-    return answered(request, { ok = false, code = "locked", message = "reload is locked by the scene" })
+  if M.settings.lock and not request.plan_only then
+    log.event("warn", "reload", request.reason .. ': the scene has reload locked, "reload": { "lock": true }')
+    return answer(request, { ok = false, code = "locked", message = "the scene has reload locked" })
   end
-  set_state("staging")
+  set_state "staging"
   local stage = make_stage(request)
   if #stage.problems > 0 then return refuse(stage, request, stage.problems) end
-  if #stage.order == 0 and #stage.scene.changes == 0 then return nothing(stage, request) end
-  local plan = plans.make(stage, { revision = revisions.newest + 1, reason = request.reason, drop = request.drop or {} })
+  if #stage.order == 0 and #stage.scene.applies == 0 and #stage.scene.waits == 0 then return nothing(stage, request) end
+  local plan = plans.make(stage, { revision = revisions.newest + 1, reason = request.reason,
+    drop = request.drop or {} })
   if request.plan_only then return plan_only(stage, plan, request) end
   tell("info", plans.lines(plan))
   if #plan.refused > 0 then return refuse(stage, request, plan.refused) end
-  if #stage.order == 0 then
-    M.scene:apply(stage.scene)
-    answered(request, { ok = true, plan = plan, message = "applied; no script runs again" })
-    return set_state(revisions.fallback and "probation" or "idle")
-  end
-  if not wait_for_guards(stage, request) then
-    stages.drop(stage)
-    return reload(request)
-  end
-  go(stage, plan, request)
+  if #stage.order == 0 then return apply_only(stage, plan, request) end
+  if wait_for_guards(stage, request) then return go(stage, plan, request) end
+  stages.drop(stage)
+  table.insert(M.requests, 1, request) -- what is newer goes with it
+  rest()
 end
 
 --- Goes back to the revision that was accepted last.
 local function revert(request)
   local fallback = revisions.fallback
   if not fallback then
-    return answered(request, { ok = false, code = "not_found", message = "there is no revision to go back to" })
+    return answer(request, { ok = false, code = "not_found", message = "there is no revision to go back to" })
   end
-  set_state("staging")
+  set_state "staging"
   log.event("warn", "reload", ("goes back to revision %d: %s"):format(fallback.revision, request.reason))
-  local stage = stages.make(stages.from_keep { ACCEPTED, "" }, M.scene:restarts_of(fallback), function() end)
-  for _, change in ipairs(stage.changes) do change.back = true end
+  local found = M.scene:params_of(fallback.scene)
+  local stage = stages.make {
+    fetch = stages.from_keep { ACCEPTED, "" }, restarts = found.restarts, params = found.params, back = true,
+    check = function(made)
+      made.scene = M.scene:compare(made, fallback.scene)
+      return made.scene.problems
+    end,
+  }
   if #stage.problems > 0 then return refuse(stage, request, stage.problems) end
-  drain(stage.restarted)
-  local problem
-  repeat problem = outside.run("swap", swap.run, stage, fallback.revision) until problem ~= "again"
-  schedule.halt(registry.live, stage.restarted, false)
-  if problem then
-    schedule.start_again(stage.restarted)
-    return refuse(stage, request, { problem })
-  end
-  M.scene:go_back(fallback)
+  local problem = #stage.order > 0 and replace(stage, fallback.revision)
+  if problem then return refuse(stage, request, { problem }) end
+  tell("warn", M.scene:apply(stage.scene, fallback.scene))
   persist.go_back(ACCEPTED, function(name) return revisions.wrote(persist.written[name]) end)
   forget_fallback()
   revisions.swapped(fallback.revision, request.reason, stage.order)
   log.event("warn", "reload", ("revision %d is in force again"):format(fallback.revision))
-  answered(request, { ok = true, message = ("revision %d is in force again"):format(fallback.revision) })
-  set_state("idle")
+  answer(request, { ok = true, revision = fallback.revision,
+    message = ("revision %d is in force again"):format(fallback.revision) })
+  rest()
 end
 
 local function accept(request)
   if not revisions.fallback then
-    return answered(request, { ok = true, message = "there is nothing to accept", revision = revisions.current })
+    return answer(request, { ok = true, message = "there is nothing to accept", revision = revisions.current })
   end
   forget_fallback()
   log.event("info", "reload", ("revision %d is accepted: %s"):format(revisions.current, request.reason))
-  answered(request, { ok = true, message = ("revision %d is accepted"):format(revisions.current) })
-  set_state("idle")
+  answer(request, { ok = true, message = ("revision %d is accepted"):format(revisions.current) })
+  rest()
 end
 
 -- ---- the task -------------------------------------------------------------------------------
 
 local VERBS = { reload = reload, accept = accept, revert = revert }
 
---- What there is to do next: a request, or saved files.
-local function next_request()
-  while true do
-    local request = table.remove(M.requests, 1)
-    if request then
-      if request.verb ~= "reload" then watch.ack_asked() end
-      return request
-    end
-    local fallback = revisions.fallback
-    local who, change
-    if fallback then
-      who, change = task.await(combine.race { news = watch.next(), over = core.sleep_until(fallback.until_s) })
-    else
-      who, change = "news", task.await(watch.next())
-    end
-    if who == "over" then return { verb = "accept", reason = "its probation is over" } end
-    if #M.requests == 0 then return { verb = "reload", reason = change.reason } end
+--- Takes over what the watch has told.
+function M.note(change)
+  watch.ack()
+  local has_reload = false
+  for _, request in ipairs(M.requests) do has_reload = has_reload or request.verb == "reload" end
+  local asked = change.reason == "SIGHUP"
+  if (asked or #change.paths > 0) and not has_reload then
+    table.insert(M.requests, { verb = "reload", reason = asked and "SIGHUP" or "saved", since_s = core.now() })
   end
 end
 
-local function run()
-  watch_files()
+--- While a reload waits: whether all that is new is that it is forced. Those who forced it hear what comes of it.
+function M.take_force(request)
+  local newest = M.requests[1]
+  if #M.requests ~= 1 or newest.verb ~= "reload" or not newest.force then return false end
+  M.requests = {}
+  request.force = true
+  request.others = request.others or {}
+  table.insert(request.others, newest)
+  return true
+end
+
+--- What there is to do next: a request, or the end of the probation.
+local function next_request()
+  while #M.requests == 0 do
+    local fallback = revisions.fallback
+    if fallback then
+      local who, change = task.await(combine.race { news = watch.next(), over = core.sleep_until(fallback.until_s) })
+      if who == "over" then return { verb = "accept", reason = "its probation is over" } end
+      M.note(change)
+    else
+      M.note(task.await(watch.next()))
+    end
+  end
+  return table.remove(M.requests, 1)
+end
+
+local function run(lost)
+  revisions.show_scripts(script.uses, "start")
+  rest()
+  watch_files {}
+  if lost then table.insert(M.requests, { verb = "revert", reason = "a VM was lost on probation" }) end
   while true do
     local request = next_request()
     local ok, e = combine.try(VERBS[request.verb], request)
     if not ok then
-      answered(request, { ok = false, code = e.code, message = tostring(e.message) })
+      answer(request, { ok = false, code = e.code, message = tostring(e.message) })
       fault.raise("reload", e)
-      set_state(revisions.fallback and "probation" or "idle")
+      rest()
     end
   end
 end
 
 --- A fault of a revision on probation: too many and it goes back.
-local function on_fault(name, e)
-  if not revisions.count_fault(name, e, M.settings.max_faults) then return end
-  M.ask { verb = "revert", reason = ("%d fault%s on probation, last of %s: %s"):format(revisions.fallback.faults,
-    revisions.fallback.faults == 1 and "" or "s", name, tostring(e.message):match "^[^\n]*") }
+local function on_fault(name, e, for_good)
+  if not revisions.count_fault(name, for_good, M.settings.max_faults) then return end
+  local faults = revisions.fallback.faults
+  M.ask { verb = "revert", reason = ("%d fault%s on probation, the last one of %s: %s"):format(faults,
+    faults == 1 and "" or "s", name, tostring(e.message):match "^[^\n]*") }
 end
 
 --- Starts the task, once the cell runs.
----@param scene table see stator.reload_scene
----@param settings table "reload" of the scene
----@param mode string "events", "poll" or "off"
-function M.start(scene, settings, mode)
-  M.scene, M.settings, M.mode = scene, settings, mode
+---@param options { file: string, sets: string[], settings: table } settings: "reload" of the scene
+---@param restored boolean in the place of a lost VM
+function M.start(options, restored)
+  M.settings, M.mode = options.settings, options.settings.watch
+  M.scene = reload_scene.new(options.file, options.sets, function(name, value)
+    M.settings[name] = value
+    if name == "watch" then M.mode = value end
+  end)
   fault.watcher = on_fault
-  M.task = task.spawn({ name = "reload", order = registry.order(0, 0, 0), quiet = true, daemon = true }, run)
+  local lost = restored and revisions.resume()
+  M.task = task.spawn({ name = "reload", order = registry.order(0, 0, 0), quiet = true }, run, lost)
   M.task.hidden = true
 end
 

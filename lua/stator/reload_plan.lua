@@ -2,10 +2,10 @@
 local component = require "stator.component"
 local inspect = require "stator.inspect"
 local link = require "stator.link"
+local query = require "stator.query"
 local registry = require "stator.registry"
 local schedule = require "stator.schedule"
 local task = require "stator.task"
-local world = require "stator.core.inspect"
 
 -- seconds: measured with the bench row of reload, see tests/bench/README.md; they need not be exact
 local PAUSE_S, DECLARATION_S, ROW_S, BYTE_S = 50e-6, 6e-6, 60e-9, 1e-9
@@ -125,7 +125,7 @@ local function note_types(plan, stage, drop)
       note_lossy(plan, change, migrates)
       plan.rows, plan.bytes = plan.rows + row.rows, plan.bytes + row.bytes
     elseif change.kind == "component" and change.what == "removed" then
-      row.rows = world.carriers(change.before.object.id)
+      row.rows = query.carriers(change.before.object)
       if row.rows > 0 and not drop[change.name] then
         table.insert(plan.refused, ("component %s is declared nowhere any more, but %d entities carry it: declare it, "
           .. "or reload with --drop %s"):format(change.name, row.rows, change.name))
@@ -162,8 +162,8 @@ end
 ---@return stator.ReloadPlan
 function M.make(stage, options)
   local plan = {
-    revision = options.revision, reason = options.reason, scripts = {}, refused = {}, values = stage.values,
-    restart = stage.needs_restart, rows = 0, bytes = 0,
+    revision = options.revision, reason = options.reason, scripts = {}, refused = {}, values = stage.scene.applies,
+    restart = stage.scene.waits, rows = 0, bytes = 0,
   }
   for i, s in ipairs(stage.order) do plan.scripts[i] = { name = s.name, why = stage.restarted[s] } end
   sort_out(plan, stage)

@@ -245,6 +245,7 @@ local function prepare_types(stage)
     set.enums, set.struct_ids = registry.live.enums, registry.live.struct_ids
     return
   end
+  for _, change in ipairs(changes) do change.back = stage.back end
   for _, step in ipairs { type_changes.problems, type_changes.define, type_changes.plan } do
     note(stage, step(set, changes))
     if #stage.problems > 0 then return end
@@ -280,6 +281,7 @@ end
 ---@field fetch fun(list: table[]): table<string, stator.Compiled> reads and compiles files
 ---@field restarts table<stator.Script, string> scripts that run again whatever their files are, and why
 ---@field params table<stator.Script, table> what scripts get as parameters, when they run again
+---@field back boolean? to what was accepted last: values come from the copies
 ---@field check fun(stage: stator.Stage): string[] what the scene has against it, once the types are planned
 
 --- Makes a stage. In the reload's task; takes several steps.
@@ -288,7 +290,7 @@ end
 function M.make(options)
   local stage = {
     order = {}, restarted = {}, set = registry.live, changes = {}, problems = {}, before = {}, wanted = {},
-    late_queries = {}, fetch = options.fetch, params = options.params,
+    late_queries = {}, fetch = options.fetch, params = options.params, back = options.back,
   }
   stage.compiled = stage.fetch(M.files_in_force())
   for _, s in ipairs(script.uses) do stage.restarted[s] = options.restarts[s] end
