@@ -92,6 +92,9 @@ const ecs_migration_field_t *ecs_migration_fields(const ecs_migration_t *migrati
                                                   uint32_t *count);
 /* The fields of the new layout, until the plan is destroyed or carried out. */
 const ecs_field_t *ecs_migration_layout(const ecs_migration_t *migration, uint32_t *count);
+/* Fields that go are not refused as lossy from now on: whoever says so has a copy of the values, or
+ * does not want them. */
+void ecs_migration_may_drop(ecs_migration_t *migration);
 /* Bytes of a value in the new layout. */
 uint32_t ecs_migration_size_bytes(const ecs_migration_t *migration);
 /* Converts one value, such as one from a file. ECS_E_INVALID, and `to` is not to be used, when

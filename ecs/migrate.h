@@ -23,6 +23,7 @@ struct ecs_migration {
     uint32_t entry_count, entry_capacity;
     ecs__step_t *steps;
     uint32_t step_count, step_capacity;
+    bool may_drop;  /* DROPPED is not refused */
     uint32_t lossy; /* the first entry that loses something in every value, or ECS__NONE */
     uint32_t component;
     uint64_t version;           /* the component's, of which `from` is a copy */

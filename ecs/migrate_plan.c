@@ -287,6 +287,8 @@ const ecs_migration_field_t *ecs_migration_fields(const ecs_migration_t *migrati
     return migration->entries;
 }
 
+void ecs_migration_may_drop(ecs_migration_t *migration) { migration->may_drop = true; }
+
 const ecs_field_t *ecs_migration_layout(const ecs_migration_t *migration, uint32_t *count) {
     *count = migration->to.field_count;
     return migration->to.fields;
@@ -393,9 +395,15 @@ static int does_not_fit(const ecs_migration_t *m, const ecs__step_t *s, ecs_id_t
 int ecs__migration_allow(const ecs_migration_t *migration, const ecs_converter_t *converter) {
     bool allowed = converter != NULL || migration->saved != NULL;
     if (allowed || migration->lossy == ECS__NONE) { return ECS_OK; }
-    const ecs_migration_field_t *entry = &migration->entries[migration->lossy];
-    return ecs__fail(migration->world, ECS_E_INVALID, "%s.%s would be lost: %s", migration->name,
-                     entry->name, entry->reason);
+    for (uint32_t i = migration->lossy; i < migration->entry_count; i++) {
+        const ecs_migration_field_t *entry = &migration->entries[i];
+        bool refused = entry->change == ECS_FIELD_LOSSY ||
+                       (entry->change == ECS_FIELD_DROPPED && !migration->may_drop);
+        if (!refused) { continue; }
+        return ecs__fail(migration->world, ECS_E_INVALID, "%s.%s would be lost: %s",
+                         migration->name, entry->name, entry->reason);
+    }
+    return ECS_OK;
 }
 
 int ecs__migration_value(const ecs_migration_t *migration, const ecs_converter_t *converter,

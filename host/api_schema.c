@@ -151,6 +151,12 @@ static int l_fields(lua_State *L) {
     return 1;
 }
 
+/* may_drop(plan): fields that go are not refused */
+static int l_may_drop(lua_State *L) {
+    ecs_migration_may_drop(plan_at(L)->migration);
+    return 0;
+}
+
 /* check(plan, rows): a slice of the dry run -> whether all were looked at, how many so far */
 static int l_check(lua_State *L) {
     schema_plan_t *plan = plan_at(L);
@@ -271,6 +277,7 @@ int api_open_schema(lua_State *L) {
                                          {"sweep", l_sweep},
                                          {"plan", l_plan},
                                          {"fields", l_fields},
+                                         {"may_drop", l_may_drop},
                                          {"check", l_check},
                                          {"value", l_value},
                                          {"rewind", l_rewind},

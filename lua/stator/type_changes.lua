@@ -188,6 +188,7 @@ local function plan(change)
   local made, fields, rows, bytes = schema.plan(change.name, first.fields)
   if not made then return ('%s: component "%s": %s'):format(first.place, change.name, fields) end
   change.plan = { handle = made, fields = fields, rows = rows, bytes = bytes }
+  schema.may_drop(made) -- a copy is kept until the reload is accepted
   for _, place in ipairs(change.after.places) do change.migrate = change.migrate or place.migrate end
   local word = component.lua_word(schema.fields(made))
   if word then return ('%s: component "%s": %s'):format(first.place, change.name, word) end
@@ -263,7 +264,7 @@ end
 function M.check(changes, pause)
   local problems = {}
   for _, change in ipairs(changes) do
-    if change.plan then
+    if change.plan and not change.back then
       local problem = (change.migrate and not change.before.object.is_tag and convert_all or check_all)(change, pause)
       if problem then
         problems[#problems + 1] = ('%s: component "%s": %s'):format(change.after.places[1].place, change.name, problem)
