@@ -292,7 +292,9 @@ function M.make(options)
     order = {}, restarted = {}, set = registry.live, changes = {}, problems = {}, before = {}, wanted = {},
     late_queries = {}, fetch = options.fetch, params = options.params, back = options.back,
   }
-  stage.compiled = stage.fetch(M.files_in_force())
+  local files = M.files_in_force()
+  for i, file in ipairs(files) do stage.wanted[i] = file.path end
+  stage.compiled = stage.fetch(files)
   for _, s in ipairs(script.uses) do stage.restarted[s] = options.restarts[s] end
   find_changed(stage)
   for _, s in ipairs(script.uses) do
