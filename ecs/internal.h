@@ -548,5 +548,8 @@ const char *ecs__cell_read(const ecs_world_t *world, ecs_id_t id, uint32_t compo
 /* Notes an event; there is room for it. */
 void ecs__event(ecs_world_t *world, uint32_t kind, const ecs_event_t *event);
 void ecs__watch_fini(ecs_world_t *world);
+/* Whether what a CHANGED watch compares is the same in its fields. */
+bool ecs__watch_same(const ecs_world_t *world, const ecs_watch_desc_t *desc, const char *a,
+                     const char *b);
 
 #endif
