@@ -240,9 +240,8 @@ static bool may_have_changed(const ecs_world_t *world, const ecs__watch_t *watch
     return stamp->changed > watch->seen_tick || stamp->added > watch->seen_tick;
 }
 
-/* Whether what a CHANGED watch compares is the same in its fields. */
-static bool same_value(const ecs_world_t *world, const ecs_watch_desc_t *d, const char *a,
-                       const char *b) {
+bool ecs__watch_same(const ecs_world_t *world, const ecs_watch_desc_t *d, const char *a,
+                     const char *b) {
     const ecs__component_t *component = &world->components[d->component];
     if (d->field_count == 0) { return ecs__values_equal(component, a, b); }
     const ecs_field_t *field = &component->fields[d->field[0]];
@@ -271,7 +270,7 @@ static bool fires(const ecs_world_t *world, ecs__watch_t *watch) {
     }
     const char *value = watched_bytes(world, &watch->desc, &bytes);
     if (value == NULL || watch->copy == NULL) { return (value == NULL) != (watch->copy == NULL); }
-    return !same_value(world, &watch->desc, value, watch->copy);
+    return !ecs__watch_same(world, &watch->desc, value, watch->copy);
 }
 
 /* Tests the watches of a list; those that fire leave it. */
