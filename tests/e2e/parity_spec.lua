@@ -5,7 +5,13 @@ local support = require "support"
 describe("docs/parity.md", function()
   after_each(support.finish)
 
-  local doc = parity.parse(support.read(support.root .. "/docs/parity.md"))
+  local text = support.read(support.root .. "/docs/parity.md")
+  local doc = parity.parse(text)
+
+  it("is whole", function()
+    assert.same({}, parity.problems(text, parity.api(support.read(support.root .. "/lua/stator/init.lua"))))
+  end)
+
   for _, row in ipairs(doc.rows) do
     local blocks = parity.blocks_of(doc, row.id)
     if #blocks > 0 then
