@@ -443,7 +443,8 @@ typedef struct {
 } ecs_watch_result_t;
 
 /* Starts watching; *fired says that the condition holds already (the watch is then not made and
- * *out is 0). ECS_E_DEAD when the entity is gone, except for DESPAWNED and REMOVED. */
+ * *out is 0). ECS_E_DEAD when the entity is gone, except for DESPAWNED and REMOVED; one whose spawn
+ * is recorded and not yet applied is not gone, and is when its batch is refused or dropped. */
 int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t owner, uint32_t *out,
                   bool *fired);
 /* Stops watching; unknown ids are ignored. */

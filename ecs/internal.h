@@ -128,7 +128,7 @@ struct ecs_world {
     uint64_t watch_sequence;
     uint32_t despawn_watches; /* as ecs__component_t.watches and touched, for despawns */
     uint32_t count_watches;
-    uint64_t despawned;
+    bool id_freed; /* since the last poll: who watches it is to be told */
     ecs__fired_t *fired;
     ecs_watch_result_t *watch_results;
     uint32_t watch_result_count, watch_result_capacity, fired_capacity;

@@ -497,7 +497,8 @@ local MUTANTS = {
   { "watch.c", "if (ecs__number_load(field->type", "if (i == 0 && ecs__number_load(field->type", "all conditions count" },
   { "value.c", "case ECS_TYPE_I8: NUMBER_AS(int8_t);", "case ECS_TYPE_I8: NUMBER_AS(uint8_t);", "numbers have their sign" },
   { "watch.c", "return stamp->changed > watch->seen_tick ||", "return", "changes since the last poll" },
-  { "watch.c", "if (fired || (test && of_entity && !ecs_alive(world, watch->desc.id))) {", "if (fired) {", "the dead end their watches" },
+  { "watch.c", "if (fired || (test && of_entity && is_gone(world, watch->desc.id))) {", "if (fired) {", "the dead end their watches" },
+  { "watch.c", "return ecs__record_find(world, id) == NULL;", "return !ecs_alive(world, id);", "who is to come is not gone" },
   { "watch.c", "return (value == NULL) != (watch->copy == NULL); }", "return false; }", "what comes or goes has changed" },
   { "watch.c", "component->fields[d->field[0]].offset_bytes : 0);", "0 : 0);", "the field that is watched" },
   { "watch.c", "world->watches[index].id != watch) { return; }", "false) { return; }", "an unknown watch is ignored" },
@@ -510,7 +511,7 @@ local MUTANTS = {
   { "watch.c", "world->watches[watch->prev - 1].next = watch->next;", "", "lists of watches close the gap behind" },
   { "watch.c", "world->poll_tick = world->shared.tick;", "world->poll_tick = world->shared.tick + 1;", "a poll looks at what came since the last" },
   { "fold.c", "touch_difference(world, from, to);", "", "watches are told of what goes" },
-  { "fold.c", "world->despawned = world->shared.tick;", "", "watches are told of the dead" },
+  { "entity.c", "world->id_freed = true;", "", "watches are told of the dead, and of ids that were given back" },
   -- ---- hash, phases ---------------------------------------------------------------------------
   { "check.c", "if (node->name != NULL) { hash = mix", "if (false) { hash = mix", "names are part of the hash", test = "apply" },
   { "check.c", "const uint32_t place[] = {i, node->parent, node->prev};", "const uint32_t place[] = {i, 0, node->prev};", "parents are part of the hash",
