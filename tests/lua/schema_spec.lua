@@ -42,7 +42,7 @@ local function opened(main, options)
 end
 
 describe("core.schema", function()
-  after_each(support.cleanup)
+  after_each(support.finish)
 
   it("defines structs and enums in versions", function()
     local cell, run = opened()
@@ -261,7 +261,7 @@ end)]],
 end)
 
 describe("query.release", function()
-  after_each(support.cleanup)
+  after_each(support.finish)
 
   local QUERIES = [[
 local stator = require "stator"
