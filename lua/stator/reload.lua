@@ -87,6 +87,7 @@ function M.ask(request)
   request.since_s = core.now()
   table.insert(M.requests, request)
   watch.ask(request.verb)
+  if not M.task then M.spawn(false) end
 end
 
 --- Tells those who asked what came of it.
@@ -410,7 +411,8 @@ local function on_fault(name, e, for_good)
 end
 
 --- Starts the task, once the cell runs.
----@param options { file: string, sets: string[], settings: table } settings: "reload" of the scene
+---@param options { file: string, sets: string[], settings: table, on_demand: boolean } settings: "reload" of the
+--- scene; on_demand: its task starts when somebody asks
 ---@param restored boolean in the place of a lost VM
 function M.start(options, restored)
   M.settings, M.mode = options.settings, options.settings.watch
@@ -420,6 +422,12 @@ function M.start(options, restored)
   end)
   fault.watcher = on_fault
   local lost = restored and revisions.resume()
+  if lost or not options.on_demand then M.spawn(lost) end
+end
+
+--- Starts the task itself.
+---@param lost boolean? a VM was lost on probation
+function M.spawn(lost)
   M.task = task.spawn({ name = "reload", order = registry.order(0, 0, 0), quiet = true }, run, lost)
   M.task.hidden = true
 end
