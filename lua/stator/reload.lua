@@ -326,7 +326,7 @@ local function revert(request)
   local problem = #stage.order > 0 and replace(stage, fallback.revision)
   if problem then return refuse(stage, request, { problem }) end
   tell("warn", M.scene:apply(stage.scene, fallback.scene))
-  persist.go_back(ACCEPTED, function(name) return revisions.wrote(persist.written[name]) end)
+  persist.go_back(ACCEPTED, revisions.wrote)
   forget_fallback()
   revisions.swapped(fallback.revision, request.reason, stage.order)
   log.event("warn", "reload", ("revision %d is in force again"):format(fallback.revision))
