@@ -34,6 +34,7 @@ local M = {
   requests = {}, ---@type stator.ReloadRequest[] that nobody has begun with
   guards = {}, ---@type table[] of no_reload, in the order in which they came: task, reason, since_s
   released = nil, ---@type userdata? settled when a guard goes
+  told = {}, ---@type table<string, string> hashes of files of simulated devices that were told of
 }
 
 ---@class stator.ReloadRequest
@@ -284,6 +285,16 @@ local function apply_only(stage, plan, request)
   rest()
 end
 
+--- Says once of each text of a simulated device that it does not run yet.
+local function tell_simulators(stage)
+  for _, file in ipairs(stage.simulators) do
+    if M.told[file.shown] ~= file.hash then
+      log.event("warn", "reload", file.shown .. " plays a simulated device: start the cell again to run what was saved")
+      M.told[file.shown] = file.hash
+    end
+  end
+end
+
 --- Reloads what was saved.
 local function reload(request)
   if M.settings.lock and not request.plan_only then
@@ -293,6 +304,7 @@ local function reload(request)
   set_state "staging"
   local stage = make_stage(request)
   if #stage.problems > 0 then return refuse(stage, request, stage.problems) end
+  tell_simulators(stage)
   if #stage.order == 0 and #stage.scene.applies == 0 and #stage.scene.waits == 0 then return nothing(stage, request) end
   local plan = plans.make(stage, { revision = revisions.newest + 1, reason = request.reason,
     drop = request.drop or {} })
