@@ -10,6 +10,13 @@ local waiting = {} -- by kind: { future, fn, arguments }
 
 local function settle(future, ok, ...) future:settle(ok, ...) end
 
+--- What nobody waits for any more is not done.
+local function results(kind, job, ok, ...)
+  if not ok and waiting[kind] == job then waiting[kind] = nil end
+  if not ok then error((...), 0) end
+  return ...
+end
+
 --- Runs fn(...) after this step and returns its results, or raises. In a task, which waits for it.
 ---@param kind "stage"|"swap" how much patience the watchdog has
 ---@async
@@ -17,7 +24,7 @@ function M.run(kind, fn, ...)
   local job = { future = core.future(), fn = fn, n = select("#", ...), ... }
   waiting[kind] = job
   core.want_outside(kind)
-  return task.await(job.future)
+  return results(kind, job, pcall(task.await, job.future))
 end
 
 --- Runs what waits.

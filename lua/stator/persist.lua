@@ -9,11 +9,10 @@ local by_value = require "stator.by_value"
 local log = require "stator.log"
 local registry = require "stator.registry"
 
-local KEPT = "persist:"
+local KEPT, WRITER = "persist:", "writer:" -- its writer: the last one since M.save
 
 local M = {
   versions = {}, ---@type table<string, integer> with which a name is written
-  written = {}, ---@type table<string, string> by whom each name was written last, for a reload that goes back
 }
 
 local function check_name(what, name)
@@ -76,7 +75,7 @@ function M.record(_, name, value)
   by_value.check("persist", value, name, "can be kept")
   if not keep.recording() then err.raise("persist: only inside a task, a system or an observer") end
   local version = M.versions[name] or 1
-  M.written[name] = log.who()
+  keep.put(WRITER .. name, log.who() or "")
   local bytes = buffer.encode(value)
   if version ~= 1 then bytes = bytes .. buffer.encode(version) end
   if not keep.record(KEPT .. name, bytes) then
@@ -87,15 +86,16 @@ end
 --- Copies all values, to go back to: under names that begin with `prefix`.
 function M.save(prefix)
   for _, name in ipairs(keep.names(KEPT)) do keep.put(prefix .. name, keep.get(name)) end
-  M.written = {}
+  for _, name in ipairs(keep.names(WRITER)) do keep.remove(name) end
 end
 
 --- Goes back to the copies for the names that are to, and forgets all of them.
 ---@param prefix string
----@param is_meant fun(name: string): boolean
+---@param is_meant fun(writer: string): boolean of one that was written since, by a task or system of that name
 function M.go_back(prefix, is_meant)
   for _, name in ipairs(keep.names(KEPT)) do
-    if is_meant(name:sub(#KEPT + 1)) then
+    local writer = keep.get(WRITER .. name:sub(#KEPT + 1))
+    if writer and is_meant(writer) then
       local before = keep.get(prefix .. name)
       if before then keep.put(name, before) else keep.remove(name) end
     end

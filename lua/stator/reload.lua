@@ -34,6 +34,7 @@ local M = {
   requests = {}, ---@type stator.ReloadRequest[] that nobody has begun with
   guards = {}, ---@type table[] of no_reload, in the order in which they came: task, reason, since_s
   released = nil, ---@type userdata? settled when a guard goes
+  told = {}, ---@type table<string, string> hashes of files of simulated devices that were told of
 }
 
 ---@class stator.ReloadRequest
@@ -87,6 +88,7 @@ function M.ask(request)
   request.since_s = core.now()
   table.insert(M.requests, request)
   watch.ask(request.verb)
+  if not M.task then M.spawn(false) end
 end
 
 --- Tells those who asked what came of it.
@@ -283,6 +285,16 @@ local function apply_only(stage, plan, request)
   rest()
 end
 
+--- Says once of each text of a simulated device that it does not run yet.
+local function tell_simulators(stage)
+  for _, file in ipairs(stage.simulators) do
+    if M.told[file.shown] ~= file.hash then
+      log.event("warn", "reload", file.shown .. " plays a simulated device: start the cell again to run what was saved")
+      M.told[file.shown] = file.hash
+    end
+  end
+end
+
 --- Reloads what was saved.
 local function reload(request)
   if M.settings.lock and not request.plan_only then
@@ -292,6 +304,7 @@ local function reload(request)
   set_state "staging"
   local stage = make_stage(request)
   if #stage.problems > 0 then return refuse(stage, request, stage.problems) end
+  tell_simulators(stage)
   if #stage.order == 0 and #stage.scene.applies == 0 and #stage.scene.waits == 0 then return nothing(stage, request) end
   local plan = plans.make(stage, { revision = revisions.newest + 1, reason = request.reason,
     drop = request.drop or {} })
@@ -325,7 +338,7 @@ local function revert(request)
   local problem = #stage.order > 0 and replace(stage, fallback.revision)
   if problem then return refuse(stage, request, { problem }) end
   tell("warn", M.scene:apply(stage.scene, fallback.scene))
-  persist.go_back(ACCEPTED, function(name) return revisions.wrote(persist.written[name]) end)
+  persist.go_back(ACCEPTED, revisions.wrote)
   forget_fallback()
   revisions.swapped(fallback.revision, request.reason, stage.order)
   log.event("warn", "reload", ("revision %d is in force again"):format(fallback.revision))
@@ -410,7 +423,8 @@ local function on_fault(name, e, for_good)
 end
 
 --- Starts the task, once the cell runs.
----@param options { file: string, sets: string[], settings: table } settings: "reload" of the scene
+---@param options { file: string, sets: string[], settings: table, on_demand: boolean } settings: "reload" of the
+--- scene; on_demand: its task starts when somebody asks
 ---@param restored boolean in the place of a lost VM
 function M.start(options, restored)
   M.settings, M.mode = options.settings, options.settings.watch
@@ -420,6 +434,12 @@ function M.start(options, restored)
   end)
   fault.watcher = on_fault
   local lost = restored and revisions.resume()
+  if lost or not options.on_demand then M.spawn(lost) end
+end
+
+--- Starts the task itself.
+---@param lost boolean? a VM was lost on probation
+function M.spawn(lost)
   M.task = task.spawn({ name = "reload", order = registry.order(0, 0, 0), quiet = true }, run, lost)
   M.task.hidden = true
 end
