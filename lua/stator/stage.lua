@@ -309,7 +309,9 @@ function M.make(options)
     order = {}, restarted = {}, set = registry.live, changes = {}, problems = {}, before = {}, wanted = {},
     late_queries = {}, fetch = options.fetch, params = options.params, back = options.back,
   }
-  stage.compiled = stage.fetch(M.files_in_force())
+  local files = M.files_in_force()
+  for i, file in ipairs(files) do stage.wanted[i] = file.path end -- also those that a body which fails does not get to
+  stage.compiled = stage.fetch(files)
   for _, s in ipairs(script.uses) do stage.restarted[s] = options.restarts[s] end
   find_changed(stage)
   stage.simulators = changed_simulators(stage)
