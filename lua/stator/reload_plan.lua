@@ -1,5 +1,6 @@
 --- The plan of a reload: what its swap will do, as data and as lines for people, before it is done.
 local component = require "stator.component"
+local core = require "stator.core.task"
 local inspect = require "stator.inspect"
 local link = require "stator.link"
 local query = require "stator.query"
@@ -63,10 +64,23 @@ function M.may_finish(t)
   return t.declared and t.declared.finish_s and not schedule.is_draining(t)
 end
 
+local DEPTH_MAX = 64
+
+--- The one of a task's own children that it waits for, and so on: where it really stands.
+local function innermost(t)
+  for _ = 1, DEPTH_MAX do
+    local handle = core.waits_for(t.handle)
+    local child = handle and task.by_handle[handle]
+    if not (child and child.parent and child.parent.task == t) then break end
+    t = child
+  end
+  return t
+end
+
 local function note_tasks(plan, stage)
   plan.cancelled, plan.finishing = {}, {}
   for _, t in ipairs(M.tasks_of(stage.restarted)) do
-    local waits_for, since_s, place = inspect.waits_for(t.handle)
+    local waits_for, since_s, place = inspect.waits_for(innermost(t).handle)
     local row = { name = t.name, waits_for = waits_for, since_s = since_s, place = place }
     if M.may_finish(t) then
       row.finish_s = t.declared.finish_s
