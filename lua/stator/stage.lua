@@ -310,7 +310,7 @@ function M.make(options)
     late_queries = {}, fetch = options.fetch, params = options.params, back = options.back,
   }
   local files = M.files_in_force()
-  for i, file in ipairs(files) do stage.wanted[i] = file.path end
+  for i, file in ipairs(files) do stage.wanted[i] = file.path end -- a body that fails does not get to all
   stage.compiled = stage.fetch(files)
   for _, s in ipairs(script.uses) do stage.restarted[s] = options.restarts[s] end
   find_changed(stage)

@@ -258,6 +258,14 @@ local function check_all(change, pause)
   end
 end
 
+--- What to do about a problem with a component's values.
+local function advice(change)
+  for _, field in ipairs(change.migrate and {} or change.plan.fields) do
+    if field.change == "lossy" then return "; give the component the option migrate, see stator.component" end
+  end
+  return ""
+end
+
 --- Goes through all values without changing any: what would be refused at the swap is known before.
 ---@param pause fun() lets other things run
 ---@return string[] problems
@@ -267,7 +275,8 @@ function M.check(changes, pause)
     if change.plan and not change.back then
       local problem = (change.migrate and not change.before.object.is_tag and convert_all or check_all)(change, pause)
       if problem then
-        problems[#problems + 1] = ('%s: component "%s": %s'):format(change.after.places[1].place, change.name, problem)
+        problems[#problems + 1] = ('%s: component "%s": %s%s'):format(change.after.places[1].place, change.name, problem,
+          advice(change))
       end
     end
   end
