@@ -153,8 +153,8 @@ local function make_stage(request)
     watch_files(stage.wanted)
     if not M.watching or task.await(watch.unchanged()) then return stage end
     stages.drop(stage)
-    task.await(watch.next())
-    watch.ack()
+    local change = task.await(watch.next())
+    if request.plan_only then M.note(change) else watch.ack() end -- a plan does not take it over
   end
   return stages.refused { "files are saved again and again: " .. request.reason }
 end
@@ -342,6 +342,7 @@ local function revert(request)
   forget_fallback()
   revisions.swapped(fallback.revision, request.reason, stage.order)
   log.event("warn", "reload", ("revision %d is in force again"):format(fallback.revision))
+  log.event("info", "reload", "the files stay as they are saved; the next save or reload tries them again")
   answer(request, { ok = true, revision = fallback.revision,
     message = ("revision %d is in force again"):format(fallback.revision) })
   rest()
@@ -365,7 +366,9 @@ local VERBS = { reload = reload, accept = accept, revert = revert }
 function M.note(change)
   watch.ack()
   local has_reload = false
-  for _, request in ipairs(M.requests) do has_reload = has_reload or request.verb == "reload" end
+  for _, request in ipairs(M.requests) do
+    has_reload = has_reload or (request.verb == "reload" and not request.plan_only) -- a plan does not take it over
+  end
   local asked = change.reason == "SIGHUP"
   if (asked or #change.paths > 0) and not has_reload then
     table.insert(M.requests, { verb = "reload", reason = asked and "SIGHUP" or "saved", since_s = core.now() })
