@@ -117,15 +117,6 @@ local function check_points(plan, change)
   end
 end
 
-local function note_lossy(plan, change, migrates)
-  for _, field in ipairs(change.plan.fields) do
-    if field.change == "lossy" and not migrates then
-      table.insert(plan.refused, ("%s.%s: %s; give the component the option migrate, see stator.component"):format(
-        change.name, field.name, field.reason))
-    end
-  end
-end
-
 local function carried(rows) return rows == 1 and "1 entity" or ("%d entities"):format(rows) end
 
 local function note_types(plan, stage, drop)
@@ -138,7 +129,6 @@ local function note_types(plan, stage, drop)
       row.fields, row.rows, row.bytes = change.plan.fields, change.plan.rows, change.plan.bytes
       row.migrates = migrates or nil
       check_points(plan, change)
-      note_lossy(plan, change, migrates)
       plan.rows, plan.bytes = plan.rows + row.rows, plan.bytes + row.bytes
     elseif change.kind == "component" and change.what == "removed" then
       row.rows = query.carriers(change.before.object)

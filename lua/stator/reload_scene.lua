@@ -1,6 +1,7 @@
 --- The part of a reload that is about the scene file: what of its changes is applied, which scripts run again for
 --- a parameter, and how it goes back.
 local component = require "stator.component"
+local core = require "stator.core.world"
 local keep = require "stator.core.keep"
 local registry = require "stator.registry"
 local scene_diff = require "stator.scene_diff"
@@ -69,7 +70,7 @@ local function components_of(stage)
   for _, change in ipairs(stage.changes) do
     if change.plan then
       changed[change.name] = component.layout_of_plan(change.name, schema.fields(change.plan.handle), change.enums)
-      changed[change.name].id = change.before.object.id
+      changed[change.name].id = core.component_id(change.name)
     end
   end
   return function(name)

@@ -257,13 +257,15 @@ end
 --- Types: what differs, what becomes of it; new ones are registered and laid out, for nobody sees them yet.
 local function prepare_types(stage)
   local set, changes = stage.set, stage.changes
+  note(stage, type_changes.problems(set, changes))
+  if #stage.problems > 0 then return end
   if #changes == 0 then
     component.list(set)
     set.enums, set.struct_ids = registry.live.enums, registry.live.struct_ids
     return
   end
   for _, change in ipairs(changes) do change.back = stage.back end
-  for _, step in ipairs { type_changes.problems, type_changes.define, type_changes.plan } do
+  for _, step in ipairs { type_changes.define, type_changes.plan } do
     note(stage, step(set, changes))
     if #stage.problems > 0 then return end
   end
@@ -310,7 +312,7 @@ function M.make(options)
     late_queries = {}, fetch = options.fetch, params = options.params, back = options.back,
   }
   local files = M.files_in_force()
-  for i, file in ipairs(files) do stage.wanted[i] = file.path end -- also those that a body which fails does not get to
+  for i, file in ipairs(files) do stage.wanted[i] = file.path end -- a body that fails does not get to all
   stage.compiled = stage.fetch(files)
   for _, s in ipairs(script.uses) do stage.restarted[s] = options.restarts[s] end
   find_changed(stage)

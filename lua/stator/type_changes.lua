@@ -55,6 +55,8 @@ end
 ---@field name string
 ---@field before stator.Type?
 ---@field after stator.Type?
+---@field plan table? of a component that the core has with other fields
+---@field layout table? of its values before the plan
 
 --- What differs, in the order of the later set, then what is gone.
 ---@param before stator.Set
@@ -183,13 +185,36 @@ local function register(change)
   return ('%s: component "%s": %s'):format(first.place, change.name, message)
 end
 
+--- What values of before look like: as scripts had it last, or as the core still has it of one that is back.
+local function layout_before(change)
+  if change.before then return change.before.object end
+  local fields = core.fields(core.component_id(change.name))
+  local layout = component.layout_of_plan(change.name, fields, registry.live.enums)
+  layout.is_tag = #fields == 0
+  return layout
+end
+
+--- A field whose type has no way to the new one, in words; nil when there is none.
+local function what_is_lost(change)
+  for _, field in ipairs(change.plan.fields) do
+    if field.change == "lossy" then
+      return ("%s.%s: %s; give the component the option migrate, see stator.component"):format(change.name, field.name,
+        field.reason)
+    end
+  end
+end
+
 local function plan(change)
   local first = change.after.places[1]
+  change.layout = layout_before(change)
   local made, fields, rows, bytes = schema.plan(change.name, first.fields)
   if not made then return ('%s: component "%s": %s'):format(first.place, change.name, fields) end
   change.plan = { handle = made, fields = fields, rows = rows, bytes = bytes }
   schema.may_drop(made) -- a copy is kept until the reload is accepted
   for _, place in ipairs(change.after.places) do change.migrate = change.migrate or place.migrate end
+  local lost = not change.back and not change.migrate and what_is_lost(change)
+  if lost and rows > 0 then return ('%s: component "%s": %s'):format(first.place, change.name, lost) end
+  if lost then change.migrate = function() err.raise(lost) end end -- nobody carries it: until now
   local word = component.lua_word(schema.fields(made))
   if word then return ('%s: component "%s": %s'):format(first.place, change.name, word) end
 end
@@ -221,7 +246,7 @@ end
 
 --- What a script's migrate makes of one value, written to where the core takes it from. Raises.
 local function convert(change, old_type, layout, from, to)
-  local old = views.to_table(change.before.object, ffi.cast(old_type, from)[0])
+  local old = views.to_table(change.layout, ffi.cast(old_type, from)[0])
   local made = change.migrate(old)
   if made == nil then return end
   if type(made) ~= "table" then err.raise("migrate: expected a table of fields, got " .. err.shown(made)) end
@@ -238,7 +263,7 @@ local CHECKED_ROWS = 2000 -- in a slice
 local function convert_all(change, pause)
   local handle = change.plan.handle
   local layout = component.layout_of_plan(change.name, schema.fields(handle), change.enums)
-  local old_type, count = change.before.object.read_pointer, 0
+  local old_type, count = change.layout.read_pointer, 0
   while true do
     local from, to, id = schema.value(handle, true)
     if not from then return to end -- at the end, or with a problem
@@ -266,6 +291,11 @@ local function advice(change)
   return ""
 end
 
+--- A message of the core with the path of the entity that it names.
+local function with_path(problem)
+  return (problem:gsub("%(entity (%d+)%)$", function(id) return ("(%s)"):format(entity.path(tonumber(id)) or id) end))
+end
+
 --- Goes through all values without changing any: what would be refused at the swap is known before.
 ---@param pause fun() lets other things run
 ---@return string[] problems
@@ -273,10 +303,10 @@ function M.check(changes, pause)
   local problems = {}
   for _, change in ipairs(changes) do
     if change.plan and not change.back then
-      local problem = (change.migrate and not change.before.object.is_tag and convert_all or check_all)(change, pause)
+      local problem = (change.migrate and not change.layout.is_tag and convert_all or check_all)(change, pause)
       if problem then
-        problems[#problems + 1] = ('%s: component "%s": %s%s'):format(change.after.places[1].place, change.name, problem,
-          advice(change))
+        problems[#problems + 1] = ('%s: component "%s": %s%s'):format(change.after.places[1].place, change.name,
+          with_path(problem), advice(change))
       end
     end
   end
@@ -367,14 +397,16 @@ function M.lay_out(set, changes)
     if t and change.what ~= "removed" then
       if change.kind == "component" then
         if not change.id then component.lay_out(t, core.component_id(change.name), set.enums) end
-        for _, place in ipairs(t.places) do
-          if place.aged then core.aged(t.object.id) end
-        end
       elseif change.kind == "event" then
         event.lay_out(t, set.struct_ids[change.name], set.enums)
       elseif change.kind == "enum" and change.before and change.before.object ~= t.object then
         component.redirect(change.before.object, t.object)
       end
+    end
+  end
+  for _, t in ipairs(registry.types_of(set, "component")) do
+    for _, place in ipairs(t.places) do
+      if place.aged then core.aged(t.object.id) end
     end
   end
   component.list(set)
