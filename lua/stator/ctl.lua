@@ -90,8 +90,8 @@ end
 --- ", on probation: 7.1 s left, 0 faults, then back to 2"; ", waiting: main/pick: part in gripper"
 local function revision_words(r)
   if r.state == "probation" and r.back_to then
-    return (", on probation for %s more: %.0f faults, could go back to %.0f"):format(seconds(r.left_s), r.faults,
-      r.back_to)
+    return (", on probation for %s more: %.0f fault%s, could go back to %.0f"):format(seconds(r.left_s), r.faults,
+      r.faults == 1 and "" or "s", r.back_to)
   end
   return r.state ~= "idle" and (", %s%s"):format(r.state, r.holds and ": " .. r.holds or "") or ""
 end

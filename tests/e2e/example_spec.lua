@@ -42,6 +42,90 @@ describe("example 02_machine", function()
   end)
 end)
 
+describe("example 03_commissioning", function()
+  local folder, pid
+  after_each(function()
+    if pid then os.execute(("kill -9 %s 2>/dev/null"):format(pid)) end
+    support.finish()
+  end)
+
+  local function out() return support.read(folder .. "/out") end
+
+  --- Waits until the log holds a text in what came after `from`. Answers where it ends.
+  local function wait_for(text, from)
+    for _ = 1, 400 do
+      local _, last = out():find(text, from or 1, true)
+      if last then return last + 1 end
+      os.execute "sleep 0.05"
+    end
+    error(("no %q after byte %d of:\n%s"):format(text, from or 1, out()), 2)
+  end
+
+  local function edit(what, file)
+    assert.equal(0, os.execute(("sed -i '%s' %s/%s"):format(what, folder, file or "pick.lua")))
+  end
+
+  --- Saves another place to put parts while one is in the gripper, until the reload was seen to wait for it.
+  local function move_place(from)
+    local mm = 100
+    for _ = 1, 10 do
+      from = wait_for("is gripped", from)
+      edit(("s/^local PLACE_MM = %d/local PLACE_MM = %d/"):format(mm, mm + 1))
+      mm = mm + 1
+      from = wait_for("is in force", from)
+      if out():find("waits for pick/pick: a part is in the gripper", 1, true) then return from, mm end
+    end
+    error("the reload was never seen to wait:\n" .. out())
+  end
+
+  it("is changed while it runs, as it says, and its link never knows", function()
+    folder = support.folder()
+    support.write(folder .. "/out", "")
+    os.execute(("cp %s/examples/03_commissioning/* %s"):format(support.root, folder))
+    os.execute(("%s run %s/scene.json >> %s/out 2>&1 & echo $! > %s/pid"):format(support.binary, folder, folder, folder))
+    pid = support.read(folder .. "/pid"):match "%d+"
+    local from, mm = move_place(1)
+    from = wait_for(("is placed at %d mm"):format(mm), from)
+
+    edit "s/{ close = true }/{ clsoe = true }/"
+    from = wait_for('Gripper has no field "clsoe", did you mean "close"?\n', from)
+    from = wait_for(" goes on\n", from)
+    from = wait_for("is placed at", from)
+    edit "s/{ clsoe = true }/{ close = true }/"
+    from = wait_for("is placed at", from)
+
+    edit 's/{ "uint32_t placed" }/{ "uint32_t placed", "double last_mm" }/'
+    from = wait_for("component Tray: changed: +last_mm; 1 entity\n", from)
+    from = wait_for("is in force", from)
+    assert.is_nil(out():find("begins; 0 parts on the tray", from, true))
+    assert.matches("revision %d+ is accepted", (support.shell(("%s ctl %s/cell.sock accept"):format(support.binary, folder))))
+
+    edit 's/^  end -- of the seq/  error "oops" end -- of the seq/'
+    from = wait_for("is in force", from)
+    from = wait_for("goes back to revision", from)
+    from = wait_for("is in force again", from)
+    edit 's/  error "oops" end/  end/'
+    from = wait_for("is placed at", from)
+
+    edit('s/"speed_mm_s": 200/"speed_mm_s": 400/', "scene.json")
+    from = wait_for('the parameter "speed_mm_s" of the script "pick" changes from 200 to 400', from)
+    wait_for("is placed at", from)
+
+    support.shell(("%s ctl %s/cell.sock stop"):format(support.binary, folder))
+    wait_for "host: ended"
+    local _, ups = out():gsub("link plc: up", "")
+    assert.equal(1, ups)
+    -- whatever came, a part that was gripped was put down before anything else was done
+    local holds
+    for line in out():gmatch "[^\n]+" do
+      local number, what = line:match "part (%d+) is (%a+)"
+      if what == "placed" then assert.equal(holds, number) end
+      if what == "gripped" or line:find("begins;", 1, true) then assert.is_nil(holds) end
+      if what then holds = what == "gripped" and number or nil end
+    end
+  end)
+end)
+
 describe("an end in order", function()
   after_each(support.finish)
 
