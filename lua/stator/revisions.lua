@@ -54,7 +54,7 @@ end
 ---@param scene any
 function M.begin_probation(scripts, scene, seconds)
   if not M.fallback then M.fallback = { revision = M.current, scripts = {}, scene = scene } end
-  M.fallback.faults, M.fallback.until_s = 0, core.now() + seconds
+  M.fallback.faults, M.fallback.over, M.fallback.until_s = 0, false, core.now() + seconds
   for s in pairs(scripts) do M.fallback.scripts[s.name] = true end
   put()
 end

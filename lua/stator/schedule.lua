@@ -260,6 +260,7 @@ function M.start_again(scripts)
       if not d.ended[e] and not d.tasks[e] then start_for(d, e) end
     end
   end
+  service.go_on(scripts)
 end
 
 --- Whether a task was let finish by a reload.

@@ -8,8 +8,14 @@ local M = {}
 local INSIDE = [[
 local registry, reload, task = require "stator.registry", require "stator.reload", require "stator.task"
 local core, plans = require "stator.core.task", require "stator.reload_plan"
-local S = { requests = {} }
+local S = { cancelled = {} }
 package.loaded.reloading = S
+
+local cancel = task.cancel
+function task.cancel(t, reason)
+  S.cancelled[#S.cancelled + 1] = t.name .. ": " .. reason
+  return cancel(t, reason)
+end
 
 function S.ask(verb, plan_only, force, drop)
   local request = { verb = verb, reason = "the spec", plan_only = plan_only, force = force, drop = {} }
@@ -55,6 +61,7 @@ end
 function S.shape()
   local out, set = {}, registry.live
   local types, lists = {}, { "per_entity", "observers", "machines", "service_list", "inboxes" }
+  local laid_out = {}
   for _, t in ipairs(set.type_list) do types[#types + 1] = text_of(t) end
   out[#out + 1] = sorted(types)
   local i = 0
@@ -67,13 +74,15 @@ function S.shape()
   for _, list in ipairs(lists) do
     local names = {}
     for _, d in ipairs(set[list]) do names[#names + 1] = list .. " " .. (d.name or d.inbox and d.inbox.name or "?") end
-    out[#out + 1] = sorted(names)
+    local has_order = list == "per_entity" or list == "observers"
+    out[#out + 1] = has_order and table.concat(names, "\n") or sorted(names)
   end
   for _, c in ipairs(set.component_list) do
     local fields = {}
     for i, f in ipairs(c.fields) do fields[i] = f.name .. ":" .. f.type .. "x" .. f.count end
-    out[#out + 1] = ("%s %s"):format(c.name, table.concat(fields, " "))
+    laid_out[#laid_out + 1] = ("%s %s"):format(c.name, table.concat(fields, " "))
   end
+  out[#out + 1] = sorted(laid_out)
   out[#out + 1] = ("%d queries"):format(#set.queries)
   out[#out + 1] = S.tasks()
   return table.concat(out, "\n")
@@ -194,6 +203,10 @@ end
 function R:shape() return (self:eval "return S.shape()") end
 function R:state() return (self:eval "return S.state()") end
 function R:tasks(handles) return (self:eval("return S.tasks(...)", handles or false)) end
+--- Tasks that were cancelled since the last call, with the reason: "main/t: reload".
+function R:cancelled()
+  return (self:eval "local list = table.concat(S.cancelled, '\\n') S.cancelled = {} return list")
+end
 function R:revision() return (self:eval "return require('stator.revisions').current") end
 function R:phase() return (self:eval "return require('stator.reload').state") end
 
