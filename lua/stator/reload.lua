@@ -386,7 +386,8 @@ function M.note(change)
   local has_reload = false
   for _, request in ipairs(M.requests) do has_reload = has_reload or request.verb == "reload" end
   local asked = change.reason == "SIGHUP"
-  if (asked or #change.paths > 0) and not has_reload then
+  local saved = M.watching and #change.paths > 0 -- else a look for who asks for something else finds old saves
+  if (asked or saved) and not has_reload then
     table.insert(M.requests, { verb = "reload", reason = asked and "SIGHUP" or "saved", since_s = core.now() })
   end
 end

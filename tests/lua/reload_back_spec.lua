@@ -126,6 +126,24 @@ describe("a reload on probation", function()
     assert.equal(4, r:revision())
   end)
 
+  for _, mode in ipairs { "off", "poll", "events" } do
+    it("RL14: going back does not take up old saves again, watch = " .. mode, function()
+      local r = opened(nil, { entities = "[]", scripts = { ["main.lua"] = GOOD, ["b.lua"] = "-- b\n" },
+        scene = ('{ "reload": { "watch": "%s", "probation_s": 1000 }, "scripts": ["main.lua", "b.lua"] }'):format(mode) })
+      r:save("local x = = 1\n")
+      assert.is_false((r:ask "reload"))
+      r:save("-- b\n", "b.lua")
+      r:save((GOOD:gsub('"good"', '"two"')))
+      assert.is_true((r:ask "reload"))
+      r.cell:advance(3)
+      assert.equal(2, r:revision())
+      assert.is_true((r:ask "revert"))
+      r.cell:advance(3)
+      assert.equal(1, r:revision())
+      assert.same({ "main/t: good" }, r:says())
+    end)
+  end
+
   it("RL14: after accept only the newest goes back", function()
     local r = opened()
     r:change((GOOD:gsub('"good"', '"two"')))
