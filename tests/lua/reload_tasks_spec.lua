@@ -170,6 +170,14 @@ describe("a reload with tasks", function()
     assert.same({ "main/t: end 3" }, r:said())
   end)
 
+  it("RL10: a cell that ends meanwhile ends it, and starts nothing", function()
+    local r = opened(finish "1")
+    r:change(finish "2")
+    r.cell:stop "spec"
+    r.cell:advance(1)
+    assert.equal(0, (r.cell:counts()))
+  end)
+
   it("RL10: it is cancelled when its time is over", function()
     local r = opened(finish("1", ", finish_s = 2"))
     r:change(finish("2", ", finish_s = 2"))
