@@ -37,7 +37,7 @@ local DESPAWNED = 3
 ---@field gone boolean its entity is gone
 ---@field room integer|false of the core, for full = "reject"
 ---@field script stator.Script
----@field loose boolean made by a task of a revision before, and by none since: what comes is kept, its bounds may change
+---@field loose boolean made by a task of a revision before, and by none since: it is kept, its bounds may change
 local Inbox = {}
 local M = {
   by_key = {}, ---@type table<string, stator.Inbox>

@@ -177,7 +177,9 @@ end
 local function limit(t, finish_s)
   task.spawn({ name = "reload", order = registry.order(0, 0, 0), daemon = true, quiet = true }, function()
     local who = task.await(combine.race { ended = task.ended(t), over = core.sleep(finish_s) })
-    if who == "over" and schedule.is_draining(t) then task.cancel(t, ("reload: not finished within %g s"):format(finish_s)) end
+    if who == "over" and schedule.is_draining(t) then
+      task.cancel(t, ("reload: not finished within %g s"):format(finish_s))
+    end
   end).hidden = true
 end
 

@@ -135,6 +135,7 @@ function M.open(options)
   options.main = nil
   local path, folder = support.scene(options)
   options.path = path
+  options.reload = true
   local self = setmetatable({ cell = support.cell(options), folder = folder, path = path }, R)
   self.cell:eval(INSIDE)
   self.cell:advance(0.1)
