@@ -201,10 +201,10 @@ int ecs_enum_define(ecs_world_t *world, const char *name, const char *const *mem
  * has the type keeps it. ECS_E_UNKNOWN. Setup or idle phase. */
 int ecs_type_retire(ecs_world_t *world, const char *name);
 /* Gives versions back that are neither what their name means nor needed: by a component, a struct
- * that stays, a plan or copy of values, a room, or an event of the last apply. Returns how many. An
- * id that was given back may become another type's: who keeps ids over a sweep keeps the version
- * too, and compares. Setup or idle phase; ECS_E_PHASE while a batch is open or waits: its events may
- * be of such a version. O(types, components). */
+ * that stays, a plan or copy of values, a room, or an event of the last apply. Returns how many.
+ * An id that was given back may become another type's: who keeps ids over a sweep keeps the
+ * version too, and compares. Setup or idle phase; ECS_E_PHASE while a batch is open or waits: its
+ * events may be of such a version. O(types, components). */
 int ecs_types_sweep(ecs_world_t *world);
 /* A number that no other declaration has or had; 0 when there is no such struct or enum. */
 uint64_t ecs_struct_version(const ecs_world_t *world, uint32_t struct_id);
@@ -214,8 +214,8 @@ uint64_t ecs_enum_version(const ecs_world_t *world, uint32_t enum_id);
 
 /* Registers a component from field declarations. Order is layout. No field at all makes a tag. The
  * same declaration again gives the same id, in any phase; another one under the same name is
- * ECS_E_CONFLICT: see ecs_component_migrate. Setup or idle phase. A struct counts as one field of the
- * component and of masks. */
+ * ECS_E_CONFLICT: see ecs_component_migrate. Setup or idle phase. A struct counts as one field of
+ * the component and of masks. */
 int ecs_component_register(ecs_world_t *world, const char *name, const char *const *fields,
                            uint32_t count, uint32_t *out);
 /* The component's values lie apart from the others: an entity that gets or loses it does not move,
@@ -257,10 +257,10 @@ typedef struct {
     uint32_t changed_count, added_count;
 } ecs_query_desc_t;
 
-/* The same description again gives the same query, unless it has `changed` or `added`: each of those
- * has its own past. Its list of archetypes is kept current when such appear. Iteration order:
- * archetypes by creation, rows by position. It lives until it was released as often as it was
- * created and held, or as long as the world. Any phase. */
+/* The same description again gives the same query, unless it has `changed` or `added`: each of
+ * those has its own past. Its list of archetypes is kept current when such appear. Iteration
+ * order: archetypes by creation, rows by position. It lives until it was released as often as it
+ * was created and held, or as long as the world. Any phase. */
 int ecs_query_create(ecs_world_t *world, const ecs_query_desc_t *desc, ecs_query_t **out);
 /* One more release is needed. ECS_E_UNKNOWN for a query that is gone. Any phase. O(queries). */
 int ecs_query_hold(ecs_world_t *world, const ecs_query_t *query);
@@ -443,7 +443,8 @@ typedef struct {
 } ecs_watch_result_t;
 
 /* Starts watching; *fired says that the condition holds already (the watch is then not made and
- * *out is 0). ECS_E_DEAD when the entity is gone, except for DESPAWNED and REMOVED. */
+ * *out is 0). ECS_E_DEAD when the entity is gone, except for DESPAWNED and REMOVED; one whose spawn
+ * is recorded and not yet applied is not gone, and is when its batch is refused or dropped. */
 int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t owner, uint32_t *out,
                   bool *fired);
 /* Stops watching; unknown ids are ignored. */

@@ -138,14 +138,14 @@ int ecs_migration_next(const ecs_migration_t *migration, ecs_migration_cursor_t 
  * and ecs_component_default; payload types made from the old layout must not be used again.
  *
  * Setup or idle phase: in the others somebody may hold references or be recording. ECS_E_PHASE
- * when a batch is open or waits for an apply: its payloads have the old layout.
- * Cost: all chunks that hold the component are written anew; until the end both are there. When only
- * units and defaults change nothing is written, and when ranges do as well all values are read. */
+ * when a batch is open or waits for an apply: its payloads have the old layout. Cost: all chunks
+ * that hold the component are written anew; until the end both are there. When only units and
+ * defaults change nothing is written, and when ranges do as well all values are read. */
 int ecs_component_migrate(ecs_world_t *world, uint32_t component, const char *const *fields,
                           uint32_t count, const ecs_converter_t *converter);
 
-/* The same by a plan, which is given back, whatever comes out. ECS_E_CONFLICT when the component was
- * migrated since it was made. */
+/* The same by a plan, which is given back, whatever comes out. ECS_E_CONFLICT when the component
+ * was migrated since it was made. */
 int ecs_migration_run(ecs_migration_t *migration, const ecs_converter_t *converter);
 
 /* ---- the way back --------------------------------------------------------------------------- */
@@ -162,10 +162,11 @@ void ecs_values_free(ecs_saved_t *saved);
 uint64_t ecs_saved_bytes(const ecs_saved_t *saved);
 uint32_t ecs_saved_component(const ecs_saved_t *saved);
 /* Gives the component the layout of the copy again, however often it was migrated meanwhile. Each
- * entity's fields come from what it has now, as by a migration. Those that are missing now, for whose
- * copied value the layout of now has no room, or whose value of now does not fit, come from the copy;
- * for entities that the copy does not know they are defaults. Nothing is refused as lossy. For the rest as ecs_component_migrate; the copy stays.
- * What names of structs and enums mean is not changed. */
+ * entity's fields come from what it has now, as by a migration. Those that are missing now, for
+ * whose copied value the layout of now has no room, or whose value of now does not fit, come from
+ * the copy; for entities that the copy does not know they are defaults. Nothing is refused as
+ * lossy. For the rest as ecs_component_migrate; the copy stays. What names of structs and enums
+ * mean is not changed. */
 int ecs_component_migrate_back(ecs_world_t *world, const ecs_saved_t *saved);
 
 #endif

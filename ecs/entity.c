@@ -75,6 +75,7 @@ ecs_id_t ecs__entity_reserve(ecs_world_t *world) {
 void ecs__entity_free(ecs_world_t *world, uint32_t index) {
     ecs__record_t *record = ecs__record_at(world, index);
     record->scratch = 0;
+    world->id_freed = true;
     if (record->generation == ECS__MAX_GENERATION) {
         record->archetype = ECS__RETIRED;
         return;

@@ -319,7 +319,6 @@ static void bury(ecs_world_t *world, const ecs__stream_t *stream, const ecs__tou
             raise_events(world, stream, entry, ECS__NONE);
         }
         touch_difference(world, world->archetypes[entry->before], NULL);
-        world->despawned = world->shared.tick;
         ecs__row_remove(world, world->archetypes[entry->before], record->row);
         world->shared.alive--;
     }

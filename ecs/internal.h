@@ -1,7 +1,8 @@
-/* What the files of the core share. Reading order: maps, memory; schema, types, declare, bytes, json,
- * value, value_text; entity, archetype, sparse, trim, hierarchy, query, cursor; command, bulk, send, apply,
- * validate, fold, payload; observe, watch; migrate_plan, migrate, migrate_check, saved; check; snapshot, checksum,
- * restore_schema, restore_check, restore, export. */
+/* What the files of the core share. Reading order: maps, memory; schema, types, declare, bytes,
+ * json, value, value_text; entity, archetype, sparse, trim, hierarchy, query, cursor; command,
+ * bulk, send, apply, validate, fold, payload; observe, watch; migrate_plan, migrate,
+ * migrate_check, saved; check; snapshot, checksum, restore_schema, restore_check, restore, export.
+ */
 #ifndef ECS_INTERNAL_H
 #define ECS_INTERNAL_H
 
@@ -127,7 +128,7 @@ struct ecs_world {
     uint64_t watch_sequence;
     uint32_t despawn_watches; /* as ecs__component_t.watches and touched, for despawns */
     uint32_t count_watches;
-    uint64_t despawned;
+    bool id_freed; /* since the last poll: who watches it is to be told */
     ecs__fired_t *fired;
     ecs_watch_result_t *watch_results;
     uint32_t watch_result_count, watch_result_capacity, fired_capacity;
@@ -177,8 +178,8 @@ static inline bool ecs__enum_known(const ecs_world_t *world, uint32_t id) {
     return id < world->enum_count && world->enums[id].version != 0;
 }
 /* Notes which structs and enums the components need (`used`), and which enums are current as well;
- * with `all` also what current structs need, plans, copies, inboxes and events that were sent. Gives
- * the enums that are used their ranks, and returns how many there are. */
+ * with `all` also what current structs need, plans, copies, inboxes and events that were sent.
+ * Gives the enums that are used their ranks, and returns how many there are. */
 uint32_t ecs__types_mark(ecs_world_t *world, bool all);
 /* A layout that is kept outside of the world needs the types of its fields, or no more. */
 void ecs__types_hold(ecs_world_t *world, const ecs__component_t *layout, bool hold);
@@ -413,7 +414,8 @@ void ecs__query_fini(ecs_world_t *world);
 void ecs__query_free(ecs_query_t *query);
 /* Whether the world has it, whatever the pointer is. O(queries). */
 bool ecs__query_known(const ecs_world_t *world, const ecs_query_t *query);
-/* A watch on the count of a query begins; it ends, and with the last one a query that was released. */
+/* A watch on the count of a query begins; it ends, and with the last one a query that was
+ * released. */
 void ecs__query_watched(ecs_world_t *world, const ecs_query_t *query);
 void ecs__query_unwatched(ecs_world_t *world, const ecs_query_t *query);
 /* Everyone who would release a query is gone. */
@@ -548,5 +550,8 @@ const char *ecs__cell_read(const ecs_world_t *world, ecs_id_t id, uint32_t compo
 /* Notes an event; there is room for it. */
 void ecs__event(ecs_world_t *world, uint32_t kind, const ecs_event_t *event);
 void ecs__watch_fini(ecs_world_t *world);
+/* Whether what a CHANGED watch compares is the same in its fields. */
+bool ecs__watch_same(const ecs_world_t *world, const ecs_watch_desc_t *desc, const char *a,
+                     const char *b);
 
 #endif

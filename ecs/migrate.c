@@ -250,7 +250,7 @@ static bool is_pending(const ecs_world_t *world, const ecs__watch_t *watch) {
     const char *value = watched(world, &watch->desc, &bytes);
     if (bytes == 0) { return false; } /* still a tag */
     if (value == NULL || watch->copy == NULL) { return (value == NULL) != (watch->copy == NULL); }
-    return memcmp(value, watch->copy, bytes) != 0;
+    return !ecs__watch_same(world, &watch->desc, value, watch->copy);
 }
 
 /* Notes which watches would fire, and makes room for what they compare with after the change. */

@@ -257,7 +257,7 @@ static void forget(const ecs__restore_t *restore) {
     for (uint32_t i = 0; i < world->component_count; i++) {
         ecs__touch(world, i);
     }
-    world->despawned = world->shared.tick;
+    world->id_freed = true;
     ecs__views_stale(&world->memory.maps);
 }
 

@@ -65,6 +65,11 @@ static int check_desc(ecs_world_t *world, const ecs_watch_desc_t *d) {
     return ECS_OK;
 }
 
+/* An id that a recorded spawn has reserved is not gone: its entity may come to life. */
+static bool is_gone(const ecs_world_t *world, ecs_id_t id) {
+    return ecs__record_find(world, id) == NULL;
+}
+
 static bool state_now(const ecs_world_t *world, const ecs_watch_desc_t *d) {
     switch (d->kind) {
     case ECS_WATCH_LEVEL:
@@ -72,7 +77,7 @@ static bool state_now(const ecs_world_t *world, const ecs_watch_desc_t *d) {
     case ECS_WATCH_FALLING: return holds(world, d);
     case ECS_WATCH_NOT: return ecs_alive(world, d->id) && !holds(world, d);
     case ECS_WATCH_COUNT: return count_holds(d);
-    case ECS_WATCH_DESPAWNED: return !ecs_alive(world, d->id);
+    case ECS_WATCH_DESPAWNED: return is_gone(world, d->id);
     default: return ecs_has(world, d->id, d->component);
     }
 }
@@ -150,7 +155,7 @@ int ecs_watch_add(ecs_world_t *world, const ecs_watch_desc_t *desc, uint64_t own
     int rc = check_desc(world, desc);
     if (rc != ECS_OK) { return rc; }
     bool now = state_now(world, desc);
-    bool gone = desc->kind != ECS_WATCH_COUNT && !ecs_alive(world, desc->id);
+    bool gone = desc->kind != ECS_WATCH_COUNT && is_gone(world, desc->id);
     *fired = (fires_at_once(desc->kind) && now) || (desc->kind == ECS_WATCH_REMOVED && gone);
     if (*fired) { return ECS_OK; }
     if (gone) { return ecs__fail(world, ECS_E_DEAD, "the entity is gone"); }
@@ -240,9 +245,8 @@ static bool may_have_changed(const ecs_world_t *world, const ecs__watch_t *watch
     return stamp->changed > watch->seen_tick || stamp->added > watch->seen_tick;
 }
 
-/* Whether what a CHANGED watch compares is the same in its fields. */
-static bool same_value(const ecs_world_t *world, const ecs_watch_desc_t *d, const char *a,
-                       const char *b) {
+bool ecs__watch_same(const ecs_world_t *world, const ecs_watch_desc_t *d, const char *a,
+                     const char *b) {
     const ecs__component_t *component = &world->components[d->component];
     if (d->field_count == 0) { return ecs__values_equal(component, a, b); }
     const ecs_field_t *field = &component->fields[d->field[0]];
@@ -271,7 +275,7 @@ static bool fires(const ecs_world_t *world, ecs__watch_t *watch) {
     }
     const char *value = watched_bytes(world, &watch->desc, &bytes);
     if (value == NULL || watch->copy == NULL) { return (value == NULL) != (watch->copy == NULL); }
-    return !same_value(world, &watch->desc, value, watch->copy);
+    return !ecs__watch_same(world, &watch->desc, value, watch->copy);
 }
 
 /* Tests the watches of a list; those that fire leave it. */
@@ -283,7 +287,7 @@ static void poll_list(ecs_world_t *world, uint32_t link, uint32_t *fired_count) 
         watch->seen_tick = world->shared.tick;
         bool fired = test && fires(world, watch);
         bool of_entity = watch->desc.kind != ECS_WATCH_COUNT;
-        if (fired || (test && of_entity && !ecs_alive(world, watch->desc.id))) {
+        if (fired || (test && of_entity && is_gone(world, watch->desc.id))) {
             world->fired[(*fired_count)++] = (ecs__fired_t){
                 watch->sequence, {watch->id, watch->owner, fired ? ECS_OK : ECS_E_DEAD}};
             free_watch(world, link);
@@ -299,9 +303,10 @@ static int by_sequence(const void *a, const void *b) {
 
 const ecs_watch_result_t *ecs_watch_poll(ecs_world_t *world, uint32_t *count) {
     uint32_t fired = 0;
-    bool deaths = world->despawned > world->poll_tick;
     world->watch_result_count = *count = 0;
     if (!pthread_equal(world->owner, pthread_self())) { return world->watch_results; }
+    bool deaths = world->id_freed;
+    world->id_freed = false;
     for (uint32_t i = 0; i < world->component_count && world->watch_count > 0; i++) {
         const ecs__component_t *component = &world->components[i];
         if (deaths || component->touched > world->poll_tick) {

@@ -97,6 +97,8 @@ static void push_options(host_t *host) {
     lua_setfield(L, -2, "check_only");
     lua_pushboolean(L, host->opts.explain_jit);
     lua_setfield(L, -2, "explain_jit");
+    lua_pushboolean(L, host->opts.reload_on_demand);
+    lua_setfield(L, -2, "reload_on_demand");
     lua_pushboolean(L, host->opts.show_stats);
     lua_setfield(L, -2, "show_stats");
     lua_newtable(L);

@@ -163,6 +163,11 @@ static void on_pool(uv_work_t *work) {
 static void after_pool(uv_work_t *work, int status) {
     file_job_t *file = work->data;
     if (status != 0) { file->error = ECANCELED; }
+    if (file->kind == FILE_WRITE || file->kind == FILE_APPEND) { /* not when it is collected */
+        free(file->data);
+        file->data = NULL;
+        job_release(&file->job);
+    }
     job_end(&file->job);
 }
 

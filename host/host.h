@@ -11,10 +11,12 @@ enum { HOST_MAX_SETS = 64, HOST_STEP_SAMPLES = 128 };
 
 typedef struct {
     const char *scene_path;
-    uint64_t max_ticks; /* 0: until it is told to stop */
-    bool check_only;    /* validate, connect nothing */
-    bool is_virtual;    /* virtual time */
-    bool no_watch;      /* saved files are not noticed */
+    uint64_t max_ticks;    /* 0: until it is told to stop */
+    bool check_only;       /* validate, connect nothing */
+    bool is_virtual;       /* virtual time */
+    bool reload_on_demand; /* the task of the reload starts when somebody asks, not with the cell:
+                              for tests that count what runs */
+    bool no_watch;         /* saved files are not noticed */
     log_format_t log_format;
     log_level_t log_level;
     const char *sets[HOST_MAX_SETS]; /* "key=value", override the scene's params */

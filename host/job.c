@@ -43,7 +43,7 @@ static void free_job(job_t *job) {
     } else {
         job->rt->jobs->first = job->next;
     }
-    job->rt->jobs->bytes -= job->bytes;
+    job_release(job);
     job->type->destroy(job);
     free(job->key);
     free(job);
@@ -132,6 +132,11 @@ void job_hold(lua_State *L, job_t *job, size_t bytes) {
     }
     jobs->bytes += bytes;
     job->bytes += bytes;
+}
+
+void job_release(job_t *job) {
+    job->rt->jobs->bytes -= job->bytes;
+    job->bytes = 0;
 }
 
 void job_push_op(lua_State *L, job_t *job) {

@@ -67,6 +67,8 @@ job_t *job_new(lua_State *L, const job_type_t *type, size_t bytes);
 /* Before the job, on top of the stack, copies `bytes` that were given to it: raises an error with
  * code "limit" when all jobs together would hold more than JOB_MAX_BYTES. */
 void job_hold(lua_State *L, job_t *job, size_t bytes);
+/* The copies are freed: they count no more, though a script may still hold the job. */
+void job_release(job_t *job);
 /* Replaces the job's Lua value on top of the stack by its operation. Raises where no task runs.
  * [-1 +1 e] */
 void job_push_op(lua_State *L, job_t *job);

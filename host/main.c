@@ -15,7 +15,7 @@ static const char USAGE[] =
     "  stator ctl SOCKET tasks [NAME] | entities [PATH] | status | systems | stop\n"
     "                        ask a running cell, see --control; --json: the answer as it came\n"
     "  stator ctl SOCKET reload [--plan] [--force] [--drop COMPONENT] | accept | revert\n"
-    "                        take over saved files, keep the new revision, go back to the last one\n"
+    "                        take over saved files; keep the new revision; go back\n"
     "  stator check SCENE    validate the scene and its scripts; nothing is connected\n"
     "  stator --version\n"
     "  stator --help\n"

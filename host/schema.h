@@ -66,7 +66,8 @@ void schema_plan_rewind(schema_plan_t *plan);
  * call. Kept when `keep`, for schema_plan_migrate. *id is 0 at the end. */
 int schema_plan_value(schema_t *schema, schema_plan_t *plan, bool keep, ecs_id_t *id,
                       const void **from);
-/* Carries the plan out, with the kept values when all were; the plan is gone, whatever comes out. */
+/* Carries the plan out, with the kept values when all were; the plan is gone, whatever comes out.
+ */
 int schema_plan_migrate(schema_t *schema, schema_plan_t *plan);
 
 /* Copies a component's values under a name, in the place of what had it. ECS_E_LIMIT. */

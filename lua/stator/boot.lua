@@ -53,7 +53,12 @@ local function note_settings(loaded)
 end
 
 local function start_reload(loaded, restored)
-  reload.start({ file = M.options.scene, sets = M.options.sets, settings = loaded.settings.reload }, restored)
+  revisions.start()
+  fault.script_of = revisions.script_of
+  reload.start({
+    file = M.options.scene, sets = M.options.sets, settings = loaded.settings.reload,
+    on_demand = M.options.reload_on_demand,
+  }, restored)
 end
 
 local function start_cell(loaded)

@@ -9,6 +9,7 @@ local core = require "stator.core.world"
 local err = require "stator.err"
 local record = require "stator.record"
 local registry = require "stator.registry"
+local schema = require "stator.core.schema"
 local views = require "stator.views"
 
 local TYPE = abi.TYPE
@@ -255,8 +256,21 @@ local function register(set, t, problems)
   return known
 end
 
+--- Registers a struct or enum with the core. A reload may have begun when a VM was lost: then the name may
+--- mean another version, and means this one again.
+---@param kind "struct"|"enum"
+---@return integer? id
+---@return string? problem
+---@return string? code
+function M.declare(kind, name, list, restoring)
+  if not restoring then return core[kind](name, list) end
+  local id, message, code = schema[kind](name, list)
+  if id then return id end
+  return nil, message, code
+end
+
 --- Registers structs in an order in which each knows those that it holds.
-local function register_structs(set, problems)
+local function register_structs(set, problems, restoring)
   local left, moved = {}, true
   for _, t in ipairs(registry.types_of(set, "struct")) do
     for _, s in ipairs(t.places) do left[#left + 1] = { name = t.name, fields = s.fields, place = s.place } end
@@ -264,7 +278,7 @@ local function register_structs(set, problems)
   while #left > 0 and moved do
     local again = {}
     for _, s in ipairs(left) do
-      local id, message, code = core.struct(s.name, s.fields)
+      local id, message, code = M.declare("struct", s.name, s.fields, restoring)
       if id then message = lua_word((core.struct_fields(id))) end
       if code == "ECS_E_UNKNOWN" then
         again[#again + 1], s.message = s, message
@@ -290,18 +304,19 @@ end
 
 --- Registers the types of a set with the core and lays them out. Answers a list of problems.
 ---@param set stator.Set
+---@param restoring boolean? in the place of a lost VM
 ---@return string[]
-function M.freeze(set)
+function M.freeze(set, restoring)
   local problems, enums, ids = {}, {}, {}
   for _, t in ipairs(registry.types_of(set, "enum")) do
-    local id, message = core.enum(t.name, t.places[1].members)
+    local id, message = M.declare("enum", t.name, t.places[1].members, restoring)
     if id then
       enums[id] = t.object
     else
       problems[#problems + 1] = ('%s: enum "%s": %s'):format(t.places[1].place, t.name, message)
     end
   end
-  register_structs(set, problems)
+  register_structs(set, problems, restoring)
   local components = registry.types_of(set, "component")
   for i, t in ipairs(components) do ids[i] = register(set, t, problems) or false end
   M.list(set)

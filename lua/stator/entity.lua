@@ -157,7 +157,7 @@ debug.setmetatable(0, {
 --- An entity by name, looked up when it is used: it may be declared before the scene is built.
 local Handle = {}
 Handle.__index = function(_, key)
-  if key == "id" then return Handle.id end
+  if key == "id" or key == "alive" then return Handle[key] end
   local method = Entity[key]
   if not method then err.raise(('an entity has no method "%s"'):format(tostring(key))) end
   return function(self, ...) return method(Handle.id(self), ...) end
@@ -171,6 +171,9 @@ function Handle.id(handle)
   if id == 0 then err.raise(('there is no entity "%s"'):format(rawget(handle, "_path"))) end
   return id
 end
+
+--- Whether there is an entity of that name now.
+function Handle.alive(handle) return C.ecs_lookup(world, rawget(handle, "_path")) ~= 0 end
 
 --- Declares that a script uses the entity `path`; `stator check` verifies it.
 ---@param path string names from the root, as "belt1/eye1"

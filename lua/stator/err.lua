@@ -11,6 +11,7 @@ local texts = require "stator.texts"
 ---@field spawns string[]? the places of spawning
 ---@field seen_by number? the task that has it now
 ---@field task string? name of the task it came from
+---@field revision integer? of the code that it came from
 ---@field unknown boolean? whether it was done is unknown: it is no use to do it again without looking
 ---@field tries integer? how often stator.retry has run what failed, when more than once
 ---@field scope table? of a cancellation: the scope that was cancelled

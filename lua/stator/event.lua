@@ -71,11 +71,11 @@ end
 function M.fields_of(fields) return #fields == 0 and NO_FIELDS or fields end
 
 --- Registers one with the core; answers its id, or nil and a problem.
-local function register(set, t)
+local function register(set, t, restoring)
   local first, known = t.places[1], nil
   if not first then return nil, registry.declared_nowhere(set, t) end
   for _, declared in ipairs(t.places) do
-    local id, message, code = core.struct(t.name, M.fields_of(declared.fields))
+    local id, message, code = component.declare("struct", t.name, M.fields_of(declared.fields), restoring)
     if code == "ECS_E_CONFLICT" then message = "declared with other fields at " .. first.place end
     if not id then return nil, ('%s: event "%s": %s'):format(declared.place, t.name, message) end
     known = id
@@ -94,12 +94,13 @@ end
 
 --- Lays all events of a set out. After the structs, in the setup phase. Answers a list of problems.
 ---@param set stator.Set
+---@param restoring boolean? in the place of a lost VM
 ---@return string[]
-function M.freeze(set)
+function M.freeze(set, restoring)
   local problems, ids = {}, {}
   local events = registry.types_of(set, "event")
   for i, t in ipairs(events) do
-    ids[i], problems[#problems + 1] = register(set, t)
+    ids[i], problems[#problems + 1] = register(set, t, restoring)
   end
   if #problems > 0 then return problems end
   for i, t in ipairs(events) do M.lay_out(t, ids[i], set.enums) end

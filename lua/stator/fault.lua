@@ -16,13 +16,14 @@ local M = {
   pending = {}, owner_of = {},
   watcher = nil, ---@type fun(name: string, e: stator.Error, for_good: boolean?)? hears of each
   on_flush = nil, ---@type fun()? records what else shows faults, with them
+  script_of = function() return nil end, ---@type fun(name: string): stator.Script? whose task, system or service it is
 }
 
 --- Declares the component; called while the registry records for the host.
 function M.declare()
   M.Fault = component.component("Fault", {
     "char task[64]", "char code[32]", "char message[160]", "char place[64]", "uint32_t count", "double first_s [s]",
-    "double at_s [s]",
+    "double at_s [s]", "uint32_t revision",
   })
 end
 
@@ -38,7 +39,7 @@ local function write(item)
   command:insert(id, M.Fault, {
     task = item.name, code = item.code, message = item.message, place = item.place,
     count = (before and before.count or 0) + item.count, first_s = before and before.first_s or item.first_s,
-    at_s = item.at_s,
+    at_s = item.at_s, revision = item.revision,
   })
 end
 
@@ -51,6 +52,13 @@ function M.flush()
   for _, item in ipairs(list) do write(item) end
   if M.on_flush then M.on_flush() end
   world.seal()
+end
+
+--- Says which text a trace is of.
+local function of_revision(script, revision)
+  if revision <= 1 or not script then return "" end
+  local hash = revision == script.revision and script.hash
+  return ("\n\tin revision %d of %s%s"):format(revision, script.name, hash and (", files %s"):format(hash) or "")
 end
 
 --- Tells a fault. Any phase.
@@ -66,20 +74,23 @@ function M.raise(name, e, owner, for_good)
   local message = tostring(e.message)
   if place and message:sub(1, #place + 2) == place .. ": " then message = message:sub(#place + 3) end
   owner = owner or M.owner_of[name]
-  log.event("error", name, "fault: " .. message, place, owner and entity.path(owner) or nil)
-  if e.trace then log.event("debug", name, e.trace) end
+  local script = M.script_of(name)
+  local revision = e.revision or (script and script.revision) or 0
+  log.event("error", name, ("fault: %s%s"):format(message, revision > 1 and (" (revision %d)"):format(revision) or ""),
+    place, owner and entity.path(owner) or nil)
+  if e.trace then log.event("debug", name, e.trace .. of_revision(script, revision)) end
   if not owner then return end
   for _, item in ipairs(M.pending) do
     if item.owner == owner and item.name == cut(name, 64) then
       item.count, item.message, item.place = item.count + 1, cut(message, 160), cut(place, 64)
-      item.code, item.at_s = cut(e.code, 32), core.now()
+      item.code, item.at_s, item.revision = cut(e.code, 32), core.now(), revision
       return
     end
   end
   if #M.pending < PENDING_MAX then
     table.insert(M.pending, {
       owner = owner, name = cut(name, 64), code = cut(e.code, 32), message = cut(message, 160), place = cut(place, 64),
-      count = 1, first_s = core.now(), at_s = core.now(),
+      count = 1, first_s = core.now(), at_s = core.now(), revision = revision,
     })
   end
   core.want_react()

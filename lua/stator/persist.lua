@@ -9,11 +9,10 @@ local by_value = require "stator.by_value"
 local log = require "stator.log"
 local registry = require "stator.registry"
 
-local KEPT = "persist:"
+local KEPT, WRITER = "persist:", "writer:" -- its writer: the last one since M.save
 
 local M = {
-  back = nil, ---@type { prefix: string, is_meant: fun(name: string): boolean }? while bodies run to go back
-  written = {}, ---@type table<string, string> by whom each name was written last, for a reload that goes back
+  back = nil, ---@type { prefix: string, is_meant: fun(writer: string): boolean }? while bodies run to go back
 }
 
 local function check_name(what, name)
@@ -36,10 +35,17 @@ local function check_options(name, options)
   return version, migrate
 end
 
+--- Whether a name was written since M.save, by a task or system that is meant.
+local function was_written(name, is_meant)
+  local writer = keep.get(WRITER .. name)
+  return writer ~= nil and is_meant(writer)
+end
+
 --- What is kept under a name, for who reads it now: bodies that run to go back find what they will have.
 local function kept(name)
   local is_staged = registry.recording ~= registry.live
-  local prefix = is_staged and M.back and M.back.is_meant(name) and M.back.prefix or ""
+  local goes_back = is_staged and M.back and was_written(name, M.back.is_meant)
+  local prefix = goes_back and M.back.prefix or ""
   local bytes = keep.get(prefix .. KEPT .. name)
   if is_staged and not M.back then registry.recording.persisted[name] = bytes or false end
   return bytes
@@ -85,7 +91,7 @@ function M.record(_, name, value)
   by_value.check("persist", value, name, "can be kept")
   if not keep.recording() then err.raise("persist: only inside a task, a system or an observer") end
   local version = registry.live.versions[name] or 1
-  M.written[name] = log.who()
+  keep.put(WRITER .. name, log.who() or "")
   local bytes = buffer.encode(value)
   if version ~= 1 then bytes = bytes .. buffer.encode(version) end
   if not keep.record(KEPT .. name, bytes) then
@@ -105,15 +111,15 @@ end
 --- Copies all values, to go back to: under names that begin with `prefix`.
 function M.save(prefix)
   for _, name in ipairs(keep.names(KEPT)) do keep.put(prefix .. name, keep.get(name)) end
-  M.written = {}
+  for _, name in ipairs(keep.names(WRITER)) do keep.remove(name) end
 end
 
 --- Goes back to the copies for the names that are to, and forgets all of them.
 ---@param prefix string
----@param is_meant fun(name: string): boolean
+---@param is_meant fun(writer: string): boolean of one that was written since, by a task or system of that name
 function M.go_back(prefix, is_meant)
   for _, name in ipairs(keep.names(KEPT)) do
-    if is_meant(name:sub(#KEPT + 1)) then
+    if was_written(name:sub(#KEPT + 1), is_meant) then
       local before = keep.get(prefix .. name)
       if before then keep.put(name, before) else keep.remove(name) end
     end

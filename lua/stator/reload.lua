@@ -34,6 +34,7 @@ local M = {
   requests = {}, ---@type stator.ReloadRequest[] that nobody has begun with
   guards = {}, ---@type table[] of no_reload, in the order in which they came: task, reason, since_s
   released = nil, ---@type userdata? settled when a guard goes
+  told = {}, ---@type table<string, string> hashes of files of simulated devices that were told of
 }
 
 ---@class stator.ReloadRequest
@@ -88,6 +89,7 @@ function M.ask(request)
   request.since_s = core.now()
   table.insert(M.requests, request)
   watch.ask(request.verb)
+  if not M.task then M.spawn(false) end
 end
 
 --- Tells those who asked what came of it.
@@ -152,8 +154,8 @@ local function make_stage(request)
     watch_files(stage.wanted)
     if not M.watching or task.await(watch.unchanged()) then return stage end
     stages.drop(stage)
-    task.await(watch.next())
-    watch.ack()
+    local change = task.await(watch.next())
+    if request.plan_only then M.note(change) else watch.ack() end -- a plan does not take it over
   end
   return stages.refused { "files are saved again and again: " .. request.reason }
 end
@@ -308,6 +310,16 @@ local function apply_only(stage, plan, request)
   rest()
 end
 
+--- Says once of each text of a simulated device that it does not run yet.
+local function tell_simulators(stage)
+  for _, file in ipairs(stage.simulators) do
+    if M.told[file.shown] ~= file.hash then
+      log.event("warn", "reload", file.shown .. " plays a simulated device: start the cell again to run what was saved")
+      M.told[file.shown] = file.hash
+    end
+  end
+end
+
 --- Reloads what was saved.
 local function reload(request)
   if M.settings.lock and not request.plan_only then
@@ -317,6 +329,7 @@ local function reload(request)
   set_state "staging"
   local stage = make_stage(request)
   if #stage.problems > 0 then return refuse(stage, request, stage.problems) end
+  tell_simulators(stage)
   if #stage.order == 0 and #stage.scene.applies == 0 and #stage.scene.waits == 0 then return nothing(stage, request) end
   local plan = plans.make(stage, { revision = revisions.newest + 1, reason = request.reason,
     drop = request.drop or {} })
@@ -339,7 +352,7 @@ local function revert(request)
   set_state "staging"
   log.event("warn", "reload", ("goes back to revision %d: %s"):format(fallback.revision, request.reason))
   local found = M.scene:params_of(fallback.scene)
-  persist.back = { prefix = ACCEPTED, is_meant = function(name) return revisions.wrote(persist.written[name]) end }
+  persist.back = { prefix = ACCEPTED, is_meant = revisions.wrote }
   local ok, stage = combine.try(stages.make, {
     fetch = stages.from_keep { ACCEPTED, "" }, restarts = found.restarts, params = found.params, back = true,
     check = function(made)
@@ -347,7 +360,6 @@ local function revert(request)
       return made.scene.problems
     end,
   })
-  local back = persist.back
   persist.back = nil
   if not ok then error(stage, 0) end
   if #stage.problems > 0 then return refuse(stage, request, stage.problems) end
@@ -357,10 +369,11 @@ local function revert(request)
     if problem then return refuse(stage, request, { problem }) end
   end
   tell("warn", M.scene:apply(stage.scene, fallback.scene))
-  persist.go_back(ACCEPTED, back.is_meant)
+  persist.go_back(ACCEPTED, revisions.wrote)
   forget_fallback()
   revisions.swapped(fallback.revision, request.reason, stage.order)
   log.event("warn", "reload", ("revision %d is in force again"):format(fallback.revision))
+  log.event("info", "reload", "the files stay as they are saved; the next save or reload tries them again")
   answer(request, { ok = true, revision = fallback.revision,
     message = ("revision %d is in force again"):format(fallback.revision) })
   rest()
@@ -384,7 +397,9 @@ local VERBS = { reload = reload, accept = accept, revert = revert }
 function M.note(change)
   watch.ack()
   local has_reload = false
-  for _, request in ipairs(M.requests) do has_reload = has_reload or request.verb == "reload" end
+  for _, request in ipairs(M.requests) do
+    has_reload = has_reload or (request.verb == "reload" and not request.plan_only) -- a plan does not take it over
+  end
   local asked = change.reason == "SIGHUP"
   local saved = M.watching and #change.paths > 0 -- else a look for who asks for something else finds old saves
   if (asked or saved) and not has_reload then
@@ -432,7 +447,8 @@ local function on_fault(name, e, for_good)
 end
 
 --- Starts the task, once the cell runs.
----@param options { file: string, sets: string[], settings: table } settings: "reload" of the scene
+---@param options { file: string, sets: string[], settings: table, on_demand: boolean } settings: "reload" of the
+--- scene; on_demand: its task starts when somebody asks
 ---@param restored boolean in the place of a lost VM
 function M.start(options, restored)
   M.settings, M.mode = options.settings, options.settings.watch
@@ -445,6 +461,12 @@ function M.start(options, restored)
     if revisions.fallback then revisions.show(M.state, M.holds) end
   end
   local lost = restored and revisions.resume()
+  if lost or not options.on_demand then M.spawn(lost) end
+end
+
+--- Starts the task itself.
+---@param lost boolean? a VM was lost on probation
+function M.spawn(lost)
   M.task = task.spawn({ name = "reload", order = registry.order(0, 0, 0), quiet = true }, run, lost)
   M.task.hidden = true
 end

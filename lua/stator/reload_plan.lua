@@ -1,5 +1,6 @@
 --- The plan of a reload: what its swap will do, as data and as lines for people, before it is done.
 local component = require "stator.component"
+local core = require "stator.core.task"
 local inspect = require "stator.inspect"
 local link = require "stator.link"
 local query = require "stator.query"
@@ -63,10 +64,23 @@ function M.may_finish(t)
   return t.declared and t.declared.finish_s and not schedule.is_draining(t)
 end
 
+local DEPTH_MAX = 64
+
+--- The one of a task's own children that it waits for, and so on: where it really stands.
+local function innermost(t)
+  for _ = 1, DEPTH_MAX do
+    local handle = core.waits_for(t.handle)
+    local child = handle and task.by_handle[handle]
+    if not (child and child.parent and child.parent.task == t) then break end
+    t = child
+  end
+  return t
+end
+
 local function note_tasks(plan, stage)
   plan.cancelled, plan.finishing = {}, {}
   for _, t in ipairs(M.tasks_of(stage.restarted)) do
-    local waits_for, since_s, place = inspect.waits_for(t.handle)
+    local waits_for, since_s, place = inspect.waits_for(innermost(t).handle)
     local row = { name = t.name, waits_for = waits_for, since_s = since_s, place = place }
     if M.may_finish(t) then
       row.finish_s = t.declared.finish_s
@@ -102,6 +116,8 @@ local function check_points(plan, change)
     end
   end
 end
+
+local function carried(rows) return rows == 1 and "1 entity" or ("%d entities"):format(rows) end
 
 local function note_types(plan, stage, drop)
   plan.types = {}
@@ -187,7 +203,7 @@ local function type_line(row)
   local text = ("  %s %s: %s"):format(row.kind, row.name, row.what)
   local fields = field_texts(row)
   if fields ~= "" then text = ("%s: %s"):format(text, fields) end
-  if row.rows and row.rows > 0 then text = ("%s; %d entities"):format(text, row.rows) end
+  if row.rows and row.rows > 0 then text = ("%s; %s"):format(text, carried(row.rows)) end
   if row.fields and fields:find "[-!]" then
     text = text .. "; what goes is kept until the reload is accepted, then it is lost"
   end
@@ -205,8 +221,8 @@ end
 function M.lines(plan)
   local names = {}
   for i, s in ipairs(plan.scripts) do names[i] = ("%s (%s)"):format(s.name, s.why) end
-  local lines = { ("revision %d, %s: %s"):format(plan.revision, plan.reason,
-    #names > 0 and table.concat(names, ", ") or "no script runs again") }
+  local lines = { #names > 0 and ("revision %d, %s: %s"):format(plan.revision, plan.reason, table.concat(names, ", "))
+    or plan.reason .. ": no script runs again" }
   list_of(lines, "added", plan.added)
   list_of(lines, "replaced", plan.replaced)
   list_of(lines, "removed", plan.removed)
@@ -217,7 +233,7 @@ function M.lines(plan)
   for _, row in ipairs(plan.types) do lines[#lines + 1] = type_line(row) end
   for _, change in ipairs(plan.values) do lines[#lines + 1] = "  " .. change.text end
   for _, change in ipairs(plan.restart) do lines[#lines + 1] = "  needs a restart: " .. change.text end
-  lines[#lines + 1] = ("  pause: about %.2g ms"):format(plan.pause_s * 1e3)
+  if #names > 0 then lines[#lines + 1] = ("  pause: about %.2g ms"):format(plan.pause_s * 1e3) end
   for _, text in ipairs(plan.refused) do lines[#lines + 1] = "  refused: " .. text end
   return lines
 end

@@ -35,7 +35,16 @@ function M.declare()
 end
 
 local function put()
-  keep.put(KEPT, buffer.encode { current = M.current, newest = M.newest, fallback = M.fallback or false })
+  local of_scripts = {}
+  for _, s in ipairs(script.uses) do of_scripts[s.name] = s.revision end
+  keep.put(KEPT, buffer.encode {
+    current = M.current, newest = M.newest, fallback = M.fallback or false, scripts = of_scripts,
+  })
+end
+
+--- Gives the scripts of a cell that starts their revision.
+function M.start()
+  for _, s in ipairs(script.uses) do s.revision, s.hash = M.current, M.hash_of(s) end
 end
 
 --- Goes on where the VM before stood. Answers whether it was lost on probation.
@@ -44,6 +53,7 @@ function M.resume()
   if not bytes then return false end
   local state = buffer.decode(bytes)
   M.current, M.newest, M.fallback = state.current, state.newest, state.fallback or nil
+  for _, s in ipairs(script.uses) do s.revision = state.scripts[s.name] or M.current end
   return M.fallback ~= nil
 end
 
@@ -64,24 +74,28 @@ function M.accept()
   put()
 end
 
---- The script on probation whose task, system or service a name is, or nil.
-local function script_of(name)
+--- The script whose task, system or service has the name, or nil.
+function M.script_of(name)
   for _, s in ipairs(script.uses) do
-    local is_its = name == s.name or name:sub(1, #s.name + 1) == s.name .. "/"
-    if is_its and M.fallback.scripts[s.name] then return s end
+    if name == s.name or name:sub(1, #s.name + 1) == s.name .. "/" then return s end
   end
 end
 
---- Whether a script on probation has written something; true when it is not known who did.
----@param name string? task or system
-function M.wrote(name) return name == nil or script_of(name) ~= nil end
+--- Whether it is of a script on probation.
+local function is_new(name)
+  local s = M.script_of(name)
+  return s ~= nil and M.fallback.scripts[s.name] == true
+end
+
+--- Whether a task or system is of a script on probation.
+function M.wrote(name) return is_new(name) end
 
 --- Counts a fault. Answers whether there are too many now: more than `most`, or one of what a fault stops for good.
 ---@param name string task or system
 ---@param for_good boolean?
 function M.count_fault(name, for_good, most)
   local fallback = M.fallback
-  if not fallback or fallback.over or not script_of(name) then return false end
+  if not fallback or fallback.over or not is_new(name) then return false end
   fallback.faults = fallback.faults + 1
   fallback.over = for_good or fallback.faults > most
   return fallback.over
@@ -90,7 +104,7 @@ end
 -- ---- what people see ------------------------------------------------------------------------
 
 --- One hash of all files of a script.
-local function hash_of(s)
+function M.hash_of(s)
   local parts = {}
   for i, file in ipairs(s.files) do parts[i] = file.compiled.hash end
   return require("stator.compile").hash(table.concat(parts))
@@ -113,7 +127,7 @@ end
 ---@param list stator.Script[]
 function M.show_scripts(list, reason)
   for _, s in ipairs(list) do
-    s.hash = hash_of(s)
+    s.hash = M.hash_of(s)
     if s.entity and entity.Entity.alive(s.entity) then
       command:insert(s.entity, M.Script, {
         revision = s.revision, hash = s.hash, loaded_s = core.now(), reason = cut(reason, 96),

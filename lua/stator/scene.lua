@@ -216,8 +216,8 @@ function M.load(file, sets, declare_host, restoring)
   local host = declare_host()
   local before = #scene.problems
   for _, s in ipairs(scene.scripts) do scene_scripts.load(scene, s) end
-  for _, problem in ipairs(component.freeze(registry.recording)) do scene:problem_text(problem) end
-  for _, problem in ipairs(event.freeze(registry.recording)) do scene:problem_text(problem) end
+  for _, problem in ipairs(component.freeze(registry.recording, restoring)) do scene:problem_text(problem) end
+  for _, problem in ipairs(event.freeze(registry.recording, restoring)) do scene:problem_text(problem) end
   local laid_out = #scene.problems == before and #scene.scripts == scene.scripts_named
   if laid_out then
     for _, problem in ipairs(check_texts(scene)) do scene:problem_text(problem) end

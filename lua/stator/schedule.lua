@@ -298,7 +298,10 @@ end
 
 --- Lets a task of the live set finish while its script is replaced.
 ---@param t stator.Task
-function M.drain(t) M.draining[key_of(t.declared, t.subject)] = t end
+function M.drain(t)
+  M.draining[key_of(t.declared, t.subject)] = t
+  t.revision = t.script.revision
+end
 
 --- Starts what is declared in the place of a task that was let finish.
 function start_anew(name, e)

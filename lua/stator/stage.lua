@@ -26,6 +26,7 @@ local M = {}
 ---@field changes stator.TypeChange[]
 ---@field problems string[] any: it cannot go on
 ---@field compiled table<string, stator.Compiled> by path: what was read
+---@field simulators { shown: string, hash: string }[] files of simulated devices that have changed
 ---@field wanted string[] paths that were read, or looked for
 ---@field before table<stator.Script, table> what the bodies of before had left, to be put back
 ---@field fetch fun(list: table[]): table<string, stator.Compiled> in the reload's task
@@ -78,20 +79,36 @@ function M.from_keep(prefixes)
   end
 end
 
---- The files of all scripts, each once.
+--- The files of all scripts and simulated devices, each once.
 ---@return { path: string, shown: string }[]
 function M.files_in_force()
   local list, known = {}, {}
-  for _, s in ipairs(script.uses) do
-    for _, file in ipairs(s.files) do
-      local ships = s.text and file.path == s.path
-      if not known[file.path] and not ships then
-        known[file.path] = true
-        list[#list + 1] = { path = file.path, shown = file.shown }
+  for _, scripts in ipairs { script.uses, script.simulators } do
+    for _, s in ipairs(scripts) do
+      for _, file in ipairs(s.files) do
+        local ships = s.text and file.path == s.path
+        if not known[file.path] and not ships then
+          known[file.path] = true
+          list[#list + 1] = { path = file.path, shown = file.shown }
+        end
       end
     end
   end
   return list
+end
+
+--- The files of simulated devices that have changed: these are not reloaded.
+local function changed_simulators(stage)
+  local changed = {}
+  for _, s in ipairs(script.simulators) do
+    for _, file in ipairs(s.files) do
+      local now = stage.compiled[file.path]
+      if now and now.hash ~= file.compiled.hash then
+        changed[#changed + 1] = { shown = file.shown, hash = now.hash or "gone" }
+      end
+    end
+  end
+  return changed
 end
 
 --- Notes the scripts of which a file is not what it was.
@@ -295,9 +312,12 @@ function M.make(options)
     late_queries = {}, fetch = options.fetch, params = options.params, back = options.back,
   }
   stage.options = options
-  stage.compiled = stage.fetch(M.files_in_force())
+  local files = M.files_in_force()
+  for i, file in ipairs(files) do stage.wanted[i] = file.path end -- a body that fails does not get to all
+  stage.compiled = stage.fetch(files)
   for _, s in ipairs(script.uses) do stage.restarted[s] = options.restarts[s] end
   find_changed(stage)
+  stage.simulators = changed_simulators(stage)
   for _, s in ipairs(script.uses) do
     if stage.restarted[s] then table.insert(stage.order, s) end
   end

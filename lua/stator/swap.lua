@@ -72,6 +72,7 @@ function M.run(stage, revision)
     s.revision = revision
     script.keep_files(s)
   end
+  jit.flush() -- compiled code holds the functions that it was compiled with, and they all that they refer to
   schedule.start(scripts)
 end
 

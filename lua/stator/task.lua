@@ -266,6 +266,7 @@ local function fail(task, e)
   if err.is(e) then
     e.passes = nil -- its slice is over: whoever awaits the task may handle it
     e.task = e.task or task.name
+    e.revision = e.revision or task.revision or (task.script and task.script.revision)
     err.note_spawn(e, task.spawned_at)
   end
   tell_failure(task, e)
@@ -300,6 +301,9 @@ end
 ---@field done boolean?
 ---@field future userdata? its result, for who asks: M.future
 ---@field ended userdata? settled when it has: M.ended
+---@field declared table? what it was started for
+---@field subject number? and for which entity
+---@field revision integer? of its code, when that is not its script's any more
 
 ---@class stator.TaskOptions
 ---@field name string

@@ -283,6 +283,14 @@ local function check_all(change, pause)
   end
 end
 
+--- What to do about a problem with a component's values.
+local function advice(change)
+  for _, field in ipairs(change.migrate and {} or change.plan.fields) do
+    if field.change == "lossy" then return "; give the component the option migrate, see stator.component" end
+  end
+  return ""
+end
+
 --- A message of the core with the path of the entity that it names.
 local function with_path(problem)
   return (problem:gsub("%(entity (%d+)%)$", function(id) return ("(%s)"):format(entity.path(tonumber(id)) or id) end))
@@ -297,8 +305,8 @@ function M.check(changes, pause)
     if change.plan and not change.back then
       local problem = (change.migrate and not change.layout.is_tag and convert_all or check_all)(change, pause)
       if problem then
-        problems[#problems + 1] = ('%s: component "%s": %s'):format(change.after.places[1].place, change.name,
-          with_path(problem))
+        problems[#problems + 1] = ('%s: component "%s": %s%s'):format(change.after.places[1].place, change.name,
+          with_path(problem), advice(change))
       end
     end
   end

@@ -575,7 +575,9 @@ local function json_row(r)
     local x = r[field]
     parts[#parts + 1] = ('"%s": %s'):format(field, x and x - x == 0 and ("%.17g"):format(x) or "null")
   end
-  if r.reason then parts[#parts + 1] = '"reason": ' .. json_string(r.reason) end
+  for _, field in ipairs { "reason", "seen" } do
+    if r[field] then parts[#parts + 1] = ('"%s": %s'):format(field, json_string(r[field])) end
+  end
   return "  { " .. table.concat(parts, ", ") .. " }"
 end
 

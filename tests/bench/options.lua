@@ -13,13 +13,13 @@ usage: ./dev bench [--core | --peers] [--row NAME] [--json FILE]
 
 --core            only the table of the core alone
 --row NAME        only that row of it, such as spawn_commands; names: tests/bench/core.lua
---peers           only the tables of peers: echo, and a device's reply to the value in the world
+--peers           only the tables of peers: echo, a device's reply to the value in the world, what goes wrong
 --replies N       replies of the device to each system, 3 to 300000; 600 if not said
 --seconds S       length of a sample of the echo work; 1 if not said
 --json FILE       writes what was measured as a list
 --bevy PROGRAM    the peer bevy_ecs; from ./dev, which builds it
 --nobevy REASON   why there is no such peer; from ./dev
---peer NAME=RUN   the command of another peer: luv, node, tokio, bevy_async; from ./dev
+--peer NAME=RUN   the command of another peer: luv, node, tokio, bevy_async, behaviour; from ./dev
 --nopeer NAME=WHY  why there is no such peer; from ./dev
 --help, -h        this text
 ]]

@@ -1,5 +1,5 @@
--- The tables of peers that are programs of their own: echo work, and a device's reply to the value in the
--- world. Loaded by bench.lua. What a peer prints and asks: peers.h, device.h; the programs: peers/.
+-- The tables of peers that are programs of their own: echo work, a device's reply to the value in the
+-- world, and what goes wrong (behaviour.lua). Loaded by bench.lua. What a peer prints and asks: peers.h, device.h; the programs: peers/.
 -- luacheck: globals bench_self bench_peer_start bench_peer_pause bench_peer_stop bench_peer_echo
 -- luacheck: globals bench_peer_replies bench_peer_cpu
 local self = bench_self
@@ -9,7 +9,7 @@ local replies, cpu_of = bench_peer_replies, bench_peer_cpu
 local ROUNDS = 3
 local CONNECTIONS, WARM_UP_S = 32, 0.2
 
-local M = { SECONDS = 1, REPLIES = 600, NAMES = { "luv", "node", "tokio", "bevy_async" } }
+local M = { SECONDS = 1, REPLIES = 600, NAMES = { "luv", "node", "tokio", "bevy_async", "behaviour" } }
 
 -- self: words for this program; cell: the react of a cell in it; peer: another program, with words of ours
 local ECHO = {
@@ -178,12 +178,13 @@ local function reply_rows(folder, chosen)
   return rows
 end
 
---- Measures and prints both tables; `bench` has median. Returns their rows; one that could not be measured has a
+--- Measures and prints the tables; `bench` has median. Returns their rows; one that could not be measured has a
 --- `reason`. `chosen`: `peer` and `nopeer`, by name a command or why there is none; `seconds` of an echo sample;
 --- `replies` in all of each system.
 function M.run(bench, folder, chosen)
   local rows = echo_rows(bench, folder, chosen)
   for _, r in ipairs(reply_rows(folder, chosen)) do rows[#rows + 1] = r end
+  for _, r in ipairs(assert(loadfile(folder .. "behaviour.lua"))().run(chosen)) do rows[#rows + 1] = r end
   return rows
 end
 

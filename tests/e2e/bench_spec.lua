@@ -76,6 +76,18 @@ describe("./dev bench", function()
     end
   end)
 
+  it("takes what a program tells about plugins of Bevy, costs among it, and says when it tells nothing", function()
+    local told = [['{"plugin":"a","case":"dead_target","app":"ends","log":"it \"died\""}' '{"plugin":"a","case":"cost","app":"goes on",]]
+      .. [["ns_each":12.5,"log":""}' 'no row']]
+    local rows, said = rows_of("--peer 'behaviour=printf \"%s\\n\" " .. told:gsub("'", "'\\''") .. "'")
+    assert.equal('"app":"ends","log":"it \\"died\\""', rows["behaviour: a, dead_target"].seen)
+    assert.is_nil(rows["behaviour: a, dead_target"].value)
+    assert.equal(12.5, rows["behaviour: a, cost"].value)
+    assert.truthy(said:find("\nno row\n", 1, true), said)
+    assert.equal("it said nothing", rows_of("--peer behaviour=true").behaviour.reason)
+    assert.equal("not here", rows_of("--nopeer 'behaviour=not here'").behaviour.reason)
+  end)
+
   it("gives a device that is not asked any more up, and its peer too", function()
     local rows, said = rows_of "--peer 'bevy_async=true'"
     assert.equal("it ended or fell silent", rows["reply to world: bevy-async-ecs, 60 Hz"].reason, said)

@@ -65,8 +65,8 @@ describe("stator ctl", function()
     end
     assert.matches('"place":"main.lua:8".*"waits_for":"condition Tool.closed of tool"', (ctl(host, "tasks --json")))
     local status = ctl(host, "status")
-    for _, word in ipairs { "name +demo", "ticks +%d+ at 100 Hz", "late +p50", "tasks +3", "entities +5", "faults +0", "revision +1",
-      "memory +scripts %d+ KiB, world" } do
+    for _, word in ipairs { "name +demo", "ticks +%d+ at 100 Hz", "late +p50", "tasks +4", "entities +5", "faults +0", "revision +1",
+      "memory +scripts [%d.]+ [KM]iB, world" } do
       assert.matches(word, status)
     end
     assert.matches("main/sys +read update +50 ms +%d+ +0", (ctl(host, "systems")))

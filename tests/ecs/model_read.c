@@ -225,7 +225,7 @@ static bool state_now(model_t *m, const ecs_watch_desc_t *d) {
     case ECS_WATCH_LEVEL:
     case ECS_WATCH_RISING:
     case ECS_WATCH_FALLING: return holds(m, d);
-    case ECS_WATCH_DESPAWNED: return !model_alive(m, d->id);
+    case ECS_WATCH_DESPAWNED: return model_find(m, d->id) == NULL;
     default: return present(m, d);
     }
 }
@@ -260,7 +260,7 @@ int model_watch_add(model_t *m, const ecs_watch_desc_t *d, uint64_t owner, bool 
     *fired = false;
     int rc = check(d);
     if (rc != ECS_OK) { return rc; }
-    bool now = state_now(m, d), gone = !model_alive(m, d->id);
+    bool now = state_now(m, d), gone = model_find(m, d->id) == NULL;
     *fired = (d->kind == ECS_WATCH_LEVEL && now) || (d->kind == ECS_WATCH_DESPAWNED && gone) ||
              (d->kind == ECS_WATCH_REMOVED && gone);
     if (*fired) { return ECS_OK; }
@@ -298,7 +298,7 @@ void model_watch_poll(model_t *m) {
     for (uint32_t i = 0; i < m->watch_count;) {
         model_watch_t *watch = &m->watch[i];
         bool fired = fires(m, watch);
-        if (!fired && model_alive(m, watch->desc.id)) {
+        if (!fired && model_find(m, watch->desc.id) != NULL) {
             i++;
             continue;
         }

@@ -92,6 +92,50 @@ static void padding_is_no_default(void) {
     fixture_close(&s.f);
 }
 
+/* The same bytes in all, and not the same fields in the same places. */
+static void fields_that_come_or_change_places_are_written(void) {
+    static const char *const swapped[] = {"double y", "double x", "double z"};
+    static const char *const before[] = {"bool on", "double x"};
+    static const char *const after[] = {"bool on", "uint8_t more = 9", "double x"};
+    stored_t s = stored_open();
+    ecs_world_t *world = s.f.world;
+    uint32_t id = 0;
+    CHECK_EQ(ecs_component_migrate(world, s.f.pos, swapped, 3, NULL), ECS_OK);
+    CHECK_EQ(((const double *)ecs_view(world, s.id[5], s.f.pos))[0], 6);
+    CHECK_EQ(((const double *)ecs_view(world, s.id[5], s.f.pos))[1], 5);
+    CHECK_EQ(ecs_component_register(world, "A", before, 2, &id), ECS_OK);
+    record_begin(&s.f, 1);
+    CHECK(ecs_record(world, ECS_OP_INSERT, s.id[0], id, 0) != NULL);
+    apply(&s.f);
+    CHECK_EQ(ecs_phase_set(world, ECS_PHASE_IDLE), ECS_OK);
+    CHECK_EQ(ecs_component_migrate(world, id, after, 3, NULL), ECS_OK);
+    CHECK_EQ(((const uint8_t *)ecs_view(world, s.id[0], id))[1], 9);
+    fixture_close(&s.f);
+}
+
+/* A watch for changes that would not fire before the migration does not after it. */
+static void bytes_between_fields_are_no_change(void) {
+    static const char *const before[] = {"bool on", "double x"};
+    static const char *const after[] = {"bool on", "double x", "double y"};
+    stored_t s = stored_open();
+    ecs_world_t *world = s.f.world;
+    uint32_t id = 0, watch = 0, count = 0;
+    bool fired = false;
+    char value[16] = {0};
+    CHECK_EQ(ecs_component_register(world, "A", before, 2, &id), ECS_OK);
+    record_begin(&s.f, 1);
+    CHECK(ecs_record(world, ECS_OP_INSERT, s.id[0], id, 0) != NULL);
+    apply(&s.f);
+    ecs_watch_desc_t desc = {.kind = ECS_WATCH_CHANGED, .id = s.id[0], .component = id};
+    CHECK_EQ(ecs_watch_add(world, &desc, 1, &watch, &fired), ECS_OK);
+    value[3] = 0x55;
+    write_value(&s, s.id[0], id, value, sizeof value);
+    CHECK_EQ(ecs_component_migrate(world, id, after, 3, NULL), ECS_OK);
+    (void)ecs_watch_poll(world, &count);
+    CHECK_EQ(count, 0);
+    fixture_close(&s.f);
+}
+
 /* ---- the dry run ---------------------------------------------------------------------------- */
 
 static void a_dry_run_goes_in_slices(void) {
@@ -211,6 +255,8 @@ int main(void) {
     RUN(units_and_defaults_change_in_place);
     RUN(a_range_is_tested_before_it_holds);
     RUN(padding_is_no_default);
+    RUN(bytes_between_fields_are_no_change);
+    RUN(fields_that_come_or_change_places_are_written);
     RUN(a_dry_run_goes_in_slices);
     RUN(a_dry_run_names_the_value);
     RUN(anything_may_happen_between_slices);

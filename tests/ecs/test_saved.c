@@ -49,7 +49,7 @@ static void entities_that_came_have_defaults_and_those_that_went_are_ignored(voi
     ecs_saved_t *saved = save(&s, s.f.pos);
     CHECK_EQ(migrate(&s, s.f.pos, X_ONLY, 1), ECS_OK);
     record_begin(&s.f, 1);
-    CHECK_EQ(ecs_record_plain(world, ECS_OP_DESPAWN, s.id[7], 0), ECS_OK);
+    CHECK_EQ(ecs_record_plain(world, ECS_OP_DESPAWN, s.id[9], 0), ECS_OK);
     CHECK_EQ(ecs_record_plain(world, ECS_OP_REMOVE, s.id[8], s.f.pos), ECS_OK);
     apply(&s.f);
     record_begin(&s.f, 1);
@@ -57,7 +57,7 @@ static void entities_that_came_have_defaults_and_those_that_went_are_ignored(voi
     *(float *)ecs_record(world, ECS_OP_INSERT, made, s.f.pos, 0) = 5;
     apply(&s.f);
     CHECK_EQ(ecs_phase_set(world, ECS_PHASE_IDLE), ECS_OK);
-    CHECK_EQ((uint32_t)(uint64_t)made, (uint32_t)(uint64_t)s.id[7]);
+    CHECK_EQ((uint32_t)(uint64_t)made, (uint32_t)(uint64_t)s.id[9]);
     CHECK_EQ(ecs_component_migrate_back(world, saved), ECS_OK);
     const double *pos = ecs_view(world, made, s.f.pos);
     CHECK_EQ(pos[0], 5);

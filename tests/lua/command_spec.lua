@@ -84,6 +84,19 @@ describe("a command", function()
     assert.same({ "63\ttrue\ttrue\t0\ttrue" }, said)
   end)
 
+  it("on a handle: it is alive while there is an entity of its name, and no error before and after", function()
+    local said = run [[
+      local late = stator.entity "late"
+      print(late:alive())
+      local id = cmd:spawn({}, { name = "late" })
+      await(cmd:commit())
+      print(late:alive(), late:id() == id)
+      cmd:despawn(late)
+      await(cmd:commit())
+      print(late:alive(), select(2, stator.try(late.name, late)).message:match "there is no entity.*")]]
+    assert.same({ "false", "true\ttrue", 'false\tthere is no entity "late"' }, said)
+  end)
+
   it("that names a policy knows the three, and a name has no zero bytes", function()
     assert_refused {
       { "cmd:on_dead_target('strcit')", 'on_dead_target: expected "warn", "strict" or "ignore", got "strcit", did you mean "strict"?' },

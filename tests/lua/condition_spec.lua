@@ -120,6 +120,48 @@ describe("conditions", function()
     end
   ]], { "1\tgone", "2\tgone", "3\tgone", "4\tgone", "5\tgone", "6\tgone" })
 
+  both("K6 waits for an entity that is spawned in the same batch", [[
+    for _, name in ipairs { "when", "rising", "falling" } do
+      local id = cmd:spawn { N { on = name == "falling" } }
+      plan({ 0.05, function() cmd:set(id, N, { on = name ~= "falling" }) end })
+      print(name, ends(id[name](id, N, ON)))
+    end
+  ]], { "when\t0.050", "rising\t0.100", "falling\t0.150" })
+
+  it("K6 waits for an entity that is spawned in the same batch: changed, added, removed, despawned", function()
+    local said = run([[
+      for _, name in ipairs { "changed", "added", "removed", "despawned" } do
+        local id = cmd:spawn { N {} }
+        plan({ 0.05, function() if name == "removed" then cmd:remove(id, N) else cmd:despawn(id) end end })
+        print(name, ends(id[name](id, name ~= "despawned" and N or nil)))
+        await(stator.sleep(0.1))
+      end
+    ]])
+    assert.same({ "changed\t0.000", "added\t0.100", "removed\t0.250", "despawned\t0.400" }, said)
+  end)
+
+  it("K6 is told gone when the batch that spawns it is refused, dropped, or despawns it", function()
+    local said = run([[
+      for _, name in ipairs { "when", "despawned" } do
+        local function wait(id) return stator.start(id[name](id, name == "when" and N or nil, name == "when" and "on" or nil)) end
+        local dropped, refused
+        stator.try(function() dropped = wait(cmd:spawn { N {} }) error "no" end)
+        print("dropped", name, ends(dropped))
+        stator.try(function()
+          refused = wait(cmd:spawn { N {} })
+          cmd:set(stator.world, N, { v = 1 })
+          await(cmd:commit())
+        end)
+        print("refused", name, ends(refused))
+        local id = cmd:spawn { N {} }
+        cmd:despawn(id)
+        print("both", name, ends(wait(id)))
+      end
+    ]])
+    assert.same({ "dropped\twhen\tgone", "refused\twhen\tgone", "both\twhen\tgone", "dropped\tdespawned\t0.000",
+      "refused\tdespawned\t0.000", "both\tdespawned\t0.000" }, said)
+  end)
+
   it("K6 is told gone when the entity goes first: changed and added; removed and despawned end", function()
     local said = run([[
       for _, name in ipairs { "changed", "added", "removed", "despawned" } do

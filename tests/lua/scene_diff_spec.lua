@@ -506,7 +506,7 @@ end)]] }
     cell:eval "cell.accept()"
     cell:eval([[ -- as a reload leaves it
       require("stator.core.keep").put("file:" .. require("stator.boot").options.scene:gsub("scene.json$", "main.lua"),
-        string.dump(loadstring(..., "@main.lua")))]], new)
+        require("string.buffer").encode(require("stator.compile").text(..., "main.lua")))]], new)
     cell:advance(1)
     assert.same({ "new" }, support.said(cell, "^new"))
     for _, line in ipairs(cell:logs()) do assert.is_nil(line:find("declares no such parameter", 1, true)) end

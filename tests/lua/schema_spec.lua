@@ -42,7 +42,7 @@ local function opened(main, options)
 end
 
 describe("core.schema", function()
-  after_each(support.cleanup)
+  after_each(support.finish)
 
   it("defines structs and enums in versions", function()
     local cell, run = opened()
@@ -178,6 +178,26 @@ describe("core.schema", function()
     assert.is_nil(cell:check())
   end)
 
+  it("stops a converter that does not come back, with nothing changed", function()
+    local cell, run = opened(nil, {
+      settings = '"limits": { "slice_soft_ms": 1, "slice_ms": 4, "lost_vms": 3 }',
+      patience = os.getenv "STATOR_PRESET" == "asan" and 10 or 2,
+    })
+    run [[
+      require("stator.task").spawn({ name = "converts", order = registry.order(2, 1, 999) }, function()
+        schema.migrate((core.plan("Motor", { "double speed" })), function(_, new)
+          ffi.cast("double *", new)[0] = 1
+          while true do end
+        end)
+      end)]]
+    cell:advance(0.1)
+    assert.matches("VM is given up: it did not come back", table.concat(cell:logs(), "\n")) -- eval has no stops
+    cell:advance(0.1)
+    assert.matches("^100 200 300 400 500", (run [[return speeds "double *"]]))
+    assert.equal(32, (run [[return select(2, world.fields(motor()))]]))
+    assert.is_nil(cell:check())
+  end)
+
   it("keeps no value of a walk that was not whole", function()
     local _, run = opened()
     assert.equal("100 200 300 400 500", (run [[
@@ -241,7 +261,7 @@ end)]],
 end)
 
 describe("query.release", function()
-  after_each(support.cleanup)
+  after_each(support.finish)
 
   local QUERIES = [[
 local stator = require "stator"

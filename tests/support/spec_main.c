@@ -90,7 +90,8 @@ static int l_open(lua_State *L) {
                         .world_entities = (uint32_t)number(L, "world_entities", 0),
                         .walls = (uint32_t)number(L, "walls", 0),
                         .explain_jit = flag(L, "explain_jit"),
-                        .no_watch = flag(L, "no_watch")};
+                        .no_watch = flag(L, "no_watch"),
+                        .reload_on_demand = !flag(L, "reload")};
     read_sets(L, &opts);
     cell_t *cell = lua_newuserdata(L, sizeof *cell);
     *cell = (cell_t){

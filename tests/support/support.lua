@@ -61,7 +61,7 @@ function M.cell(options)
   if options.main then options.scripts = { ["main.lua"] = options.main } end
   local path = options.path or M.scene(options)
   local cell, code = harness.open {
-    scene = path, virtual = options.virtual ~= false, debug = options.debug, sets = options.sets,
+    scene = path, reload = options.reload, virtual = options.virtual ~= false, debug = options.debug, sets = options.sets,
     patience = options.patience, walls = options.walls, explain_jit = options.explain_jit,
     world_bytes = options.world_bytes, world_entities = options.world_entities, no_watch = options.no_watch,
     signals = options.signals,
