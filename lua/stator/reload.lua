@@ -246,7 +246,7 @@ local function wait_for_guards(stage, request)
     local who, change = task.await(combine.race { free = M.released, news = watch.next() })
     if who == "news" then
       M.note(change)
-      return false
+      if #M.requests > 0 then return false end
     end
   end
   return true
