@@ -15,8 +15,8 @@ local PENDING_MAX = 256
 local M = {
   pending = {}, owner_of = {},
   watcher = nil, ---@type fun(name: string, e: stator.Error, for_good: boolean?)? hears of each
-  script_of = function() return nil end, ---@type fun(name: string): stator.Script? whose task, system or service it is
   on_flush = nil, ---@type fun()? records what else shows faults, with them
+  script_of = function() return nil end, ---@type fun(name: string): stator.Script? whose task, system or service it is
 }
 
 --- Declares the component; called while the registry records for the host.

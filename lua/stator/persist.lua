@@ -12,7 +12,7 @@ local registry = require "stator.registry"
 local KEPT, WRITER = "persist:", "writer:" -- its writer: the last one since M.save
 
 local M = {
-  back = nil, ---@type { prefix: string, is_meant: fun(name: string): boolean }? while bodies run to go back
+  back = nil, ---@type { prefix: string, is_meant: fun(writer: string): boolean }? while bodies run to go back
 }
 
 local function check_name(what, name)
@@ -35,10 +35,17 @@ local function check_options(name, options)
   return version, migrate
 end
 
+--- Whether a name was written since M.save, by a task or system that is meant.
+local function was_written(name, is_meant)
+  local writer = keep.get(WRITER .. name)
+  return writer ~= nil and is_meant(writer)
+end
+
 --- What is kept under a name, for who reads it now: bodies that run to go back find what they will have.
 local function kept(name)
   local is_staged = registry.recording ~= registry.live
-  local prefix = is_staged and M.back and M.back.is_meant(name) and M.back.prefix or ""
+  local goes_back = is_staged and M.back and was_written(name, M.back.is_meant)
+  local prefix = goes_back and M.back.prefix or ""
   local bytes = keep.get(prefix .. KEPT .. name)
   if is_staged and not M.back then registry.recording.persisted[name] = bytes or false end
   return bytes
@@ -107,16 +114,12 @@ function M.save(prefix)
   for _, name in ipairs(keep.names(WRITER)) do keep.remove(name) end
 end
 
---- Who wrote a name since M.save: a task or system, "" when that is not known, nil for nobody.
----@return string?
-function M.writer(name) return keep.get(WRITER .. name) end
-
 --- Goes back to the copies for the names that are to, and forgets all of them.
 ---@param prefix string
----@param is_meant fun(name: string): boolean
+---@param is_meant fun(writer: string): boolean
 function M.go_back(prefix, is_meant)
   for _, name in ipairs(keep.names(KEPT)) do
-    if is_meant(name:sub(#KEPT + 1)) then
+    if was_written(name:sub(#KEPT + 1), is_meant) then
       local before = keep.get(prefix .. name)
       if before then keep.put(name, before) else keep.remove(name) end
     end

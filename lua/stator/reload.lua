@@ -248,7 +248,7 @@ local function wait_for_guards(stage, request)
     local who, change = task.await(combine.race { free = M.released, news = watch.next() })
     if who == "news" then
       M.note(change)
-      return false
+      if #M.requests > 0 then return false end
     end
   end
   return true
@@ -354,7 +354,7 @@ local function revert(request)
   set_state "staging"
   log.event("warn", "reload", ("goes back to revision %d: %s"):format(fallback.revision, request.reason))
   local found = M.scene:params_of(fallback.scene)
-  persist.back = { prefix = ACCEPTED, is_meant = function(name) return revisions.wrote(persist.writer(name)) end }
+  persist.back = { prefix = ACCEPTED, is_meant = revisions.wrote }
   local ok, stage = combine.try(stages.make, {
     fetch = stages.from_keep { ACCEPTED, "" }, restarts = found.restarts, params = found.params, back = true,
     check = function(made)
@@ -362,7 +362,6 @@ local function revert(request)
       return made.scene.problems
     end,
   })
-  local back = persist.back
   persist.back = nil
   if not ok then error(stage, 0) end
   if #stage.problems > 0 then return refuse(stage, request, stage.problems) end
@@ -372,7 +371,7 @@ local function revert(request)
     if problem then return refuse(stage, request, { problem }) end
   end
   tell("warn", M.scene:apply(stage.scene, fallback.scene))
-  persist.go_back(ACCEPTED, back.is_meant)
+  persist.go_back(ACCEPTED, revisions.wrote)
   forget_fallback()
   revisions.swapped(fallback.revision, request.reason, stage.order)
   log.event("warn", "reload", ("revision %d is in force again"):format(fallback.revision))

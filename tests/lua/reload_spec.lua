@@ -36,11 +36,8 @@ describe("a reload", function()
     local said = r:says()
     table.sort(said)
     assert.same({ "main/t: two", "other/o: n" }, said)
-    assert.matches("other/o: n\t1[0-9]$", (function()
-      local last
-      for _, line in ipairs(r.cell:logs()) do last = line:match "other/o: .*" or last end
-      return last
-    end)())
+    local counts = r:lines "other/o: n\t%d+$"
+    assert.is_true(tonumber(counts[#counts]:match "%d+$") >= 7) -- it goes on
     assert.equal(other, r:tasks(true):match "other/o %d+")
     assert.equal(id, r:eval(BOX))
     assert.equal(3, r:value("box", "Part", "x"))
@@ -71,7 +68,7 @@ describe("a reload", function()
       PART .. 'stator.per_entity("t", { with = { Part } }, function() await(stator.sleep(1e6)) end)\n',
       "added: per_entity main/t\n  removed: task main/t" },
     { "an async system comes", PART,
-      PART .. 'stator.async_system("a", { every = 0.05 }, function() await(stator.sleep(0.2)) end)\n',
+      PART .. 'stator.async_system("a", { every = 0.05 }, function() await(stator.sleep(1e6)) end)\n',
       "added: async_system main/a" },
     { "an observer comes", PART, PART .. 'stator.observer("o", { changed = Part }, function() end)\n',
       "added: observer main/o" },

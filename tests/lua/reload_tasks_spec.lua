@@ -61,7 +61,8 @@ describe("a reload with tasks", function()
 
   it("RL9: an HTTP or TCP connection of the task that goes is closed", function()
     local r = opened(task 'local c = stator.net.listen { port = 0 } await(c:accept())')
-    r.cell:advance(0.1)
+    r:change(PART .. task('local c = stator.net.listen { port = 0 } await(c:accept())', nil, "1"))
+    r.cell:advance(0.2)
     local _, _, _, handles = r.cell:counts()
     for i = 2, 6 do r:change(PART .. task('local c = stator.net.listen { port = 0 } await(c:accept())', nil, tostring(i))) end
     r.cell:advance(0.2)
@@ -219,7 +220,7 @@ describe("a reload with tasks", function()
   end)
 
   it("RL11: calls wait in line while the service is replaced, and are answered by the new one", function()
-    local service = 'stator.service("ask", function() stator.defer(function() await(stator.sleep(0.5)) end) await(stator.sleep(0.2)) return MARK end)\n'
+    local service = 'stator.service("ask", function() stator.defer(function() await(stator.sleep(0.5)) end) await(stator.sleep(1)) return MARK end)\n'
     local r = reloading.open { scripts = {
       ["a.lua"] = (service:gsub("MARK", "1")),
       ["b.lua"] = 'stator.task("t", {}, function() for _ in stator.every(0.1) do local ok, e = stator.try(function() return await(stator.call "ask") end) print(ok, type(e) == "table" and e.code or e) end end)\n',
@@ -228,7 +229,7 @@ describe("a reload with tasks", function()
     local caller = r:tasks(true):match "b/t %d+"
     r:said()
     r:change((service:gsub("MARK", "2")), "a.lua")
-    r.cell:advance(2)
+    r.cell:advance(4)
     local said = table.concat(r:said(), "\n")
     assert.matches("b/t: false\tcancelled", said)
     assert.matches("b/t: true\t2", said)

@@ -139,6 +139,7 @@ function M.open(options)
   local self = setmetatable({ cell = support.cell(options), folder = folder, path = path }, R)
   self.cell:eval(INSIDE)
   self.cell:advance(0.1)
+  self:ask "accept" -- so that the reload's task is there, which starts when it is needed first
   return self
 end
 
