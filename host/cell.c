@@ -239,6 +239,11 @@ static void set_text(lua_State *L, const char *name, const char *text) {
     lua_setfield(L, -2, name);
 }
 
+/* For who waits on the control socket. */
+static const char LOST_ANSWER[] =
+    "{\"error\":{\"code\":\"lost\",\"message\":\"the scripts' VM was lost before there was an "
+    "answer; the log says what came of it\"},\"ok\":false}";
+
 /* What boot.restore is told. */
 static void push_lost(host_t *host, const rt_lost_t *lost) {
     static const char *const kinds[] = {"host", "task", "system", "observer"};
@@ -282,6 +287,7 @@ void cell_replace_vm(host_t *host) {
                "the scripts' VM is given up: %s%s%s; world and links stay%s", lost.why,
                lost.place[0] != '\0' ? ", last seen at " : "", lost.place,
                host->quarantined ? "" : ", scripts start again");
+    control_give_up(&host->control, LOST_ANSWER);
     bool loaded = restore(host, &lost, host->quarantined);
     if (!loaded) {
         host->quarantined = true;

@@ -123,6 +123,14 @@ static void client_forget(control_client_t *client, uint32_t bytes) {
     }
 }
 
+/* Answers the first line of the client. */
+static void client_answer(control_client_t *client, char *text, bool last) {
+    const char *end = memchr(client->in, '\n', client->in_count);
+    client->asked = false;
+    client_forget(client, (uint32_t)(end - client->in) + 1);
+    client_write(client, with_newline(text), last);
+}
+
 static void client_serve(control_client_t *client, control_answer_t answer, void *context) {
     if (!client->used || client->closing) { return; }
     if (real_ns() - client->since_ns > CONTROL_IDLE_NS) {
@@ -143,14 +151,23 @@ static void client_serve(control_client_t *client, control_answer_t answer, void
     }
     bool last = false;
     char *text = answer(context, client->in, (size_t)(end - client->in), &last);
-    if (text == NULL) { return; }
-    client_forget(client, (uint32_t)(end - client->in) + 1);
-    client_write(client, with_newline(text), last);
+    client->asked = text == NULL;
+    if (text != NULL) { client_answer(client, text, last); }
 }
 
 void control_serve(control_t *control, control_answer_t answer, void *context) {
     for (size_t i = 0; i < CONTROL_CLIENTS && control->open; i++) {
         client_serve(&control->clients[i], answer, context);
+    }
+}
+
+void control_give_up(control_t *control, const char *line) {
+    for (size_t i = 0; i < CONTROL_CLIENTS && control->open; i++) {
+        control_client_t *client = &control->clients[i];
+        if (!client->used || client->closing || !client->asked) { continue; }
+        char *text = strdup(line);
+        memory_must(text);
+        client_answer(client, text, false);
     }
 }
 

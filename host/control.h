@@ -34,6 +34,7 @@ typedef struct {
     bool last;         /* close it after the write */
     bool ended;        /* it asks nothing more */
     bool too_long;     /* its line does not end */
+    bool asked;        /* its line was, and has no answer yet */
     uint64_t since_ns; /* of its last sign of life, real time */
 } control_client_t;
 
@@ -55,6 +56,9 @@ int control_open(control_t *control, uv_loop_t *loop, const char *path, char *wh
                  size_t why_bytes);
 /* Answers what has come. Outside of steps. */
 void control_serve(control_t *control, control_answer_t answer, void *context);
+/* Answers whoever waits for an answer with a line of JSON, for who was to make it is gone: else it
+ * would be asked, and done, once more. Outside of steps. */
+void control_give_up(control_t *control, const char *line);
 /* Closes everything and removes the socket file. The loop has to run after that. Accepts a zeroed
  * one. */
 void control_close(control_t *control);

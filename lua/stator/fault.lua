@@ -16,6 +16,7 @@ local M = {
   pending = {}, owner_of = {},
   watcher = nil, ---@type fun(name: string, e: stator.Error, for_good: boolean?)? hears of each
   script_of = function() return nil end, ---@type fun(name: string): stator.Script? whose task, system or service it is
+  on_flush = nil, ---@type fun()? records what else shows faults, with them
 }
 
 --- Declares the component; called while the registry records for the host.
@@ -49,6 +50,7 @@ function M.flush()
   M.pending = {}
   world.begin(OWNER_HOST, 0)
   for _, item in ipairs(list) do write(item) end
+  if M.on_flush then M.on_flush() end
   world.seal()
 end
 

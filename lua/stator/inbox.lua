@@ -36,6 +36,8 @@ local DESPAWNED = 3
 ---@field waiters stator.Waiters while the ring is empty
 ---@field gone boolean its entity is gone
 ---@field room integer|false of the core, for full = "reject"
+---@field script stator.Script
+---@field loose boolean made by a task of a revision before, and by none since: what comes is kept, its bounds may change
 local Inbox = {}
 local M = {
   by_key = {}, ---@type table<string, stator.Inbox>
@@ -227,6 +229,14 @@ local function add_to(map, id, inbox)
   table.insert(map[id], inbox)
 end
 
+local function remove_from(map, id, inbox)
+  local list = map[id] or {}
+  for i, other in ipairs(list) do
+    if other == inbox then table.remove(list, i) break end
+  end
+  if #list == 0 then map[id] = nil end
+end
+
 --- The core refuses what does not fit: from when entities are there.
 local function open_room(inbox)
   if inbox.full ~= "reject" or inbox.room then return end
@@ -265,17 +275,25 @@ local function declared(key)
   end
 end
 
+--- Gives it the bounds that it is declared with now.
+local function set_bounds(inbox, cap, full, place)
+  inbox.cap, inbox.full, inbox.place, inbox.loose = cap, full, place, false
+  if inbox.room and full ~= "reject" then close_room(inbox) end
+  open_room(inbox)
+  tell_room(inbox)
+end
+
 local function check_same(known, inbox, cap, full)
   if known.cap == cap and known.full == full then return end
   err.raise(("inbox %s: made with other options at %s"):format(inbox.name, known.place))
 end
 
-local function new(key, name, e, to, cap, full)
+local function new(script, key, name, e, to, cap, full)
   return setmetatable({
-    name = name, key = key, event_name = e.name, to = to or false, cap = cap, full = full,
+    script = script, name = name, key = key, event_name = e.name, to = to or false, cap = cap, full = full,
     place = place_of(), room = false,
     ring = ring.new(math.min(cap, FIRST_SLOTS)), waiters = waiters.new(),
-    received = 0, taken = 0, dropped = 0, tell_at = 1, gone = false,
+    received = 0, taken = 0, dropped = 0, tell_at = 1, gone = false, loose = false,
   }, INBOX)
 end
 
@@ -315,15 +333,18 @@ function M.inbox(e, options)
   local known = M.by_key[key]
   if registry.script then
     local d = declared(key)
-    local inbox = d and d.inbox or known or new(key, name .. shown, e, to, cap, full)
+    local inbox = d and d.inbox or known or new(script, key, name .. shown, e, to, cap, full)
     declare(script, inbox, cap, full)
     return inbox
   end
-  if known then
+  if known and known.loose then
+    set_bounds(known, cap, full, place_of())
+    return known
+  elseif known then
     check_same(known, known, cap, full)
     return known
   end
-  local inbox = new(key, name .. shown, e, to, cap, full)
+  local inbox = new(script, key, name .. shown, e, to, cap, full)
   open(inbox)
   return inbox
 end
@@ -334,26 +355,34 @@ local close
 function M.freeze()
   for _, d in ipairs(registry.live.inboxes) do
     local inbox = d.inbox
-    inbox.cap, inbox.full, inbox.place = d.cap, d.full, d.place
     if M.by_key[inbox.key] == inbox then
-      if inbox.room and inbox.full ~= "reject" then close_room(inbox) end
-      open_room(inbox)
-      tell_room(inbox)
+      set_bounds(inbox, d.cap, d.full, d.place)
     else
-      inbox.gone = false
+      inbox.cap, inbox.full, inbox.place, inbox.gone = d.cap, d.full, d.place, false
       open(inbox)
     end
   end
 end
 
---- Ends those that a set has declared and the live one has not.
+--- Ends those that a set has declared and the live one has not. Those that tasks of the scripts have made are for
+--- whoever makes them again; nobody is refused for them meanwhile, and after one more revision they end.
 ---@param set stator.Set
-function M.retire(set)
-  local kept = {}
+---@param scripts table<stator.Script, any> that run again
+function M.retire(set, scripts)
+  local kept, of_bodies, ends = {}, {}, {}
   for _, d in ipairs(registry.live.inboxes) do kept[d.inbox] = true end
   for _, d in ipairs(set.inboxes) do
+    of_bodies[d.inbox] = true
     if not kept[d.inbox] and M.by_key[d.inbox.key] == d.inbox then close(d.inbox) end
   end
+  for _, inbox in pairs(M.by_key) do -- each for itself: the order does not show
+    if scripts[inbox.script] and not kept[inbox] and not of_bodies[inbox] then
+      if inbox.loose then ends[#ends + 1] = inbox end
+      inbox.loose = true
+      close_room(inbox)
+    end
+  end
+  for _, inbox in ipairs(ends) do close(inbox) end
 end
 
 -- ---- delivering -----------------------------------------------------------------------------
@@ -384,7 +413,10 @@ function close(inbox)
   M.by_key[inbox.key] = nil
   M.count = M.count - 1
   local lists = lists_of(inbox.event_name)
-  lists.by_to[inbox.to] = nil
+  if type(inbox.to) == "number" then
+    remove_from(lists.by_to, inbox.to, inbox)
+    remove_from(M.by_entity, inbox.to, inbox)
+  end
   for i, other in ipairs(lists.list) do
     if other == inbox then table.remove(lists.list, i) break end
   end

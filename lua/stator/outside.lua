@@ -2,7 +2,6 @@
 --- world may be migrated. The host calls `serve` after the step in which it was asked for.
 local core = require "stator.core.task"
 local err = require "stator.err"
-local task = require "stator.task"
 
 local M = {}
 
@@ -10,9 +9,9 @@ local waiting = {} -- by kind: { future, fn, arguments }
 
 local function settle(future, ok, ...) future:settle(ok, ...) end
 
---- What nobody waits for any more is not done.
+--- What its task is told: cancelled before it was served, it is not done any more.
 local function results(kind, job, ok, ...)
-  if not ok and waiting[kind] == job then waiting[kind] = nil end
+  if waiting[kind] == job then waiting[kind] = nil end
   if not ok then error((...), 0) end
   return ...
 end
@@ -24,7 +23,7 @@ function M.run(kind, fn, ...)
   local job = { future = core.future(), fn = fn, n = select("#", ...), ... }
   waiting[kind] = job
   core.want_outside(kind)
-  return results(kind, job, pcall(task.await, job.future))
+  return results(kind, job, core.park(job.future))
 end
 
 --- Runs what waits.

@@ -12,7 +12,7 @@ local registry = require "stator.registry"
 local KEPT, WRITER = "persist:", "writer:" -- its writer: the last one since M.save
 
 local M = {
-  versions = {}, ---@type table<string, integer> with which a name is written
+  back = nil, ---@type { prefix: string, is_meant: fun(name: string): boolean }? while bodies run to go back
 }
 
 local function check_name(what, name)
@@ -35,9 +35,18 @@ local function check_options(name, options)
   return version, migrate
 end
 
+--- What is kept under a name, for who reads it now: bodies that run to go back find what they will have.
+local function kept(name)
+  local is_staged = registry.recording ~= registry.live
+  local prefix = is_staged and M.back and M.back.is_meant(name) and M.back.prefix or ""
+  local bytes = keep.get(prefix .. KEPT .. name)
+  if is_staged and not M.back then registry.recording.persisted[name] = bytes or false end
+  return bytes
+end
+
 --- The value of a name and the version that it was written with; nil when it was never written.
 local function stored(name)
-  local bytes = keep.get(KEPT .. name)
+  local bytes = kept(name)
   if not bytes then return nil end
   local parts = buffer.new():put(bytes)
   local value = parts:decode()
@@ -53,7 +62,7 @@ function M.persist(name, default, options)
   check_name("persist", name)
   local version, migrate = 1, nil
   if options ~= nil then version, migrate = check_options(name, options) end
-  M.versions[name] = version
+  registry.recording.versions[name] = version
   local known, value, written = stored(name)
   if not known then
     by_value.check("persist", default, name, "can be kept")
@@ -74,7 +83,7 @@ function M.record(_, name, value)
   check_name("persist", name)
   by_value.check("persist", value, name, "can be kept")
   if not keep.recording() then err.raise("persist: only inside a task, a system or an observer") end
-  local version = M.versions[name] or 1
+  local version = registry.live.versions[name] or 1
   keep.put(WRITER .. name, log.who() or "")
   local bytes = buffer.encode(value)
   if version ~= 1 then bytes = bytes .. buffer.encode(version) end
@@ -83,19 +92,31 @@ function M.record(_, name, value)
   end
 end
 
+--- Whether a name is not what the bodies of a set have read any more.
+---@param set stator.Set
+function M.is_stale(set)
+  for name, bytes in pairs(set.persisted) do -- any: the order does not show
+    if (keep.get(KEPT .. name) or false) ~= bytes then return true end
+  end
+  return false
+end
+
 --- Copies all values, to go back to: under names that begin with `prefix`.
 function M.save(prefix)
   for _, name in ipairs(keep.names(KEPT)) do keep.put(prefix .. name, keep.get(name)) end
   for _, name in ipairs(keep.names(WRITER)) do keep.remove(name) end
 end
 
+--- Who wrote a name since M.save: a task or system, "" when that is not known, nil for nobody.
+---@return string?
+function M.writer(name) return keep.get(WRITER .. name) end
+
 --- Goes back to the copies for the names that are to, and forgets all of them.
 ---@param prefix string
----@param is_meant fun(writer: string): boolean of one that was written since, by a task or system of that name
+---@param is_meant fun(name: string): boolean
 function M.go_back(prefix, is_meant)
   for _, name in ipairs(keep.names(KEPT)) do
-    local writer = keep.get(WRITER .. name:sub(#KEPT + 1))
-    if writer and is_meant(writer) then
+    if is_meant(name:sub(#KEPT + 1)) then
       local before = keep.get(prefix .. name)
       if before then keep.put(name, before) else keep.remove(name) end
     end

@@ -36,7 +36,11 @@ local LISTS = { "systems", "tasks", "per_entity", "observers", "machines", "inbo
 
 ---@return stator.Set
 function M.new_set()
-  local set = { types = {}, type_list = {}, services = {}, components = {}, component_list = {} }
+  local set = {
+    types = {}, type_list = {}, services = {}, components = {}, component_list = {},
+    versions = {}, -- with which names are persisted
+    persisted = {}, -- what bodies have read under a name, as it was kept; false: nothing
+  }
   for _, kind in ipairs(KINDS) do set.types[kind] = {} end
   for _, name in ipairs(LISTS) do set[name] = {} end
   return set
@@ -60,6 +64,7 @@ end
 function M.fork(set, leaves)
   local fork = M.new_set()
   for _, name in ipairs(LISTS) do fork[name] = kept_of(set[name], leaves) end
+  for name, version in pairs(set.versions) do fork.versions[name] = version end -- each for itself
   for _, service in ipairs(fork.service_list) do fork.services[service.title] = service end
   for _, t in ipairs(set.type_list) do
     local mentions = kept_of(t.mentions, leaves)

@@ -43,6 +43,7 @@ local M = {
 ---@field plan_only boolean?
 ---@field force boolean? whoever holds the reload
 ---@field drop table<string, boolean>? components that may go though entities carry them
+---@field others stator.ReloadRequest[]? that hear the same
 ---@field answer table? once it is known: ok, message, code, problems, plan
 ---@field since_s number
 
@@ -176,7 +177,7 @@ end
 local function limit(t, finish_s)
   task.spawn({ name = "reload", order = registry.order(0, 0, 0), daemon = true, quiet = true }, function()
     local who = task.await(combine.race { ended = task.ended(t), over = core.sleep(finish_s) })
-    if who == "over" then task.cancel(t, ("reload: not finished within %g s"):format(finish_s)) end
+    if who == "over" and schedule.is_draining(t) then task.cancel(t, ("reload: not finished within %g s"):format(finish_s)) end
   end).hidden = true
 end
 
@@ -215,6 +216,24 @@ end
 
 -- ---- one attempt ----------------------------------------------------------------------------
 
+--- Lets what has come meanwhile go before a reload that waits, and takes along what asks for the same.
+local function put_back(request)
+  local first = {}
+  request.others, request.drop = request.others or {}, request.drop or {}
+  for _, other in ipairs(M.requests) do
+    if other.verb == "reload" and not other.plan_only then
+      request.force = request.force or other.force
+      for name in pairs(other.drop or {}) do request.drop[name] = true end
+      table.insert(request.others, other)
+      for _, asked in ipairs(other.others or {}) do table.insert(request.others, asked) end
+    else
+      first[#first + 1] = other
+    end
+  end
+  first[#first + 1] = request
+  M.requests = first
+end
+
 --- Waits until nobody holds the scripts any more. Answers false when there is something newer to do first.
 local function wait_for_guards(stage, request)
   while not request.force do
@@ -227,29 +246,35 @@ local function wait_for_guards(stage, request)
     local who, change = task.await(combine.race { free = M.released, news = watch.next() })
     if who == "news" then
       M.note(change)
-      if not M.take_force(request) then return false end
+      return false
     end
   end
   return true
 end
 
---- Ends what runs, and puts the stage in its place. Answers nil, or a problem: then what ran starts again.
-local function replace(stage, revision)
+--- Ends what runs, and puts the stage in its place. Answers the stage, and a problem: then what ran starts again.
+---@param before_swap fun(stage: stator.Stage)?
+local function replace(stage, revision, before_swap)
   set_state "draining"
-  drain(stage.restarted)
-  core.outside_times()
-  local problem
-  repeat problem = outside.run("swap", swap.run, stage, revision) until problem ~= "again"
-  schedule.halt(registry.live, stage.restarted, false)
-  if problem then schedule.start_again(stage.restarted) end
-  return problem
+  local scripts = stage.restarted
+  drain(scripts)
+  if persist.is_stale(stage.set) then stage = stages.again(stage) end
+  local problem = stage.problems[1]
+  if not problem then
+    if before_swap then before_swap(stage) end
+    core.outside_times()
+    repeat problem = outside.run("swap", swap.run, stage, revision) until problem ~= "again"
+  end
+  schedule.halt(registry.live, scripts, false)
+  if problem then schedule.start_again(scripts) end
+  return stage, problem
 end
 
 local function go(stage, plan, request)
-  keep_fallback(stage)
-  local problem = replace(stage, plan.revision)
+  local problem
+  stage, problem = replace(stage, plan.revision, keep_fallback)
   if problem then
-    if revisions.fallback.revision == revisions.current then forget_fallback() end
+    if revisions.fallback and revisions.fallback.revision == revisions.current then forget_fallback() end
     return refuse(stage, request, { problem })
   end
   plan.paused_s, plan.slice_s = core.outside_times()
@@ -314,7 +339,7 @@ local function reload(request)
   if #stage.order == 0 then return apply_only(stage, plan, request) end
   if wait_for_guards(stage, request) then return go(stage, plan, request) end
   stages.drop(stage)
-  table.insert(M.requests, 1, request) -- what is newer goes with it
+  put_back(request)
   rest()
 end
 
@@ -327,18 +352,25 @@ local function revert(request)
   set_state "staging"
   log.event("warn", "reload", ("goes back to revision %d: %s"):format(fallback.revision, request.reason))
   local found = M.scene:params_of(fallback.scene)
-  local stage = stages.make {
+  persist.back = { prefix = ACCEPTED, is_meant = function(name) return revisions.wrote(persist.writer(name)) end }
+  local ok, stage = combine.try(stages.make, {
     fetch = stages.from_keep { ACCEPTED, "" }, restarts = found.restarts, params = found.params, back = true,
     check = function(made)
       made.scene = M.scene:compare(made, fallback.scene)
       return made.scene.problems
     end,
-  }
+  })
+  local back = persist.back
+  persist.back = nil
+  if not ok then error(stage, 0) end
   if #stage.problems > 0 then return refuse(stage, request, stage.problems) end
-  local problem = #stage.order > 0 and replace(stage, fallback.revision)
-  if problem then return refuse(stage, request, { problem }) end
+  if #stage.order > 0 then
+    local problem
+    stage, problem = replace(stage, fallback.revision)
+    if problem then return refuse(stage, request, { problem }) end
+  end
   tell("warn", M.scene:apply(stage.scene, fallback.scene))
-  persist.go_back(ACCEPTED, revisions.wrote)
+  persist.go_back(ACCEPTED, back.is_meant)
   forget_fallback()
   revisions.swapped(fallback.revision, request.reason, stage.order)
   log.event("warn", "reload", ("revision %d is in force again"):format(fallback.revision))
@@ -370,20 +402,10 @@ function M.note(change)
     has_reload = has_reload or (request.verb == "reload" and not request.plan_only) -- a plan does not take it over
   end
   local asked = change.reason == "SIGHUP"
-  if (asked or #change.paths > 0) and not has_reload then
+  local saved = M.watching and #change.paths > 0 -- else a look for who asks for something else finds old saves
+  if (asked or saved) and not has_reload then
     table.insert(M.requests, { verb = "reload", reason = asked and "SIGHUP" or "saved", since_s = core.now() })
   end
-end
-
---- While a reload waits: whether all that is new is that it is forced. Those who forced it hear what comes of it.
-function M.take_force(request)
-  local newest = M.requests[1]
-  if #M.requests ~= 1 or newest.verb ~= "reload" or not newest.force then return false end
-  M.requests = {}
-  request.force = true
-  request.others = request.others or {}
-  table.insert(request.others, newest)
-  return true
 end
 
 --- What there is to do next: a request, or the end of the probation.
@@ -436,6 +458,9 @@ function M.start(options, restored)
     if name == "watch" then M.mode = value end
   end)
   fault.watcher = on_fault
+  fault.on_flush = function()
+    if revisions.fallback then revisions.show(M.state, M.holds) end
+  end
   local lost = restored and revisions.resume()
   if lost or not options.on_demand then M.spawn(lost) end
 end

@@ -133,7 +133,7 @@ local function has_drained(t, d, e)
   local key = key_of(d, e)
   if M.draining[key] ~= t then return false end
   M.draining[key] = nil
-  start_anew(d.name, e)
+  if not M.stopping then start_anew(d.name, e) end
   return true
 end
 
@@ -249,17 +249,33 @@ function M.halt(set, scripts, halted)
   each_of(set, scripts, function(d) d.halted = halted end)
 end
 
+--- Tasks that were let finish have nothing to make room for: they are those of the live set, as before. Answers
+--- the declarations that they are of.
+local function stay(scripts)
+  local is_live, runs = {}, {}
+  each_of(registry.live, scripts, function(d) is_live[d] = true end)
+  for key, t in pairs(M.draining) do -- each for itself
+    if is_live[t.declared] then
+      M.draining[key] = nil
+      runs[t.declared] = true
+    end
+  end
+  return runs
+end
+
 --- Starts again what a reload has cancelled and could not replace.
 ---@param scripts table<stator.Script, any>
 function M.start_again(scripts)
+  local runs = stay(scripts)
   for _, d in ipairs(registry.live.tasks) do
-    if scripts[d.script] and not d.ended[0] then start_task(d) end
+    if scripts[d.script] and not d.ended[0] and not runs[d] then start_task(d) end
   end
   for _, d in ipairs(registry.live.per_entity) do
     for _, e in ipairs(scripts[d.script] and d.query:ids() or {}) do
       if not d.ended[e] and not d.tasks[e] then start_for(d, e) end
     end
   end
+  service.go_on(scripts)
 end
 
 --- Whether a task was let finish by a reload.

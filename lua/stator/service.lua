@@ -197,6 +197,14 @@ function M.hand_over(before)
   for _, service in ipairs(registry.live.service_list) do start_next(service) end
 end
 
+--- A reload that was to replace services of scripts has come to nothing: calls in line go on.
+---@param scripts table<stator.Script, any>
+function M.go_on(scripts)
+  for _, service in ipairs(registry.live.service_list) do
+    if scripts[service.script] then start_next(service) end
+  end
+end
+
 --- Notes for each future that somebody waits for here what that is, in words; for whoever looks on.
 ---@param map table<userdata, string>
 function M.index(map)

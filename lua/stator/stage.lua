@@ -311,6 +311,7 @@ function M.make(options)
     order = {}, restarted = {}, set = registry.live, changes = {}, problems = {}, before = {}, wanted = {},
     late_queries = {}, fetch = options.fetch, params = options.params, back = options.back,
   }
+  stage.options = options
   local files = M.files_in_force()
   for i, file in ipairs(files) do stage.wanted[i] = file.path end -- a body that fails does not get to all
   stage.compiled = stage.fetch(files)
@@ -331,6 +332,28 @@ function M.make(options)
     if #stage.problems == 0 then step() end
   end
   return stage
+end
+
+--- The same stage once more, with the bodies run again: what they have read is not so any more.
+---@param stage stator.Stage which is dropped
+---@return stator.Stage
+function M.again(stage)
+  M.drop(stage)
+  local options, known = {}, stage.compiled
+  for name, value in pairs(stage.options) do options[name] = value end
+  options.restarts = stage.restarted
+  function options.fetch(list)
+    local by_path, missing = {}, {}
+    for _, file in ipairs(list) do
+      by_path[file.path] = known[file.path]
+      if not known[file.path] then missing[#missing + 1] = file end
+    end
+    for path, compiled in pairs(stage.fetch(missing)) do by_path[path] = compiled end
+    return by_path
+  end
+  local made = M.make(options)
+  made.text = stage.text
+  return made
 end
 
 --- A stage that was not made.

@@ -64,7 +64,7 @@ function M.run(stage, revision)
   end
   schedule.forget_ended(before, scripts)
   schedule.freeze(scripts)
-  inbox.retire(before)
+  inbox.retire(before, scripts)
   service.hand_over(before)
   for _, q in ipairs(queries_of(before, scripts)) do query.release(q) end
   clear_types(stage.changes)

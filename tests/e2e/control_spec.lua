@@ -71,7 +71,7 @@ describe("stator ctl", function()
     end
     assert.matches("main/sys +read update +50 ms +%d+ +0", (ctl(host, "systems")))
     assert.matches("main/loop main.lua:11 +every +20 ms +%d+", (ctl(host, "systems")))
-    assert.matches("scripts/main *\ntool +Tool\nworld", (ctl(host, "entities")))
+    assert.matches("scripts/main +Script\ntool +Tool\nworld", (ctl(host, "entities")))
     assert.equal('tool  (id 4294967300)\n  Tool { closed = false, label = "x\\"y", pose = { 0, 0 } }\n', (ctl(host, "entities tool")))
     assert.equal("stopping\n", (ctl(host, "stop")))
     local rc, out = finish(host)
