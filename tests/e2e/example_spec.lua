@@ -109,7 +109,11 @@ describe("example 03_commissioning", function()
 
     edit('s/"speed_mm_s": 200/"speed_mm_s": 400/', "scene.json")
     from = wait_for('the parameter "speed_mm_s" of the script "pick" changes from 200 to 400', from)
-    wait_for("is placed at", from)
+    from = wait_for("is placed at", from)
+
+    edit "s/^local PLACE_MM = .*/local PLACE_MM = 90/" -- a plan that is asked for at once does not take the save over
+    assert.matches("planned; nothing was done", (support.shell(("%s ctl %s/cell.sock reload --plan"):format(support.binary, folder))))
+    wait_for("is placed at 90 mm", from)
 
     support.shell(("%s ctl %s/cell.sock stop"):format(support.binary, folder))
     wait_for "host: ended"

@@ -132,7 +132,7 @@ function M.open(options)
     options.reload and ", " .. options.reload or ', "probation_s": 0', settings)
   if options.main then options.scripts = { ["main.lua"] = options.main } end
   for name, text in pairs(options.scripts) do options.scripts[name] = M.HEAD .. text end
-  options.main = nil
+  options.main, options.reload = nil, true -- its task runs from the start
   local path, folder = support.scene(options)
   options.path = path
   options.reload = true
