@@ -14,15 +14,18 @@ M.SPEC, M.ARCHITECTURE, M.DECISIONS = "docs/spec.md", "docs/architecture.md", "d
 M.STATES = { done = true, partial = true, missing = true }
 
 local FOLDERS = { "ecs", "host", "lua/stator" }
-local TOP = { ecs = true, host = true, lua = true, tests = true, docs = true, scripts = true, examples = true, cmake = true }
+local TOP = { -- folders that a path may begin with
+  ecs = true, host = true, lua = true, tests = true, docs = true, scripts = true, examples = true, cmake = true,
+}
 local INIT, USAGE = "lua/stator/init.lua", "host/main.c"
 local PREFIXES = { "core: ", "wall: ", "echo: ", "reply to world: " } -- of the names of rows in its list
 local BENCH = { "tests/bench/bench.lua", "tests/bench/core.lua", "tests/bench/peers.lua" }
 --- Where the methods of what scripts hold are defined, by the name that spec.md gives to the object.
 local RECEIVERS = {
-  cmd = { "command" }, e = { "entity", "condition" }, q = { "query", "condition" }, inbox = { "inbox" },
-  conn = { "net" }, listener = { "net" }, sock = { "net" }, ch = { "channel" }, sem = { "sync" }, m = { "sync" },
-  plc = { "driver/modbus_tcp", "driver/modbus" },
+  cmd = { "command" }, e = { "entity", "condition", "views", "react" }, q = { "query", "condition" },
+  inbox = { "inbox" }, conn = { "net" }, listener = { "net" }, sock = { "net" }, ch = { "channel" },
+  sem = { "sync" }, m = { "sync" },
+  box = { "views" }, plc = { "driver/modbus_tcp", "driver/modbus", "driver/modbus_server" },
 }
 
 -- ---- reading ----------------------------------------------------------------------------------
@@ -71,8 +74,9 @@ local function plain(text) return (text:gsub("%p", "%%%0")) end
 
 local function defines(text, name)
   local word = plain(name)
-  return text ~= nil and (text:find("function [%w_]+[.:]" .. word .. "%f[^%w_]") or text:find("[.\"]" .. word .. "%f[^%w_]")
-    or text:find("%f[%w_]" .. word .. "%s*=[^=]")) ~= nil
+  return text ~= nil
+    and (text:find("function [%w_.]+[.:]" .. word .. "%f[^%w_]") or text:find("%f[%w_]" .. word .. "%s*=[^=]")
+      or text:find("[%w_]%." .. word .. ", [%w_.]+ = ")) ~= nil
 end
 
 local function in_api(tree, span)
@@ -152,9 +156,9 @@ end
 
 -- ---- rows of spec.md --------------------------------------------------------------------------
 
-local function wanted(path)
-  return path:find "^tests/.*_spec%.lua" or path:find "^tests/.*/test_[%w_]+%.c" or path:find "^tests/fuzz/fuzz_[%w_]+%.c"
-    or path:find "^tests/ecs/mutants%.lua"
+local function is_test(path)
+  return path:find "^tests/.*_spec%.lua" or path:find "^tests/.*/test_[%w_]+%.c"
+    or path:find "^tests/fuzz/fuzz_[%w_]+%.c" or path:find "^tests/ecs/mutants%.lua"
 end
 
 --- Names of a text that can be looked up, each told when it is there and must not be, or the other way.
@@ -187,35 +191,55 @@ end
 
 local function check_places(tree, row, tell)
   local function nothing(span) tell("there is no " .. span) end
-  if row.where and row.state ~= "missing" and hold(tree, row.where, true, nothing) == 0 then tell "says not where it is" end
+  if row.where and row.state ~= "missing" and hold(tree, row.where, true, nothing) == 0 then
+    tell "says not where it is"
+  end
   if not row.tested then return end
   local tests = 0
   for _, span in ipairs(spans_of(row.tested)) do
-    if wanted(span) then tests = tests + 1 else tell(span .. " is no test") end
+    if is_test(span) then tests = tests + 1 else tell(span .. " is no test") end
   end
   hold(tree, row.tested, true, nothing)
   if tests == 0 and row.state ~= "missing" then tell "has no test" end
   if tests > 0 and row.state == "missing" then tell "is missing and has a test" end
 end
 
---- Patterns for the names of rows that the bench prints.
+--- What the bench prints: a pattern for the name of each row, the text of its file, and its target when the same
+--- line says it. `%s` in a name stands for another text of the file, `%d` for a number.
 local function bench_rows(tree)
   local list = {}
   for _, path in ipairs(BENCH) do
-    for text in (tree.read(path) or ""):gmatch "[%(=]%s*%(?\"([^\"\n]+)\"" do
-      local pattern = plain(text):gsub("%%%%[ds]", ".-")
-      list[#list + 1] = "^" .. pattern .. "$"
+    local text = tree.read(path) or ""
+    for _, line in ipairs(lines_of(text)) do
+      local least, most = line:match 'target = "(>= [%d.]+x)"', line:match ", ([%d.]+)%)$"
+      for name in line:gmatch '[%(=]%s*%(?"([^"]+)"' do
+        local pattern = plain(name):gsub("%%%%s", "(.-)"):gsub("%%%%d", "%%d+")
+        local target = least or most and ("<= %sx"):format(most)
+        list[#list + 1] = { pattern = "^" .. pattern .. "$", text = text, target = target }
+      end
     end
   end
   return list
 end
 
-local function check_measured(row, printed, tell)
+--- The row that the bench prints under a name, or nil.
+local function printed_row(printed, name)
+  for _, prefix in ipairs(PREFIXES) do name = name:gsub("^" .. prefix, "") end
+  for _, row in ipairs(printed) do
+    local filled = name:match(row.pattern)
+    if filled and (filled == name or row.text:find(('"%s"'):format(filled), 1, true)) then return row end
+  end
+end
+
+--- `target`: what the document says of it, or nil.
+local function check_measured(row, printed, target, tell)
   for _, span in ipairs(spans_of(row.measured)) do
-    local found = false
-    for _, prefix in ipairs(PREFIXES) do span = span:gsub("^" .. prefix, "") end
-    for _, pattern in ipairs(printed) do found = found or span:find(pattern) ~= nil end
-    if not found then tell(("the bench prints no row %q"):format(span)) end
+    local found = printed_row(printed, span)
+    if not found then
+      tell(("the bench prints no row %q"):format(span))
+    elseif target and found.target and found.target ~= target then
+      tell(("%s: the bench holds it against %s, not %s"):format(span, found.target, target))
+    end
   end
 end
 
@@ -223,17 +247,37 @@ local function row_of(entry, columns)
   local function cell(name) return columns[name] and (entry.cells[columns[name]] or "") or nil end
   return {
     line = entry.line, name = entry.cells[1], state = cell "State", where = cell "Where", tested = cell "Tested by",
-    measured = cell "Measured", remark = cell "Remark" or cell "Meaning" or "",
+    measured = cell "Measured", target = cell "Target", remark = cell "Remark" or cell "Meaning" or "",
   }
 end
 
+--- A row with a state.
 local function check_row(tree, row, printed, problem)
   local short = row.name:gsub("`", ""):sub(1, 50)
   local function tell(text) problem(row.line, ("%s: %s"):format(short, text)) end
-  if not M.STATES[row.state] then return tell(("the state is %q; expected done, partial or missing"):format(row.state)) end
+  if not M.STATES[row.state] then
+    return tell(("the state is %q; expected done, partial or missing"):format(row.state))
+  end
   check_names(tree, row, tell)
   check_places(tree, row, tell)
-  check_measured(row, printed, tell)
+  check_measured(row, printed, nil, tell)
+end
+
+--- One without: what it names is there.
+local function check_plain(tree, row, entry, printed, problem)
+  local function tell(text) problem(row.line, text) end
+  for _, cell in ipairs(entry.cells) do
+    hold(tree, cell, true, function(span) tell("there is no " .. span) end)
+  end
+  check_measured(row, printed, row.target, tell)
+end
+
+--- Notes the names of the API that a row lists.
+local function note_names(row, listed)
+  for _, span in ipairs(spans_of(row.name)) do
+    local first, last = span:match "^stator%.([%w_]+)", span:match "^stator%.[%w_.]-([%w_]+)%f[^%w_.]"
+    if first then listed[first], listed[last] = true, true end
+  end
 end
 
 --- Everything that `require "stator"` gives stands in a table of the API.
@@ -246,31 +290,32 @@ local function check_complete(tree, listed, problem)
   end
 end
 
+local function check_table(tree, t, known, problem)
+  for _, entry in ipairs(t.rows) do
+    local row = row_of(entry, t.columns)
+    local key = t.first .. "\0" .. row.name
+    if row.state then
+      check_row(tree, row, known.printed, problem)
+    else
+      check_plain(tree, row, entry, known.printed, problem)
+    end
+    if row.state and known.lines[key] then
+      problem(row.line, ("%s is in line %d already"):format(row.name, known.lines[key]))
+    end
+    known.lines[key] = row.line
+    if t.first == "API" then note_names(row, known.listed) end
+  end
+end
+
 --- Problems of spec.md.
 function M.spec(tree, problem)
-  local listed, seen, printed, features = {}, {}, bench_rows(tree), 0
+  local known, has_status = { printed = bench_rows(tree), lines = {}, listed = {} }, false
   for _, t in ipairs(tables_of(tree.read(M.SPEC) or "")) do
-    for _, entry in ipairs(t.rows) do
-      local row = row_of(entry, t.columns)
-      if row.state then
-        check_row(tree, row, printed, problem)
-        if seen[t.first .. row.name] then problem(row.line, ("%s is in line %d already"):format(row.name, seen[t.first .. row.name])) end
-        seen[t.first .. row.name] = row.line
-        features = features + (t.first == "Feature" and 1 or 0)
-      else
-        for _, cell in ipairs(entry.cells) do
-          hold(tree, cell, true, function(span) problem(row.line, "there is no " .. span) end)
-        end
-      end
-      for _, span in ipairs(t.first == "API" and spans_of(row.name) or {}) do
-        for name in span:gmatch "stator%.([%w_.]+)" do
-          listed[name:match "^[%w_]+"], listed[name:match "[%w_]+$"] = true, true
-        end
-      end
-    end
+    check_table(tree, t, known, problem)
+    has_status = has_status or t.first == "Feature"
   end
-  if features == 0 then problem(1, 'there is no status table (first column "Feature")') end
-  check_complete(tree, listed, problem)
+  if not has_status then problem(1, 'there is no status table (first column "Feature")') end
+  check_complete(tree, known.listed, problem)
 end
 
 -- ---- the other documents ----------------------------------------------------------------------
