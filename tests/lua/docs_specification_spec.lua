@@ -51,7 +51,10 @@ See [host](../host/README.md).
 
 local DECISIONS = "# Decisions\n\nNewest last.\n\n**2026-01-02 One.** Why.\nStill why.\n\n**2026-01-02 Two.** Why.\n\n**2026-02-01 Three,** why.\n"
 
+local PICKUP = "# Go on\n## What is half done\nSee [the rows](spec.md), [this](#what-is-half-done), `host/sleep.c`, [there](https://example.org/x).\n"
+
 local FILES = {
+  ["docs/pickup.md"] = PICKUP, ["README.md"] = "[go on](docs/pickup.md#what-is-half-done)\n",
   ["docs/spec.md"] = SPEC, ["docs/architecture.md"] = ARCHITECTURE, ["docs/decisions.md"] = DECISIONS,
   ["ecs/save.c"] = "", ["ecs/save.h"] = "int ecs_save(void);", ["host/sleep.c"] = "", ["host/README.md"] = "`queue` holds them",
   ["host/queue.h"] = "enum { QUEUE_MAX = 64 };",
@@ -195,8 +198,21 @@ describe("the check of docs/architecture.md", function()
 
   it("counts the folder's README only where it is linked", function()
     assert.same({ "docs/architecture.md: host/queue.h is named neither here nor in host/README.md" },
-      told("docs/architecture.md", "../host/README.md", "../README.md"))
+      told("docs/architecture.md", "../host/README.md", "../host/queue.h"))
     assert.same("docs/architecture.md: no heading names `ecs/`", told("docs/architecture.md", "of `ecs/`", "of the core")[1])
+  end)
+end)
+
+describe("the check of pointers", function()
+  it("fails on a link that leads nowhere, to a file or to a heading", function()
+    assert.same({ "docs/pickup.md: the link specs.md leads nowhere" }, told("docs/pickup.md", "(spec.md)", "(specs.md)"))
+    assert.same({ "docs/pickup.md: the link #what-is-done leads nowhere" }, told("docs/pickup.md", "(#what-is-half-done)", "(#what-is-done)"))
+    assert.same({ "README.md: the link docs/pickup.md#what-is-half-done leads nowhere", "docs/pickup.md: the link #what-is-half-done leads nowhere" },
+      (function(list) table.sort(list) return list end)(told("docs/pickup.md", "What is half done", "What is done")))
+  end)
+
+  it("fails on a path that is not there", function()
+    assert.same({ "docs/pickup.md: there is no host/slip.c" }, told("docs/pickup.md", "host/sleep.c", "host/slip.c"))
   end)
 end)
 

@@ -1,4 +1,4 @@
---- Holds docs/spec.md, docs/architecture.md and docs/decisions.md against the tree.
+--- Holds docs/spec.md, docs/architecture.md, docs/pickup.md and docs/decisions.md against the tree.
 ---
 --- In spec.md every table with a column "State" is checked. Its first column names what the row is about; spans in
 --- backquotes there are names that can be looked up: `stator.net.listen(...)` in the API, `cmd:spawn(...)` in the
@@ -11,6 +11,7 @@ local parity = require "parity"
 local M = {}
 
 M.SPEC, M.ARCHITECTURE, M.DECISIONS = "docs/spec.md", "docs/architecture.md", "docs/decisions.md"
+M.PICKUP, M.README = "docs/pickup.md", "README.md"
 M.STATES = { done = true, partial = true, missing = true }
 
 local FOLDERS = { "ecs", "host", "lua/stator" }
@@ -383,18 +384,59 @@ function M.dates(tree, problem)
   if not begun then problem(1, "there is no decision") end
 end
 
+--- "docs/../ecs/README.md" to "ecs/README.md"
+local function tidy_path(path)
+  local count
+  repeat path, count = path:gsub("[^/]+/%.%./", "", 1) until count == 0
+  return path
+end
+
+--- The anchors of a text's headings, as those who show Markdown make them.
+local function anchors_of(text)
+  local anchors = {}
+  for _, line in ipairs(lines_of(text)) do
+    local title = line:match "^#+%s+(.*)"
+    if title then anchors[title:lower():gsub("[^%w%s_-]", ""):gsub("%s", "-")] = true end
+  end
+  return anchors
+end
+
+--- A check of a document: its links lead somewhere in the tree, and paths in backquotes outside of tables exist.
+local function pointers(file)
+  return function(tree, problem)
+    for i, line in ipairs(lines_of(tree.read(file) or "")) do
+      for target in line:gmatch "%]%(([^)%s]+)%)" do
+        local path, anchor = target:match "^([^#]*)#?(.*)$"
+        local text = path == "" and tree.read(file) or tree.read(tidy_path((file:match "^.*/" or "") .. path))
+        if not target:find "^https?:" and not (text and (anchor == "" or anchors_of(text)[anchor])) then
+          problem(i, ("the link %s leads nowhere"):format(target))
+        end
+      end
+      for _, span in ipairs(line:find "^|" and {} or spans_of(line)) do
+        if span:find "^%w+/[%w_/]+%.%a+$" and is_path(span) and not M.exists(tree, span) then
+          problem(i, "there is no " .. span)
+        end
+      end
+    end
+  end
+end
+
 -- ---- all --------------------------------------------------------------------------------------
 
-M.CHECKS = { { M.SPEC, M.spec }, { M.ARCHITECTURE, M.files }, { M.DECISIONS, M.dates } }
+M.CHECKS = {
+  { M.SPEC, M.spec, pointers(M.SPEC) }, { M.ARCHITECTURE, M.files, pointers(M.ARCHITECTURE) },
+  { M.PICKUP, pointers(M.PICKUP) }, { M.README, pointers(M.README) }, { M.DECISIONS, M.dates },
+}
 
 --- All problems, as "file:line: text".
 ---@param tree { read: fun(path: string): string?; list: fun(folder: string): string[] } paths from the root
 function M.problems(tree)
   local list = {}
-  for _, check in ipairs(M.CHECKS) do
-    local file, run = check[1], check[2]
-    if tree.read(file) == nil then list[#list + 1] = file .. ":1: it is not there" end
-    run(tree, function(line, text) list[#list + 1] = ("%s:%d: %s"):format(file, line, text) end)
+  for _, document in ipairs(M.CHECKS) do
+    local file = document[1]
+    local function problem(line, text) list[#list + 1] = ("%s:%d: %s"):format(file, line, text) end
+    if tree.read(file) == nil then problem(1, "it is not there") end
+    for i = 2, #document do document[i](tree, problem) end
   end
   return list
 end
