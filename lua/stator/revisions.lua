@@ -87,9 +87,9 @@ local function is_new(name)
   return s ~= nil and M.fallback.scripts[s.name] == true
 end
 
---- Whether a script on probation has written what a task or system of the name did; nil: nobody did.
----@param name string?
-function M.wrote(name) return name ~= nil and is_new(name) end
+--- Whether a task or system is of a script on probation.
+---@param name string
+function M.wrote(name) return is_new(name) end
 
 --- Counts a fault. Answers whether there are too many now: more than `most`, or one of what a fault stops for good.
 ---@param name string task or system
