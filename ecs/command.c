@@ -149,6 +149,22 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     return ECS_OK;
 }
 
+int ecs_batch_next(ecs_world_t *world, uint64_t owner) {
+    ecs__stream_t *stream = recording(world);
+    bool may = stream->open && (ECS__RECORD_PHASES >> world->phase & 1u) != 0;
+    if (!may || ecs__stream_pos(world) != stream->current.first) {
+        int rc = ecs_batch_seal(world, NULL);
+        return rc == ECS_OK ? ecs_batch_begin(world, owner) : rc;
+    }
+    world->batches_begun++; /* marks of the one before end */
+    stream->current.owner = owner;
+    stream->flags = 0;
+    stream->place = 0;
+    stream->cut_count = stream->cut_number = 0;
+    world->recorder.flags = 0;
+    return ECS_OK;
+}
+
 int ecs_batch_flags(ecs_world_t *world, uint32_t flags) {
     int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
