@@ -50,43 +50,69 @@ static int refuse_to_park(lua_State *L, task_t *task, op_t *op) {
     return 2;
 }
 
-/* park(operation or future) -> true, values... | false, error | nil, table: not one of the host's.
- * Yields; a coroutine that the task runs inside itself yields to its resumer, who sees parking()
- * and yields on. */
-static int l_park(lua_State *L) {
-    task_t *task = rt_of(L)->current;
+/* Lets the task wait for a future. */
+static int park_future(lua_State *L, rt_t *rt, task_t *task, future_t *future) {
+    if (task->settled_ref != LUA_NOREF) {
+        rt_unref(rt, L, task->settled_ref);
+        task->settled_ref = LUA_NOREF;
+    }
+    if (future->state != FUTURE_PENDING && !future_is_plain(future)) {
+        lua_pushvalue(L, 1);
+        task->settled_ref = rt_ref(rt, L);
+    }
+    task->future = future;
+    task->op = NULL;
+    if (lua_gettop(L) > 1) { lua_settop(L, 1); }
+    return lua_yield(L, 1); /* on the stack it is not collected */
+}
+
+/* What is at index 1, for which the task does not wait here: nil, value. */
+static int hand_back(lua_State *L) {
+    lua_pushnil(L);
+    lua_insert(L, 1);
+    return 2;
+}
+
+static int park(lua_State *L, rt_t *rt, bool counts) {
+    task_t *task = rt->current;
+    int type = lua_type(L, 1);
     if (task == NULL) {
         return luaL_error(L, "await: only a task can wait, and none is running here");
     }
-    op_t *op = op_test(L, 1);
+    if (type == LUA_TTABLE) { return hand_back(L); }
+    op_t *op = type == LUA_TLIGHTUSERDATA ? op_of(rt, lua_touserdata(L, 1)) : NULL;
     if (task->cancel_ref != LUA_NOREF || lua_isyieldable(L) == 0) {
-        if (!lua_istable(L, 1)) { return refuse_to_park(L, task, op); }
+        return refuse_to_park(L, task, op);
     }
+    task->counts = counts;
     if (op != NULL && op->state == OP_COLD) {
         task->op = op;
         task->future = NULL; /* of a wait that a function of C refused to pass on */
         return lua_yield(L, 0);
     }
-    future_t *future = future_test(L, 1);
-    if (future != NULL) {
-        rt_unref(rt_of(L), L, task->settled_ref);
-        task->settled_ref = LUA_NOREF;
-        if (future->state != FUTURE_PENDING) {
-            lua_pushvalue(L, 1);
-            task->settled_ref = rt_ref(rt_of(L), L);
-        }
-        task->future = future;
-        task->op = NULL;
-        lua_settop(L, 1);
-        return lua_yield(L, 1); /* on the stack it is not collected */
-    }
-    if (lua_istable(L, 1)) {
-        lua_pushnil(L);
-        lua_insert(L, 1);
-        return 2;
-    }
-    if (lua_islightuserdata(L, 1)) { return op_refuse(L, 1); }
+    future_t *future = type == LUA_TUSERDATA ? future_of(lua_touserdata(L, 1)) : NULL;
+    if (future != NULL) { return park_future(L, rt, task, future); }
+    if (type == LUA_TLIGHTUSERDATA) { return op_refuse(L, 1); }
     return luaL_error(L, "await: expected an operation or a future, got %s", luaL_typename(L, 1));
+}
+
+/* park(operation or future) -> true, values... | false, error | nil, table: not one of the host's.
+ * Yields; a coroutine that the task runs inside itself yields to its resumer, who sees parking()
+ * and yields on. */
+static int l_park(lua_State *L) { return park(L, rt_of(L), false); }
+
+/* await(operation or future) -> as park, for a caller that takes four values: the number of values
+ * in place of true; more than 3 as true, { n = count, ... }. While check_waits holds, whatever it
+ * is comes back as a table does. */
+static int l_await(lua_State *L) {
+    rt_t *rt = rt_of(L);
+    return rt->checks_waits ? hand_back(L) : park(L, rt, true);
+}
+
+/* check_waits(on): see await */
+static int l_check_waits(lua_State *L) {
+    rt_of(L)->checks_waits = lua_toboolean(L, 1) != 0;
+    return 0;
 }
 
 /* parking() -> whether the running task has asked to wait and is on its way out */
@@ -447,11 +473,12 @@ int api_open_task(lua_State *L) {
     /* hot, and nothing that they do can be left half done */
     static const luaL_Reg leaves[] = {
         {"unwrap", l_unwrap}, {"parking", l_parking}, {"current", l_current},
-        {"is", l_is},         {"now", l_now},         {"park", l_park},
+        {"is", l_is},         {"now", l_now},         {"park", l_park},  {"await", l_await},
         {"sleep", l_sleep},   {"commit", l_commit},   {"waits_for", l_waits_for},
         {NULL, NULL}};
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
                                          {"set_cancel", l_set_cancel},
+                                         {"check_waits", l_check_waits},
                                          {"interrupt", l_interrupt},
                                          {"state", l_state},
                                          {"traceback", l_traceback},
@@ -486,6 +513,5 @@ int api_open_task(lua_State *L) {
     vm_register(L, functions);
     op_open(L);
     future_open(L);
-    lua_setfield(L, -2, "future");
     return 1;
 }

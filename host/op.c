@@ -145,25 +145,29 @@ op_t *op_new(lua_State *L, op_kind_t kind) {
 }
 
 /* The slot that a handle names, also when it was used since; NULL for what is no handle. */
-static op_t *slot_of(lua_State *L, int index, uint32_t *generation) {
-    if (lua_type(L, index) != LUA_TLIGHTUSERDATA) { return NULL; }
-    const rt_t *rt = rt_of(L);
-    uintptr_t bits = (uintptr_t)lua_touserdata(L, index);
+static op_t *slot_of(const rt_t *rt, const void *handle, uint32_t *generation) {
+    uintptr_t bits = (uintptr_t)handle;
     uint32_t slot = (uint32_t)bits & SLOT_MASK;
     *generation = (uint32_t)(bits >> RT_OP_BITS);
     return *generation != 0 && slot < rt->op_slots ? op_at(rt, slot) : NULL;
 }
 
-op_t *op_test(lua_State *L, int index) {
+op_t *op_of(const rt_t *rt, const void *handle) {
     uint32_t generation = 0;
-    op_t *op = slot_of(L, index, &generation);
+    op_t *op = slot_of(rt, handle, &generation);
     bool is = op != NULL && op->generation == generation;
     return is && (op->state == OP_COLD || op->state == OP_STARTED) ? op : NULL;
 }
 
+op_t *op_test(lua_State *L, int index) {
+    bool is = lua_type(L, index) == LUA_TLIGHTUSERDATA;
+    return is ? op_of(rt_of(L), lua_touserdata(L, index)) : NULL;
+}
+
 int op_refuse(lua_State *L, int index) {
     uint32_t generation = 0;
-    const op_t *op = slot_of(L, index, &generation);
+    bool is = lua_type(L, index) == LUA_TLIGHTUSERDATA;
+    const op_t *op = is ? slot_of(rt_of(L), lua_touserdata(L, index), &generation) : NULL;
     if (op == NULL) { return luaL_typerror(L, index, "operation"); }
     bool untouched = op->state == OP_FREE ? ((generation + 1) & GENERATION_MASK) == op->generation
                                           : generation == op->generation;

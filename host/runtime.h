@@ -35,6 +35,9 @@ enum {
 typedef enum { OWNER_HOST, OWNER_TASK, OWNER_SYSTEM, OWNER_OBSERVER } owner_kind_t;
 #define RT_OWNER(kind, index) ((uint64_t)(kind) << 60 | (uint64_t)(index))
 
+/* Values that await in lua/stator takes one by one, see api_task.c. */
+enum { TASK_COUNTED = 3 };
+
 typedef struct rt rt_t;
 typedef struct task task_t;
 typedef struct op op_t;
@@ -133,6 +136,12 @@ struct future {
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
 typedef enum { TASK_FREE, TASK_READY, TASK_RUNNING, TASK_PARKED } task_state_t;
+/* What a ready task gets. Its stack, cold memory most often, is left alone until it runs. */
+typedef enum {
+    RESULT_PUSHED,   /* `arguments` values, on its stack */
+    RESULT_NOTHING,  /* it went well and there are no values */
+    RESULT_OF_FUTURE /* those of `future`, which is_plain */
+} task_result_t;
 
 struct task { /* small fields lie together: thousands may wait */
     uint32_t slot, generation;
@@ -142,6 +151,8 @@ struct task { /* small fields lie together: thousands may wait */
     future_t *future; /* or a future, */
     bool pausing;     /* or nothing: cancelled, and it asks again and again */
     uint8_t state;
+    uint8_t result; /* task_result_t: what the next resume passes */
+    bool counts;    /* it wants the number of values in front of them, see await in api_task.c */
     int co_ref;
     int arguments;     /* values on co's stack that the next resume passes */
     int cancel_ref;    /* the error that every await raises; LUA_NOREF */
@@ -223,6 +234,7 @@ typedef enum {
 struct rt {
     vm_t *vm;
     ecs_world_t *world;
+    const ecs_recorder_t *recorder; /* the world's */
     loop_t *loop;
     log_t *log;
     stator_clock_t *clock;
@@ -263,7 +275,8 @@ struct rt {
     int ref_count;            /* slots of it ever used */
     int *free_refs;
     uint32_t free_ref_count, free_ref_capacity;
-    bool wants_react; /* call HOOK_REACT without events as well */
+    bool wants_react;  /* call HOOK_REACT without events as well */
+    bool checks_waits; /* some task waits for a mutex: lua/stator looks at each await */
     uint64_t tick;
     uint64_t tick_late_ns; /* the running tick, behind its deadline; set by who calls rt_step */
     uint32_t live_handles; /* sockets and the like that scripts own */
@@ -352,6 +365,9 @@ void task_who(void *context, lua_State *L, char *out, size_t bytes);
 /* Makes a parked task ready. `values` values on top of L's stack become what its await returns or,
  * when not ok, the error it raises; they are popped. */
 void task_wake(rt_t *rt, task_t *task, lua_State *L, bool ok, int values);
+/* The same with what a settled future holds, which future_is_plain. It stays on the stack of the
+ * coroutine that waits for it until the task runs. */
+void task_wake_by(rt_t *rt, task_t *task, future_t *future);
 /* Takes a parked task off what it waits for and wakes it with the error on top of L's stack
  * (popped). A task that is ready already keeps its result. Returns whether it was parked. */
 bool task_interrupt(rt_t *rt, task_t *task, lua_State *L);
@@ -370,6 +386,8 @@ op_t *op_new(lua_State *L, op_kind_t kind);
 op_t *op_check(lua_State *L, int index);
 /* NULL instead. */
 op_t *op_test(lua_State *L, int index);
+/* The same of a light userdata. */
+op_t *op_of(const rt_t *rt, const void *handle);
 /* Raises what is wrong with a value of which op_test says NULL. */
 int op_refuse(lua_State *L, int index);
 /* "script.lua:12", where it was made; `out` has OP_PLACE_BYTES. */
@@ -403,11 +421,20 @@ void ops_fini(rt_t *rt);
 void future_open(lua_State *L);
 future_t *future_new(lua_State *L);
 future_t *future_test(lua_State *L, int index);
+/* The same of a full userdata. By its magic word: scripts cannot make userdata, and the host's
+ * others begin with a pointer. */
+static inline future_t *future_of(void *userdata) {
+    future_t *future = userdata;
+    return future->magic == FUTURE_MAGIC ? future : NULL;
+}
 /* Settles the future at a positive index of L's stack with `values` values on top of it (popped); a
  * second time does nothing. */
 void future_settle(rt_t *rt, lua_State *L, int index, bool ok, int values);
 /* Pushes the values of the future at an index; returns how many. */
 int future_push(lua_State *L, int index);
+/* Whether a settled one holds no values that only Lua knows, so that future_push_plain will do. */
+bool future_is_plain(const future_t *future);
+int future_push_plain(lua_State *L, const future_t *future);
 void future_add_waiter(future_t *future, task_t *task);
 void future_remove_waiter(future_t *future, task_t *task);
 

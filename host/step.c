@@ -14,6 +14,7 @@
 void rt_init(rt_t *rt, ecs_world_t *world, loop_t *loop, log_t *log) {
     memset(rt, 0, sizeof *rt);
     rt->world = world;
+    rt->recorder = ecs_recorder(world);
     rt->loop = loop;
     rt->log = log;
     rt->clock = loop->clock;
@@ -43,7 +44,7 @@ void rt_detach(rt_t *rt) {
     rt->tick_op_count = 0;
     rt->ref_count = 0;
     rt->free_ref_count = 0;
-    rt->wants_react = false;
+    rt->wants_react = rt->checks_waits = false;
     rt->budget.waiting = 0;
     rt->vm = NULL;
 }
@@ -51,10 +52,11 @@ void rt_detach(rt_t *rt) {
 void rt_note_lost(rt_t *rt) {
     uint64_t owner = 0;
     bool open = ecs_batch_open(rt->world, &owner);
+    bool left = owner >> 60 == OWNER_TASK && rt->current == NULL; /* it stays open when nothing was recorded */
     uint64_t index = owner & ~((uint64_t)0xf << 60);
     const guard_t *guard = rt->guard;
     const task_t *task = NULL;
-    rt->lost = (rt_lost_t){.kind = open ? (owner_kind_t)(owner >> 60) : OWNER_HOST,
+    rt->lost = (rt_lost_t){.kind = open && !left ? (owner_kind_t)(owner >> 60) : OWNER_HOST,
                            .order = index,
                            .why = rt->vm->why};
     switch (rt->lost.kind) {
@@ -235,6 +237,7 @@ static void run(rt_t *rt, bool with_systems) {
         task_resume(rt, task);
     }
     if (with_systems) { run_readers(rt, UINT64_MAX); }
+    rt_batch_end(rt, NULL);
 }
 
 /* ---- apply ----------------------------------------------------------------------------------- */

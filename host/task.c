@@ -52,9 +52,11 @@ static task_t *task_take(rt_t *rt) {
     return task;
 }
 
-double task_handle(const task_t *task) {
-    return (double)((uint64_t)task->generation << 24 | task->slot);
+static uint64_t task_bits(const task_t *task) {
+    return (uint64_t)task->generation << 24 | task->slot;
 }
+
+double task_handle(const task_t *task) { return (double)task_bits(task); }
 
 task_t *task_find(const rt_t *rt, double handle) {
     if (!(handle >= 0 && handle < 9007199254740992.0)) { return NULL; }
@@ -117,17 +119,74 @@ void tasks_reset(rt_t *rt) {
 
 void task_ready(rt_t *rt, task_t *task) {
     task->state = TASK_READY;
+    task->result = RESULT_PUSHED;
     task->op = NULL;
     task->future = NULL;
     task_list_push(&rt->ready, task);
 }
 
+/* Whether it went well: true, or how many values follow. */
+static void push_ok(const task_t *task, int values) {
+    if (task->counts) {
+        lua_pushnumber(task->co, values);
+    } else {
+        lua_pushboolean(task->co, 1);
+    }
+}
+
+/* Puts `values` values on top of L's stack into a table. */
+static void pack(lua_State *L, int values) {
+    lua_createtable(L, values, 1);
+    int table = lua_gettop(L);
+    lua_pushnumber(L, values);
+    lua_setfield(L, table, "n");
+    lua_insert(L, -values - 1);
+    for (int i = values; i > 0; i--) {
+        lua_rawseti(L, table - values, i);
+    }
+}
+
 void task_wake(rt_t *rt, task_t *task, lua_State *L, bool ok, int values) {
-    if (values >= FREE_STACK) { (void)lua_checkstack(task->co, values + 2); }
-    lua_pushboolean(task->co, ok);
-    if (values > 0) { lua_xmove(L, task->co, values); }
-    task->arguments = values + 1;
     task_ready(rt, task);
+    if (ok && values == 0) {
+        task->result = RESULT_NOTHING;
+        return;
+    }
+    bool many = ok && task->counts && values > TASK_COUNTED;
+    if (many) {
+        pack(L, values);
+        values = 1;
+    }
+    if (values >= FREE_STACK) { (void)lua_checkstack(task->co, values + 2); }
+    if (ok && !many) {
+        push_ok(task, values);
+    } else {
+        lua_pushboolean(task->co, ok);
+    }
+    lua_xmove(L, task->co, values);
+    task->arguments = values + 1;
+}
+
+void task_wake_by(rt_t *rt, task_t *task, future_t *future) {
+    task_ready(rt, task);
+    task->result = RESULT_OF_FUTURE;
+    task->future = future;
+}
+
+/* Puts what its await returns onto its stack. Returns how many values that are. */
+static int push_result(const task_t *task) {
+    const future_t *future = task->future;
+    switch ((task_result_t)task->result) {
+    case RESULT_PUSHED: return task->arguments;
+    case RESULT_NOTHING: push_ok(task, 0); return 1;
+    case RESULT_OF_FUTURE: break;
+    }
+    if (future->state == FUTURE_OK) {
+        push_ok(task, (int)future->count);
+    } else {
+        lua_pushboolean(task->co, 0);
+    }
+    return 1 + future_push_plain(task->co, future);
 }
 
 bool task_interrupt(rt_t *rt, task_t *task, lua_State *L) {
@@ -146,9 +205,10 @@ void task_overrule(rt_t *rt, task_t *task, lua_State *L) {
         (void)task_interrupt(rt, task, L);
         return;
     }
-    lua_pop(task->co, task->arguments);
+    if (task->result == RESULT_PUSHED) { lua_pop(task->co, task->arguments); }
     lua_pushboolean(task->co, 0);
     lua_xmove(L, task->co, 1);
+    task->result = RESULT_PUSHED;
     task->arguments = 2;
 }
 
@@ -166,10 +226,12 @@ static void after_park(rt_t *rt, task_t *task) {
         task_wake(rt, task, L, false, 1);
     } else if (task->future != NULL) {
         future_t *future = task->future;
+        future->observed = true;
         if (future->state == FUTURE_PENDING) {
             future_add_waiter(future, task);
+        } else if (future_is_plain(future)) {
+            task_wake_by(rt, task, future);
         } else {
-            future->observed = true;
             rt_push_ref(rt, L, task->settled_ref);
             rt_unref(rt, L, task->settled_ref);
             task->settled_ref = LUA_NOREF;
@@ -195,16 +257,24 @@ static void task_ended(rt_t *rt, task_t *task, int rc) {
     task_free(rt, task);
 }
 
+/* Ends the slice's batch, which began at the place; an empty one stays open for the next. */
+static void leave_batch(rt_t *rt, const char *place) {
+    bool any = rt->recorder->at != place || rt->keep->pending_count > 0;
+    if (any || rt->guard->tainted) { rt_batch_end(rt, NULL); }
+}
+
 void task_resume(rt_t *rt, task_t *task) {
     rt->current = task;
+    int arguments = push_result(task);
     task->state = TASK_RUNNING;
     task->slice++;
     task->refusals = 0;
     task->pausing = false;
     task->op = NULL;
     task->future = NULL;
-    (void)ecs_batch_begin(rt->world, RT_OWNER(OWNER_TASK, task_handle(task)));
-    int rc = vm_resume(rt->vm, task->co, task->arguments);
+    (void)ecs_batch_next(rt->world, RT_OWNER(OWNER_TASK, task_bits(task)));
+    const char *place = rt->recorder->at;
+    int rc = vm_resume(rt->vm, task->co, arguments);
     ecs_epoch_bump(rt->world);
     if (rc == VM_E_ABANDONED) {
         rt_note_lost(rt);
@@ -212,7 +282,7 @@ void task_resume(rt_t *rt, task_t *task) {
     }
     rt->current = NULL;
     if (task->pausing) { rt_batch_drop(rt); }
-    if (rc != VM_E_LUA) { rt_batch_end(rt, NULL); }
+    if (rc != VM_E_LUA) { leave_batch(rt, place); }
     if (rc == VM_YIELD) {
         after_park(rt, task);
     } else {

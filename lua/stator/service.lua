@@ -89,7 +89,7 @@ local start_next
 local function ended(call, ok, ...)
   local service = call.service
   service.running = service.running - 1
-  call.future:settle(ok, ok and (...) or crossed(call, err.of((...))))
+  core.settle(call.future, ok, ok and (...) or crossed(call, err.of((...))))
   start_next(service)
 end
 

@@ -21,7 +21,7 @@ local started = require "stator.started"
 local waits = require "stator.waits"
 local world = require "stator.core.world"
 
-local park, unwrap = core.park, core.unwrap
+local park, wait, unwrap = core.park, core.await, core.unwrap
 local enter, leave, remove_child = scopes.enter, scopes.leave, scopes.remove_child
 local CLEANUP_WITHIN_S = 1.0 -- for a cleanup that names no deadline
 local GRACE_S = 1.0 -- for a cancelled task that does not end
@@ -229,10 +229,10 @@ local sequence = 0
 --- To those who await it, its cancellation is an ordinary failure: it is none of theirs.
 local function settle_future(future, ok, ...)
   local e = not ok and (...)
-  if not err.is_cancelled(e) then return future:settle(ok, ...) end
+  if not err.is_cancelled(e) then return core.settle(future, ok, ...) end
   local plain = err.new("cancelled", e.message)
   plain.trace, plain.task = e.trace, e.task
-  future:settle(false, plain)
+  core.settle(future, false, plain)
 end
 
 local function result_of(task, ok, ...)
@@ -242,7 +242,7 @@ local function result_of(task, ok, ...)
   if task.parent then remove_child(task.parent, task) end
   if task.on_end then task.on_end(task, ok, ...) end
   if task.future then settle_future(task.future, ok, ...) end
-  if task.ended then task.ended:settle(true) end
+  if task.ended then core.settle(task.ended, true) end
   return ok, ...
 end
 
@@ -335,7 +335,7 @@ end
 function M.future(task)
   if not task.future then
     task.future = core.future()
-    task.future:end_of(task.handle)
+    core.end_of(task.future, task.handle)
   end
   return task.future
 end
@@ -410,12 +410,26 @@ local function results(ok, ...)
   error((...), 0)
 end
 
+--- What core.await answers, but for one value or none.
+local function rest(n, a, b, c)
+  if n == false then error(a, 0) end
+  if n == nil then -- nothing waited for it
+    if waits.waiting > 0 then waits.check_await(a) end
+    return results(park(a))
+  end
+  if n == true then return unpack(a, 1, a.n) end
+  if n == 2 then return a, b end
+  return a, b, c
+end
+
 --- Waits for an operation or a future and returns its values, or raises its error. Views of the
 --- world end here, and what was recorded before has been applied when it returns.
 ---@async
 function M.await(x)
-  if waits.waiting > 0 then waits.check_await(x) end
-  return results(park(x))
+  local n, a, b, c = wait(x) -- their number tells what to return: one function less than with `...`
+  if n == 0 then return end
+  if n == 1 then return a end
+  return rest(n, a, b, c)
 end
 
 jit.off(M.await) -- a loop that awaits is left at once: compiled, it would come back in pieces
@@ -437,7 +451,7 @@ local function taking_back(future, cancel)
   return function(why)
     if future:state() ~= "pending" then return end
     if cancel then cancel(why) end
-    if future:state() == "pending" then future:settle(false, err.new("cancelled", "it was taken back")) end
+    if future:state() == "pending" then core.settle(future, false, err.new("cancelled", "it was taken back")) end
   end
 end
 
@@ -469,7 +483,7 @@ function M.start(x, undoable)
   local kind = core.is(x)
   if kind == "operation" then
     local future = x:start(undoable)
-    return future, function() future:abort() end
+    return future, function() core.abort(future) end
   elseif kind == "future" then
     return x, function() end
   end
