@@ -356,7 +356,7 @@ static void the_next_batch_has_nothing_of_the_one_before(void) {
     CHECK_EQ(ecs_batch_next(f.world, 3), ECS_OK); /* an empty one is */
     CHECK(ecs_batch_open(f.world, &owner) && owner == 3);
     CHECK_EQ(ecs_batch_count(f.world), 0);
-    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_DESPAWN, 0, 0), ECS_OK); /* dead, and not strict */
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_REMOVE, 0, f.pos), ECS_OK); /* not strict */
     ((pos_t *)ecs_record(f.world, ECS_OP_SET, id, f.pos, 1))->x = 6;
     CHECK(ecs_batch_mark(f.world).batch != empty.batch);
     CHECK_EQ(ecs_batch_next(f.world, 4), ECS_OK); /* one with commands is */
