@@ -32,6 +32,17 @@ static void note_end(ecs_world_t *world) {
     if (stream->chunk_count > 0) { stream->chunk_end[stream->at_chunk] = used_bytes(world); }
 }
 
+/* Where the recorder stands while the open batch holds nothing; another place while none is open,
+ * or the phase is none to record in. */
+static const char *empty_at(const ecs_world_t *world) {
+    const ecs__stream_t *stream = &world->stream[world->recording];
+    bool may = stream->open && (ECS__RECORD_PHASES >> world->phase & 1u) != 0;
+    if (!may) { return (const char *)world; }
+    if (stream->chunk_count == 0) { return NULL; }
+    ecs__pos_t first = stream->current.first - 1;
+    return stream->chunks[first >> 13] + ((first & 0x1fff) << 3);
+}
+
 void ecs__recorder_set(ecs_world_t *world) {
     const ecs__stream_t *stream = recording(world);
     bool writable =
@@ -39,6 +50,7 @@ void ecs__recorder_set(ecs_world_t *world) {
     world->recorder.stop =
         writable ? stream->chunks[stream->at_chunk] + ECS__CMD_CHUNK_BYTES : NULL;
     world->recorder.flags = stream->flags << 8;
+    world->empty_at = empty_at(world);
 }
 
 /* The chunk is the one to write to, from so many bytes on. */
@@ -151,8 +163,7 @@ int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
 
 int ecs_batch_next(ecs_world_t *world, uint64_t owner) {
     ecs__stream_t *stream = recording(world);
-    bool may = stream->open && (ECS__RECORD_PHASES >> world->phase & 1u) != 0;
-    if (!may || ecs__stream_pos(world) != stream->current.first) {
+    if (world->recorder.at != world->empty_at) {
         int rc = ecs_batch_seal(world, NULL);
         return rc == ECS_OK ? ecs_batch_begin(world, owner) : rc;
     }

@@ -1,8 +1,13 @@
 /* Streams for lua/stator. */
 #include "api_net.h"
+#include "memory.h"
 #include "net_stream.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* A text to write that is shorter is copied: a reference to it would cost more. */
+enum { COPY_MAX_BYTES = 1024 };
 
 /* ---- connecting ------------------------------------------------------------------------------ */
 
@@ -45,9 +50,10 @@ static int l_kept(lua_State *L) {
 }
 
 static stream_t *check_stream(lua_State *L) {
-    stream_t *stream = *(stream_t **)luaL_checkudata(L, 1, STREAM_CLASS);
-    if (stream == NULL) { (void)luaL_argerror(L, 1, "this connection was given back"); }
-    return stream;
+    stream_box_t *box = lua_type(L, 1) == LUA_TUSERDATA ? lua_touserdata(L, 1) : NULL;
+    if (box == NULL || box->magic != STREAM_MAGIC) { (void)luaL_typerror(L, 1, STREAM_CLASS); }
+    if (box->stream == NULL) { (void)luaL_argerror(L, 1, "this connection was given back"); }
+    return box->stream;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -61,8 +67,9 @@ static double check_bytes(lua_State *L, int index, double least) {
 }
 
 static op_t *read_op(lua_State *L, const op_io_t *type, double number) {
-    op_t *op = api_net_op(L, type, check_stream(L), number);
-    op->io.subject_ref = api_net_hold(L, 1);
+    stream_t *stream = check_stream(L);
+    op_t *op = api_net_op(L, type, NULL, number);
+    stream_use(stream, op);
     return op;
 }
 
@@ -126,17 +133,24 @@ static int l_write(lua_State *L) {
     stream_t *stream = check_stream(L);
     size_t bytes = 0;
     const char *data = check_text(L, &bytes);
-    op_t *op = api_net_op(L, &STREAM_WRITE, stream, 0);
-    op->io.subject_ref = api_net_hold(L, 1);
-    op->io.ref = api_net_hold(L, 2);
-    op->io.data = (void *)(uintptr_t)data;
+    op_t *op = api_net_op(L, &STREAM_WRITE, NULL, 0);
+    stream_use(stream, op);
     op->io.bytes = bytes;
+    op->io.data = (void *)(uintptr_t)data;
+    if (bytes > COPY_MAX_BYTES) {
+        op->io.ref = api_net_hold(L, 2);
+    } else {
+        op->io.data = op->io.copy = malloc(bytes + 1);
+        memory_must(op->io.copy);
+        memcpy(op->io.copy, data, bytes);
+    }
     return 1;
 }
 
 /* stream:shutdown() -> operation that ends when all that was written before is sent; no more is */
 static int l_shutdown(lua_State *L) {
-    api_net_op(L, &STREAM_SHUTDOWN, check_stream(L), 0)->io.subject_ref = api_net_hold(L, 1);
+    stream_t *stream = check_stream(L);
+    stream_use(stream, api_net_op(L, &STREAM_SHUTDOWN, NULL, 0));
     return 1;
 }
 
@@ -212,10 +226,8 @@ static int l_closed(lua_State *L) {
 }
 
 static int stream_gc(lua_State *L) {
-    stream_t *stream = *(stream_t **)luaL_checkudata(L, 1, STREAM_CLASS);
-    if (stream == NULL) { return 0; }
-    stream_close(stream);
-    stream_release(stream);
+    stream_box_t *box = luaL_checkudata(L, 1, STREAM_CLASS);
+    if (box->stream != NULL) { stream_collected(box->stream); }
     return 0;
 }
 

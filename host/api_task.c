@@ -45,7 +45,11 @@ static int refuse_to_park(lua_State *L, task_t *task, op_t *op) {
     }
     task->pausing = ++task->refusals >= MAX_REFUSALS; /* a loop that swallows it */
     if (task->pausing) { return lua_yield(L, 0); }
-    lua_pushboolean(L, 0);
+    if (task->counts) {
+        lua_pushnumber(L, AWAIT_FAILED);
+    } else {
+        lua_pushboolean(L, 0);
+    }
     rt_push_ref(rt, L, task->cancel_ref);
     return 2;
 }
@@ -53,7 +57,7 @@ static int refuse_to_park(lua_State *L, task_t *task, op_t *op) {
 /* Lets the task wait for a future. */
 static int park_future(lua_State *L, rt_t *rt, task_t *task, future_t *future) {
     if (task->settled_ref != LUA_NOREF) {
-        rt_unref(rt, L, task->settled_ref);
+        rt_unref(rt, task->settled_ref);
         task->settled_ref = LUA_NOREF;
     }
     if (future->state != FUTURE_PENDING && !future_is_plain(future)) {
@@ -66,9 +70,13 @@ static int park_future(lua_State *L, rt_t *rt, task_t *task, future_t *future) {
     return lua_yield(L, 1); /* on the stack it is not collected */
 }
 
-/* What is at index 1, for which the task does not wait here: nil, value. */
-static int hand_back(lua_State *L) {
-    lua_pushnil(L);
+/* What is at index 1, for which the task does not wait here. */
+static int hand_back(lua_State *L, bool counts) {
+    if (counts) {
+        lua_pushnumber(L, AWAIT_BACK);
+    } else {
+        lua_pushnil(L);
+    }
     lua_insert(L, 1);
     return 2;
 }
@@ -79,12 +87,12 @@ static int park(lua_State *L, rt_t *rt, bool counts) {
     if (task == NULL) {
         return luaL_error(L, "await: only a task can wait, and none is running here");
     }
-    if (type == LUA_TTABLE) { return hand_back(L); }
+    if (type == LUA_TTABLE) { return hand_back(L, counts); }
     op_t *op = type == LUA_TLIGHTUSERDATA ? op_of(rt, lua_touserdata(L, 1)) : NULL;
+    task->counts = counts;
     if (task->cancel_ref != LUA_NOREF || lua_isyieldable(L) == 0) {
         return refuse_to_park(L, task, op);
     }
-    task->counts = counts;
     if (op != NULL && op->state == OP_COLD) {
         task->op = op;
         task->future = NULL; /* of a wait that a function of C refused to pass on */
@@ -101,12 +109,13 @@ static int park(lua_State *L, rt_t *rt, bool counts) {
  * and yields on. */
 static int l_park(lua_State *L) { return park(L, rt_of(L), false); }
 
-/* await(operation or future) -> as park, for a caller that takes four values: the number of values
- * in place of true; more than 3 as true, { n = count, ... }. While check_waits holds, whatever it
- * is comes back as a table does. */
+/* await(operation or future) -> as park, for a caller that takes four values and looks at the first
+ * with as little effort as can be: false, value | true when there is none | 2 or 3, values... |
+ * 4, { n = their number, ... } | 0, error | 5, value: nothing waited for it. The last is so for
+ * tables and, while check_waits holds, for whatever it is. */
 static int l_await(lua_State *L) {
     rt_t *rt = rt_of(L);
-    return rt->checks_waits ? hand_back(L) : park(L, rt, true);
+    return rt->checks_waits ? hand_back(L, true) : park(L, rt, true);
 }
 
 /* check_waits(on): see await */
@@ -145,7 +154,7 @@ static task_t *task_at(lua_State *L, int index) {
 static int l_set_cancel(lua_State *L) {
     task_t *task = task_at(L, 1);
     if (task == NULL) { return 0; }
-    rt_unref(rt_of(L), L, task->cancel_ref);
+    rt_unref(rt_of(L), task->cancel_ref);
     lua_settop(L, 2);
     task->cancel_ref = lua_isnil(L, 2) ? LUA_NOREF : rt_ref(rt_of(L), L);
     return 0;

@@ -141,8 +141,9 @@ static void wake_waiters(rt_t *rt, lua_State *L, future_t *future, int values) {
     }
 }
 
-/* Settles a pending one with the values on top of L's stack, which stay there. */
-static void settle(rt_t *rt, lua_State *L, future_t *future, int index, bool ok, int values) {
+/* Settles a pending one with the values on top of L's stack, which stay there. Answers 0, the
+ * number of results of a function of C. */
+static int settle(rt_t *rt, lua_State *L, future_t *future, int index, bool ok, int values) {
     uint32_t listeners = future->listeners;
     if (listeners > 0) {
         (void)lua_checkstack(L, values + 8);
@@ -159,11 +160,12 @@ static void settle(rt_t *rt, lua_State *L, future_t *future, int index, bool ok,
         wake_listeners(rt, L, listeners, !ok);
         lua_remove(L, -values - 1);
     }
+    return 0;
 }
 
 void future_settle(rt_t *rt, lua_State *L, int index, bool ok, int values) {
     future_t *future = lua_touserdata(L, index);
-    if (future->state == FUTURE_PENDING) { settle(rt, L, future, index, ok, values); }
+    if (future->state == FUTURE_PENDING) { (void)settle(rt, L, future, index, ok, values); }
     lua_pop(L, values);
 }
 
@@ -193,10 +195,8 @@ static int l_observed(lua_State *L) {
 /* settle(future, ok, ...); a second time does nothing */
 static int l_settle(lua_State *L) {
     future_t *future = future_check(L, 1);
-    if (future->state == FUTURE_PENDING) {
-        settle(rt_of(L), L, future, 1, lua_toboolean(L, 2), lua_gettop(L) - 2);
-    }
-    return 0;
+    if (future->state != FUTURE_PENDING) { return 0; }
+    return settle(rt_of(L), L, future, 1, lua_toboolean(L, 2), lua_gettop(L) - 2);
 }
 
 /* tell(future, other): counts `other` down when this one is settled. */

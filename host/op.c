@@ -35,7 +35,10 @@ static void pool_grow(rt_t *rt) {
 }
 
 static void op_free(rt_t *rt, op_t *op) {
-    if (op->state != OP_FREE) { rt->op_alive--; }
+    if (op->state != OP_FREE) {
+        rt->op_alive--;
+        if (op->kind == OP_IO) { free(op->io.copy); }
+    }
     op->state = OP_FREE;
     op->generation = (op->generation + 1) & GENERATION_MASK;
     if (op->generation == 0) { op->generation = 1; }
@@ -53,6 +56,10 @@ void ops_reset(rt_t *rt) {
 }
 
 void ops_fini(rt_t *rt) {
+    for (uint32_t slot = 0; slot < rt->op_slots; slot++) {
+        const op_t *op = op_at(rt, slot);
+        if (op->state != OP_FREE && op->kind == OP_IO) { free(op->io.copy); }
+    }
     for (uint32_t page = 0; page < rt->op_slots / RT_OP_PAGE; page++) {
         free(rt->op_pages[page]);
     }
@@ -295,14 +302,15 @@ void op_start(rt_t *rt, op_t *op) {
 /* Gives up the Lua values that it holds, and its slot. */
 static void op_end(rt_t *rt, op_t *op) {
     if (op->kind == OP_IO) {
-        rt_unref(rt, rt->vm->L, op->io.subject_ref);
-        rt_unref(rt, rt->vm->L, op->io.ref);
+        if (op->io.type != NULL && op->io.type->ended != NULL) { op->io.type->ended(rt, op); }
+        rt_unref(rt, op->io.subject_ref);
+        rt_unref(rt, op->io.ref);
     }
     if (op->kind == OP_WATCH) {
         wheel_remove(&rt->wheel, &op->timer);
         ecs_watch_remove(rt->world, op->watch.id);
     }
-    rt_unref(rt, rt->vm->L, op->anchor_ref);
+    rt_unref(rt, op->anchor_ref);
     op_free(rt, op);
 }
 

@@ -35,8 +35,13 @@ enum {
 typedef enum { OWNER_HOST, OWNER_TASK, OWNER_SYSTEM, OWNER_OBSERVER } owner_kind_t;
 #define RT_OWNER(kind, index) ((uint64_t)(kind) << 60 | (uint64_t)(index))
 
-/* Values that await in lua/stator takes one by one, see api_task.c. */
-enum { TASK_COUNTED = 3 };
+/* What await in lua/stator gets in front of the values, see api_task.c: false before one, true for
+ * none, else their number, or one of these. */
+enum {
+    AWAIT_FAILED = 0,
+    AWAIT_PACKED = 4, /* so many or more: in a table */
+    AWAIT_BACK = 5
+};
 
 typedef struct rt rt_t;
 typedef struct task task_t;
@@ -58,12 +63,14 @@ typedef enum { OP_FREE, OP_COLD, OP_STARTED, OP_DONE } op_state_t; /* DONE: undo
 
 /* What an I/O module does for its operations. `start` may finish the operation at once. `undo` may
  * be NULL: the operation has ended, but lost a race in the same step, so nobody uses its values,
- * which stand on L's stack from `first` on. */
+ * which stand on L's stack from `first` on. `ended` may be NULL: the operation gives its subject
+ * back, however it ended, started or not. */
 typedef struct {
     const char *name; /* "stream read": what a waiting task shows */
     void (*start)(rt_t *rt, op_t *op);
     void (*abort)(rt_t *rt, op_t *op);
     void (*undo)(rt_t *rt, op_t *op, lua_State *L, int first);
+    void (*ended)(rt_t *rt, op_t *op);
 } op_io_t;
 
 #define FUTURE_MAGIC ((uint64_t)0xa6c2f41b87d05e39) /* first word of a future's userdata */
@@ -104,7 +111,8 @@ struct op {
             size_t bytes; /* of data */
             double number;
             int subject_ref; /* keeps the subject's Lua value alive, */
-            int ref;         /* and a value that the module needs: bytes to write */
+            int ref;         /* and a value that the module needs: bytes to write, */
+            char *copy;      /* or a copy of them, from malloc */
         } io;
     };
 };
@@ -162,9 +170,9 @@ struct task { /* small fields lie together: thousands may wait */
     uint32_t unused_count;
     op_t *unused, *oldest_unused; /* operations it made and has not used, the newest first */
     task_t *next_waiter, *prev_waiter;
-    origin_t origin; /* of the function that made an operation last */
     uint64_t parked_ns;
     uint64_t carried; /* the step in which it was ready and the budget was spent; 0: none */
+    origin_t origin;  /* of the function that made an operation last */
     ecs_id_t owner;   /* entity that it belongs to; 0: none */
 };
 
@@ -271,7 +279,7 @@ struct rt {
     uint64_t op_sequence;
     int future_metatable_ref;
     int lua_op_metatable_ref; /* of operations that lua/stator runs, which are tables */
-    int refs_ref;             /* the table behind rt_ref */
+    lua_State *refs;          /* never runs; holds the table behind rt_ref at index 1 */
     int ref_count;            /* slots of it ever used */
     int *free_refs;
     uint32_t free_ref_count, free_ref_capacity;
@@ -320,11 +328,11 @@ void rt_enqueue(rt_t *rt, rt_event_t *event);
 static inline rt_t *rt_of(lua_State *L) { return vm_of(L)->owner; }
 
 /* References to Lua values for futures, tasks and operations. luaL_ref searches the registry's end
- * when its free list is empty; this keeps count. [-1 +0 m], [-0 +1 -] */
+ * when its free list is empty; this keeps count, and its table is at hand. [-1 +0 m], [-0 +1 -] */
 int rt_ref(rt_t *rt, lua_State *L);
 void rt_push_ref(const rt_t *rt, lua_State *L, int ref);
 /* Accepts LUA_NOREF. */
-void rt_unref(rt_t *rt, lua_State *L, int ref);
+void rt_unref(rt_t *rt, int ref);
 
 /* step.c */
 /* One step at the clock's time: settle, then at most RT_MAX_ROUNDS rounds; a tick also runs the
@@ -376,6 +384,8 @@ void task_overrule(rt_t *rt, task_t *task, lua_State *L);
 void task_ready(rt_t *rt, task_t *task);
 void task_list_push(task_list_t *list, task_t *task);
 void task_list_sort(task_list_t *list);
+/* Asks for the memory of those that run soon after the one at `at`. */
+void task_prefetch(const task_list_t *list, uint32_t at);
 
 /* op.c */
 void op_open(lua_State *L);

@@ -28,8 +28,9 @@ void rt_attach(rt_t *rt, vm_t *vm) {
         rt->hooks[i] = LUA_NOREF;
     }
     vm->owner = rt;
-    lua_newtable(vm->L);
-    rt->refs_ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    rt->refs = lua_newthread(vm->L);
+    (void)luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    lua_newtable(rt->refs);
 }
 
 void rt_detach(rt_t *rt) {
@@ -120,26 +121,20 @@ void rt_fini(rt_t *rt) {
 
 int rt_ref(rt_t *rt, lua_State *L) {
     int ref = rt->free_ref_count > 0 ? rt->free_refs[--rt->free_ref_count] : ++rt->ref_count;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->refs_ref);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, ref);
-    lua_pop(L, 1);
+    lua_xmove(L, rt->refs, 1);
+    lua_rawseti(rt->refs, 1, ref);
     return ref;
 }
 
 void rt_push_ref(const rt_t *rt, lua_State *L, int ref) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->refs_ref);
-    lua_rawgeti(L, -1, ref);
-    lua_remove(L, -2);
+    lua_rawgeti(rt->refs, 1, ref);
+    lua_xmove(rt->refs, L, 1);
 }
 
-void rt_unref(rt_t *rt, lua_State *L, int ref) {
+void rt_unref(rt_t *rt, int ref) {
     if (ref == LUA_NOREF) { return; }
-    lua_pushnil(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->refs_ref);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, ref);
-    lua_pop(L, 1);
+    lua_pushnil(rt->refs);
+    lua_rawseti(rt->refs, 1, ref);
     if (rt->free_ref_count == rt->free_ref_capacity) {
         rt->free_ref_capacity = rt->free_ref_capacity == 0 ? 64 : rt->free_ref_capacity * 2;
         rt->free_refs = realloc(rt->free_refs, rt->free_ref_capacity * sizeof(int));
@@ -229,10 +224,11 @@ static void run(rt_t *rt, bool with_systems) {
         if (with_systems && !late) { run_readers(rt, task->order); }
         if (rt->vm->dead) { return; }
         if (task->state != TASK_READY) { continue; }
-        if (budget_is_spent(rt)) {
+        if (budget_is_limited(&rt->budget) && budget_check(rt)) {
             budget_carry(rt, i);
             break;
         }
+        task_prefetch(&rt->running, i);
         task->carried = 0;
         task_resume(rt, task);
     }

@@ -37,6 +37,25 @@ void task_list_sort(task_list_t *list) {
     }
 }
 
+/* Where LuaJIT keeps the frame in which a coroutine has yielded, in what lua_State points to. Should
+ * a version keep it elsewhere, something is asked for in vain. */
+enum { FRAME_OFFSET = 32, LINE_BYTES = 64 };
+
+static void prefetch(const void *memory, int from, int to) {
+    for (int line = from; line < to; line++) {
+        __builtin_prefetch((const char *)memory + line * LINE_BYTES);
+    }
+}
+
+void task_prefetch(const task_list_t *list, uint32_t at) {
+    if (at + 6 >= list->count) { return; }
+    const void *frame = NULL;
+    memcpy(&frame, (const char *)list->items[at + 2]->co + FRAME_OFFSET, sizeof frame);
+    prefetch(frame, -2, 1);
+    prefetch(list->items[at + 4]->co, 0, 2);
+    prefetch(list->items[at + 6], 0, 2);
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static task_t *task_take(rt_t *rt) {
@@ -98,9 +117,9 @@ static void slot_free(rt_t *rt, task_t *task) {
 
 static void task_free(rt_t *rt, task_t *task) {
     op_release_unused(rt, task);
-    rt_unref(rt, rt->vm->L, task->co_ref);
-    rt_unref(rt, rt->vm->L, task->cancel_ref);
-    rt_unref(rt, rt->vm->L, task->settled_ref);
+    rt_unref(rt, task->co_ref);
+    rt_unref(rt, task->cancel_ref);
+    rt_unref(rt, task->settled_ref);
     rt->task_alive--;
     slot_free(rt, task);
 }
@@ -125,12 +144,14 @@ void task_ready(rt_t *rt, task_t *task) {
     task_list_push(&rt->ready, task);
 }
 
-/* Whether it went well: true, or how many values follow. */
-static void push_ok(const task_t *task, int values) {
-    if (task->counts) {
-        lua_pushnumber(task->co, values);
+/* What goes in front of the values: whether it went well, or what await takes them by. */
+static void push_head(const task_t *task, bool ok, int values) {
+    if (!task->counts) {
+        lua_pushboolean(task->co, ok);
+    } else if (ok && values <= 1) {
+        lua_pushboolean(task->co, values == 0);
     } else {
-        lua_pushboolean(task->co, 1);
+        lua_pushnumber(task->co, ok ? values : AWAIT_FAILED);
     }
 }
 
@@ -152,16 +173,13 @@ void task_wake(rt_t *rt, task_t *task, lua_State *L, bool ok, int values) {
         task->result = RESULT_NOTHING;
         return;
     }
-    bool many = ok && task->counts && values > TASK_COUNTED;
-    if (many) {
+    if (values >= FREE_STACK) { (void)lua_checkstack(task->co, values + 2); }
+    if (ok && task->counts && values >= AWAIT_PACKED) {
         pack(L, values);
         values = 1;
-    }
-    if (values >= FREE_STACK) { (void)lua_checkstack(task->co, values + 2); }
-    if (ok && !many) {
-        push_ok(task, values);
+        push_head(task, true, AWAIT_PACKED);
     } else {
-        lua_pushboolean(task->co, ok);
+        push_head(task, ok, values);
     }
     lua_xmove(L, task->co, values);
     task->arguments = values + 1;
@@ -178,14 +196,10 @@ static int push_result(const task_t *task) {
     const future_t *future = task->future;
     switch ((task_result_t)task->result) {
     case RESULT_PUSHED: return task->arguments;
-    case RESULT_NOTHING: push_ok(task, 0); return 1;
+    case RESULT_NOTHING: push_head(task, true, 0); return 1;
     case RESULT_OF_FUTURE: break;
     }
-    if (future->state == FUTURE_OK) {
-        push_ok(task, (int)future->count);
-    } else {
-        lua_pushboolean(task->co, 0);
-    }
+    push_head(task, future->state == FUTURE_OK, (int)future->count);
     return 1 + future_push_plain(task->co, future);
 }
 
@@ -206,7 +220,7 @@ void task_overrule(rt_t *rt, task_t *task, lua_State *L) {
         return;
     }
     if (task->result == RESULT_PUSHED) { lua_pop(task->co, task->arguments); }
-    lua_pushboolean(task->co, 0);
+    push_head(task, false, 1);
     lua_xmove(L, task->co, 1);
     task->result = RESULT_PUSHED;
     task->arguments = 2;
@@ -233,7 +247,7 @@ static void after_park(rt_t *rt, task_t *task) {
             task_wake_by(rt, task, future);
         } else {
             rt_push_ref(rt, L, task->settled_ref);
-            rt_unref(rt, L, task->settled_ref);
+            rt_unref(rt, task->settled_ref);
             task->settled_ref = LUA_NOREF;
             int values = future_push(L, lua_gettop(L));
             lua_remove(L, -values - 1);

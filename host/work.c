@@ -34,7 +34,7 @@ static bool work_result(job_t *job, lua_State *L) {
 
 static void work_destroy(job_t *job) { worker_fini(&((work_job_t *)job)->worker); }
 
-const job_type_t WORK_TYPE = {{"work", job_op_start, job_op_abort, NULL},
+const job_type_t WORK_TYPE = {{"work", job_op_start, job_op_abort, NULL, NULL},
                               JOB_WORK,
                               WORK_MAX_ACTIVE,
                               true,

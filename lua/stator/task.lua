@@ -411,25 +411,23 @@ local function results(ok, ...)
 end
 
 --- What core.await answers, but for one value or none.
-local function rest(n, a, b, c)
-  if n == false then error(a, 0) end
-  if n == nil then -- nothing waited for it
-    if waits.waiting > 0 then waits.check_await(a) end
-    return results(park(a))
-  end
-  if n == true then return unpack(a, 1, a.n) end
-  if n == 2 then return a, b end
-  return a, b, c
+local function rest(how, a, b, c)
+  if how == 2 then return a, b end
+  if how == 3 then return a, b, c end
+  if how == 4 then return unpack(a, 1, a.n) end
+  if how == 0 then error(a, 0) end
+  if waits.waiting > 0 then waits.check_await(a) end -- nothing waited for it
+  return results(park(a))
 end
 
 --- Waits for an operation or a future and returns its values, or raises its error. Views of the
 --- world end here, and what was recorded before has been applied when it returns.
 ---@async
 function M.await(x)
-  local n, a, b, c = wait(x) -- their number tells what to return: one function less than with `...`
-  if n == 0 then return end
-  if n == 1 then return a end
-  return rest(n, a, b, c)
+  local how, a, b, c = wait(x) -- not `...`, which would take a function more
+  if not how then return a end
+  if how == true then return end
+  return rest(how, a, b, c)
 end
 
 jit.off(M.await) -- a loop that awaits is left at once: compiled, it would come back in pieces
