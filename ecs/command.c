@@ -139,41 +139,63 @@ void ecs__stream_fini(ecs_world_t *world) {
 
 /* ---- batches -------------------------------------------------------------------------------- */
 
+/* Room for what sealing, going back and saying what became of a batch need: they cannot fail. */
+static bool batch_room(ecs_world_t *world, ecs__stream_t *stream) {
+    return ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity) &&
+           ECS__ROOM(world->next_results, stream->batch_count + 1, world->next_result_capacity) &&
+           ECS__ROOM(stream->cuts, 1, stream->cut_capacity);
+}
+
+static void batch_open(ecs_world_t *world, ecs__stream_t *stream, uint64_t owner, ecs__pos_t at) {
+    stream->current =
+        (ecs__batch_t){.owner = owner, .first = at, .end = at, .spawned = stream->spawned_count};
+    stream->open = true;
+    world->batches_begun++; /* marks of the one before end */
+    stream->flags = 0;
+    stream->place = 0;
+    stream->cut_count = stream->cut_number = 0;
+}
+
 int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
     if (stream->open) { return ecs__fail(world, ECS_E_INVALID, "a batch is open already"); }
-    if (!ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity) ||
-        !ECS__ROOM(world->next_results, stream->batch_count + 1, world->next_result_capacity) ||
-        !ECS__ROOM(stream->cuts, 1, stream->cut_capacity)) {
-        return ecs__oom(world); /* sealing, going back and saying what became of it cannot fail */
-    }
-    ecs__pos_t at = ecs__stream_pos(world);
-    stream->current =
-        (ecs__batch_t){.owner = owner, .first = at, .end = at, .spawned = stream->spawned_count};
-    stream->open = true;
-    world->batches_begun++;
-    stream->flags = 0;
-    stream->place = 0;
-    stream->cut_count = stream->cut_number = 0;
+    if (!batch_room(world, stream)) { return ecs__oom(world); }
+    batch_open(world, stream, owner, ecs__stream_pos(world));
     ecs__recorder_set(world);
     return ECS_OK;
 }
 
+/* Ends the open batch at the place. */
+static bool batch_close(ecs_world_t *world, ecs__stream_t *stream, ecs__pos_t at) {
+    note_end(world);
+    stream->current.end = at;
+    bool any = stream->open && at != stream->current.first;
+    if (any) { stream->batches[stream->batch_count++] = stream->current; }
+    stream->open = false;
+    return any;
+}
+
 int ecs_batch_next(ecs_world_t *world, uint64_t owner) {
     ecs__stream_t *stream = recording(world);
-    if (world->recorder.at != world->empty_at) {
-        int rc = ecs_batch_seal(world, NULL);
-        return rc == ECS_OK ? ecs_batch_begin(world, owner) : rc;
+    if (world->recorder.at == world->empty_at) { /* open, and in a phase that records */
+        world->batches_begun++;
+        stream->current.owner = owner;
+        stream->flags = 0;
+        stream->place = 0;
+        stream->cut_count = stream->cut_number = 0;
+        world->recorder.flags = 0;
+        return ECS_OK;
     }
-    world->batches_begun++; /* marks of the one before end */
-    stream->current.owner = owner;
-    stream->flags = 0;
-    stream->place = 0;
-    stream->cut_count = stream->cut_number = 0;
-    world->recorder.flags = 0;
-    return ECS_OK;
+    int rc = ecs__guard(world, ECS__RECORD_PHASES);
+    if (rc != ECS_OK) { return rc; }
+    ecs__pos_t at = ecs__stream_pos(world);
+    if (stream->open) { (void)batch_close(world, stream, at); }
+    bool room = batch_room(world, stream);
+    if (room) { batch_open(world, stream, owner, at); }
+    ecs__recorder_set(world);
+    return room ? ECS_OK : ecs__oom(world);
 }
 
 int ecs_batch_flags(ecs_world_t *world, uint32_t flags) {
@@ -200,12 +222,7 @@ int ecs_batch_place(ecs_world_t *world, uint32_t place) {
 int ecs_batch_seal(ecs_world_t *world, bool *sealed) {
     int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
-    ecs__stream_t *stream = recording(world);
-    note_end(world);
-    stream->current.end = ecs__stream_pos(world);
-    bool any = stream->open && stream->current.end != stream->current.first;
-    if (any) { stream->batches[stream->batch_count++] = stream->current; }
-    stream->open = false;
+    bool any = batch_close(world, recording(world), ecs__stream_pos(world));
     ecs__recorder_set(world);
     if (sealed != NULL) { *sealed = any; }
     return ECS_OK;

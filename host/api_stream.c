@@ -233,12 +233,18 @@ static int stream_gc(lua_State *L) {
 
 void api_open_streams(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"read", l_read}, {"peek", l_peek},   {"line", l_line},     {"upto", l_upto},
-        {"skip", l_skip}, {"ended", l_ended}, {"write", l_write},   {"shutdown", l_shutdown},
+        {"peek", l_peek}, {"line", l_line},   {"upto", l_upto},
+        {"skip", l_skip}, {"ended", l_ended}, {"shutdown", l_shutdown},
         {"send", l_send}, {"keep", l_keep},   {"note", l_note},     {"address", l_address},
         {"set", l_set},   {"close", l_close}, {"closed", l_closed}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"connect", l_connect}, {"connect_unix", l_connect_unix}, {"kept", l_kept}, {NULL, NULL}};
+    /* hot, and nothing that they do can be left half done */
+    static const luaL_Reg leaves[] = {{"read", l_read}, {"write", l_write}, {NULL, NULL}};
     api_net_class(L, STREAM_CLASS, methods, stream_gc);
+    luaL_getmetatable(L, STREAM_CLASS);
+    lua_getfield(L, -1, "__index");
+    luaL_register(L, NULL, leaves);
+    lua_pop(L, 2);
     vm_register(L, functions);
 }

@@ -314,6 +314,9 @@ void rt_note_lost(rt_t *rt);
 /* Ends the open batch: seals it, or drops it when the slice has written where it must not.
  * *sealed says whether it holds anything; may be NULL. */
 void rt_batch_end(rt_t *rt, bool *sealed);
+/* The same for a task's slice, and leaves an empty batch open, which ecs_batch_next gives to the
+ * slice after it; the run stage ends it. */
+void rt_batch_turn(rt_t *rt);
 void rt_batch_drop(rt_t *rt);
 /* Forgets what was recorded after the mark, when rt->keep had `kept` pending; all of it, and the
  * stray access, with {0}. */

@@ -53,7 +53,7 @@ void rt_detach(rt_t *rt) {
 void rt_note_lost(rt_t *rt) {
     uint64_t owner = 0;
     bool open = ecs_batch_open(rt->world, &owner);
-    bool left = owner >> 60 == OWNER_TASK && rt->current == NULL; /* it stays open when nothing was recorded */
+    bool left = owner >> 60 == OWNER_TASK && rt->current == NULL; /* see rt_batch_turn */
     uint64_t index = owner & ~((uint64_t)0xf << 60);
     const guard_t *guard = rt->guard;
     const task_t *task = NULL;
@@ -77,18 +77,29 @@ void rt_note_lost(rt_t *rt) {
     rt_batch_drop(rt);
 }
 
+/* What a script has caught of a stray access ends its batch. Answers whether it did. */
+static bool drop_tainted(rt_t *rt) {
+    if (!guard_take_taint(rt->guard)) { return false; }
+    rt_batch_drop(rt);
+    log_printf(rt->log, LOG_WARN, "watchdog",
+               "a script caught the error of its stray access: what it had recorded since it "
+               "last waited is dropped");
+    return true;
+}
+
 void rt_batch_end(rt_t *rt, bool *sealed) {
     bool any = false;
-    if (guard_take_taint(rt->guard)) {
-        rt_batch_drop(rt);
-        log_printf(rt->log, LOG_WARN, "watchdog",
-                   "a script caught the error of its stray access: what it had recorded since it "
-                   "last waited is dropped");
-    } else {
+    if (!drop_tainted(rt)) {
         if (rt->keep->pending_count > 0) { keep_seal(rt->keep, ecs_batch_count(rt->world)); }
         (void)ecs_batch_seal(rt->world, &any);
     }
     if (sealed != NULL) { *sealed = any; }
+}
+
+void rt_batch_turn(rt_t *rt) {
+    (void)drop_tainted(rt);
+    if (rt->keep->pending_count > 0) { keep_seal(rt->keep, ecs_batch_count(rt->world)); }
+    (void)ecs_batch_next(rt->world, RT_OWNER(OWNER_HOST, 0));
 }
 
 void rt_batch_rollback(rt_t *rt, ecs_mark_t mark, uint32_t kept) {

@@ -38,8 +38,8 @@ void task_list_sort(task_list_t *list) {
 }
 
 /* Where LuaJIT keeps the frame in which a coroutine has yielded, in what lua_State points to. Should
- * a version keep it elsewhere, something is asked for in vain. */
-enum { FRAME_OFFSET = 32, LINE_BYTES = 64 };
+ * a version keep it elsewhere, something is asked for in vain. Fewer tasks are in the cache. */
+enum { FRAME_OFFSET = 32, LINE_BYTES = 64, PREFETCH_LEAST = 256 };
 
 static void prefetch(const void *memory, int from, int to) {
     for (int line = from; line < to; line++) {
@@ -48,7 +48,7 @@ static void prefetch(const void *memory, int from, int to) {
 }
 
 void task_prefetch(const task_list_t *list, uint32_t at) {
-    if (at + 6 >= list->count) { return; }
+    if (list->count < PREFETCH_LEAST || at + 6 >= list->count) { return; }
     const void *frame = NULL;
     memcpy(&frame, (const char *)list->items[at + 2]->co + FRAME_OFFSET, sizeof frame);
     prefetch(frame, -2, 1);
@@ -274,7 +274,7 @@ static void task_ended(rt_t *rt, task_t *task, int rc) {
 /* Ends the slice's batch, which began at the place; an empty one stays open for the next. */
 static void leave_batch(rt_t *rt, const char *place) {
     bool any = rt->recorder->at != place || rt->keep->pending_count > 0;
-    if (any || rt->guard->tainted) { rt_batch_end(rt, NULL); }
+    if (any || rt->guard->tainted) { rt_batch_turn(rt); }
 }
 
 void task_resume(rt_t *rt, task_t *task) {
