@@ -32,6 +32,17 @@ static void note_end(ecs_world_t *world) {
     if (stream->chunk_count > 0) { stream->chunk_end[stream->at_chunk] = used_bytes(world); }
 }
 
+/* Where the recorder stands while the open batch holds nothing; another place while none is open,
+ * or the phase is none to record in. */
+static const char *empty_at(const ecs_world_t *world) {
+    const ecs__stream_t *stream = &world->stream[world->recording];
+    bool may = stream->open && (ECS__RECORD_PHASES >> world->phase & 1u) != 0;
+    if (!may) { return (const char *)world; }
+    if (stream->chunk_count == 0) { return NULL; }
+    ecs__pos_t first = stream->current.first - 1;
+    return stream->chunks[first >> 13] + ((first & 0x1fff) << 3);
+}
+
 void ecs__recorder_set(ecs_world_t *world) {
     const ecs__stream_t *stream = recording(world);
     bool writable =
@@ -39,6 +50,7 @@ void ecs__recorder_set(ecs_world_t *world) {
     world->recorder.stop =
         writable ? stream->chunks[stream->at_chunk] + ECS__CMD_CHUNK_BYTES : NULL;
     world->recorder.flags = stream->flags << 8;
+    world->empty_at = empty_at(world);
 }
 
 /* The chunk is the one to write to, from so many bytes on. */
@@ -127,26 +139,63 @@ void ecs__stream_fini(ecs_world_t *world) {
 
 /* ---- batches -------------------------------------------------------------------------------- */
 
+/* Room for what sealing, going back and saying what became of a batch need: they cannot fail. */
+static bool batch_room(ecs_world_t *world, ecs__stream_t *stream) {
+    return ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity) &&
+           ECS__ROOM(world->next_results, stream->batch_count + 1, world->next_result_capacity) &&
+           ECS__ROOM(stream->cuts, 1, stream->cut_capacity);
+}
+
+static void batch_open(ecs_world_t *world, ecs__stream_t *stream, uint64_t owner, ecs__pos_t at) {
+    stream->current =
+        (ecs__batch_t){.owner = owner, .first = at, .end = at, .spawned = stream->spawned_count};
+    stream->open = true;
+    world->batches_begun++; /* marks of the one before end */
+    stream->flags = 0;
+    stream->place = 0;
+    stream->cut_count = stream->cut_number = 0;
+}
+
 int ecs_batch_begin(ecs_world_t *world, uint64_t owner) {
     int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
     ecs__stream_t *stream = recording(world);
     if (stream->open) { return ecs__fail(world, ECS_E_INVALID, "a batch is open already"); }
-    if (!ECS__ROOM(stream->batches, stream->batch_count + 1, stream->batch_capacity) ||
-        !ECS__ROOM(world->next_results, stream->batch_count + 1, world->next_result_capacity) ||
-        !ECS__ROOM(stream->cuts, 1, stream->cut_capacity)) {
-        return ecs__oom(world); /* sealing, going back and saying what became of it cannot fail */
-    }
-    ecs__pos_t at = ecs__stream_pos(world);
-    stream->current =
-        (ecs__batch_t){.owner = owner, .first = at, .end = at, .spawned = stream->spawned_count};
-    stream->open = true;
-    world->batches_begun++;
-    stream->flags = 0;
-    stream->place = 0;
-    stream->cut_count = stream->cut_number = 0;
+    if (!batch_room(world, stream)) { return ecs__oom(world); }
+    batch_open(world, stream, owner, ecs__stream_pos(world));
     ecs__recorder_set(world);
     return ECS_OK;
+}
+
+/* Ends the open batch at the place. */
+static bool batch_close(ecs_world_t *world, ecs__stream_t *stream, ecs__pos_t at) {
+    note_end(world);
+    stream->current.end = at;
+    bool any = stream->open && at != stream->current.first;
+    if (any) { stream->batches[stream->batch_count++] = stream->current; }
+    stream->open = false;
+    return any;
+}
+
+int ecs_batch_next(ecs_world_t *world, uint64_t owner) {
+    ecs__stream_t *stream = recording(world);
+    if (world->recorder.at == world->empty_at) { /* open, and in a phase that records */
+        world->batches_begun++;
+        stream->current.owner = owner;
+        stream->flags = 0;
+        stream->place = 0;
+        stream->cut_count = stream->cut_number = 0;
+        world->recorder.flags = 0;
+        return ECS_OK;
+    }
+    int rc = ecs__guard(world, ECS__RECORD_PHASES);
+    if (rc != ECS_OK) { return rc; }
+    ecs__pos_t at = ecs__stream_pos(world);
+    if (stream->open) { (void)batch_close(world, stream, at); }
+    bool room = batch_room(world, stream);
+    if (room) { batch_open(world, stream, owner, at); }
+    ecs__recorder_set(world);
+    return room ? ECS_OK : ecs__oom(world);
 }
 
 int ecs_batch_flags(ecs_world_t *world, uint32_t flags) {
@@ -173,12 +222,7 @@ int ecs_batch_place(ecs_world_t *world, uint32_t place) {
 int ecs_batch_seal(ecs_world_t *world, bool *sealed) {
     int rc = ecs__guard(world, ECS__RECORD_PHASES);
     if (rc != ECS_OK) { return rc; }
-    ecs__stream_t *stream = recording(world);
-    note_end(world);
-    stream->current.end = ecs__stream_pos(world);
-    bool any = stream->open && stream->current.end != stream->current.first;
-    if (any) { stream->batches[stream->batch_count++] = stream->current; }
-    stream->open = false;
+    bool any = batch_close(world, recording(world), ecs__stream_pos(world));
     ecs__recorder_set(world);
     if (sealed != NULL) { *sealed = any; }
     return ECS_OK;

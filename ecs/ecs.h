@@ -296,6 +296,9 @@ typedef struct {
 /* Opens a batch; what is recorded from now on belongs to it. One is open at most. Run, write or
  * react phase. `owner` is the host's and comes back in the result. */
 int ecs_batch_begin(ecs_world_t *world, uint64_t owner);
+/* Seals the open batch, if one is, and opens the next: a batch for each of many who mostly record
+ * nothing costs little. */
+int ecs_batch_next(ecs_world_t *world, uint64_t owner);
 /* Sets ECS_FLAG_* for the commands recorded from now on in the open batch. */
 int ecs_batch_flags(ecs_world_t *world, uint32_t flags);
 /* ecs_batch_place (a leaf) notes where the next commands are recorded: a number below 65536 that

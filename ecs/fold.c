@@ -236,11 +236,12 @@ static void write_one(const ecs_world_t *world, const write_t *write, uint64_t o
     ecs__aged(world, write->cmd->component, ecs__index(write->cmd->id));
 }
 
-/* Commands whose record, then whose row is on its way from memory. */
+/* Commands whose record, then whose row is on its way from memory: the n'th is in place n % LANE,
+ * first of `asked`, then of `found`. Nothing is set before it is used: most batches are short. */
 typedef struct {
     const ecs__cmd_t *asked[LANE];
     write_t found[LANE];
-    uint32_t next;
+    uint32_t next;                 /* how many came */
     uint32_t archetype, component; /* of the command before, */
     ecs__place_t place;            /* and where its value is: the next one's is most often near */
 } pipe_t;
@@ -271,28 +272,41 @@ static write_t find_row(const ecs_world_t *world, pipe_t *pipe, const ecs__cmd_t
     return found;
 }
 
-/* One command in, or NULL; the one that came 2 * LANE before it is written. */
+/* One command in; the one that came 2 * LANE before it is written. */
 static void advance(const ecs_world_t *world, pipe_t *pipe, const ecs__cmd_t *cmd, uint64_t owner) {
-    uint32_t at = pipe->next++ % LANE;
-    const ecs__cmd_t *asked = pipe->asked[at];
-    write_one(world, &pipe->found[at], owner);
-    pipe->found[at] = asked == NULL ? (write_t){0} : find_row(world, pipe, asked);
+    uint32_t at = pipe->next % LANE;
+    if (pipe->next >= 2 * LANE) { write_one(world, &pipe->found[at], owner); }
+    if (pipe->next >= LANE) { pipe->found[at] = find_row(world, pipe, pipe->asked[at]); }
     pipe->asked[at] = cmd;
-    if (cmd != NULL) { ecs__prefetch_record(world, cmd->id); }
+    pipe->next++;
+    ecs__prefetch_record(world, cmd->id);
+}
+
+/* Writes those that are left. */
+static void drain(const ecs_world_t *world, pipe_t *pipe, uint64_t owner) {
+    uint32_t first = pipe->next < LANE ? 0 : pipe->next - LANE;
+    for (uint32_t i = first; i < pipe->next; i++) {
+        uint32_t at = i % LANE;
+        if (i >= LANE) { write_one(world, &pipe->found[at], owner); }
+        pipe->found[at] = find_row(world, pipe, pipe->asked[at]);
+    }
+    for (uint32_t i = first; i < pipe->next; i++) {
+        write_one(world, &pipe->found[i % LANE], owner);
+    }
 }
 
 void ecs__direct_write(ecs_world_t *world, ecs__stream_t *stream, uint32_t batch_at) {
     const ecs__batch_t *batch = &stream->batches[batch_at];
-    pipe_t pipe = {.archetype = ECS__NONE};
+    pipe_t pipe;
+    pipe.next = 0;
+    pipe.archetype = ECS__NONE;
     for (ecs__pos_t pos = ecs__cmd_first(stream, batch); pos != batch->end;
          pos = ecs__cmd_after(world, stream, pos, batch->end)) {
         const ecs__cmd_t *cmd = ecs__cmd_at(stream, pos);
         if (cmd->next != ECS__DIRECT || !ecs__cmd_writes(cmd)) { continue; }
         advance(world, &pipe, cmd, batch->owner);
     }
-    for (uint32_t i = 0; i < 2 * LANE; i++) {
-        advance(world, &pipe, NULL, batch->owner);
-    }
+    drain(world, &pipe, batch->owner);
     world->wrote = true;
 }
 

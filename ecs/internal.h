@@ -90,6 +90,7 @@ struct ecs_world {
     ecs__stream_t stream[2]; /* the one being recorded, the one being applied */
     uint32_t recording;      /* index in stream */
     ecs_recorder_t recorder; /* into it; `at` is NULL while it has no chunk */
+    const char *empty_at;    /* where `at` is while a batch is open and holds nothing */
     uint64_t batches_begun;  /* tells which batch is open */
     ecs__touched_t *touched;
     uint32_t touched_count, touched_capacity;

@@ -518,11 +518,22 @@ static int make_room(ecs_world_t *world) {
                : ecs__oom(world);
 }
 
+/* Whether the command may be carried out, as the batch's result says. */
+static bool accepts(pass_t *pass, ecs__pos_t pos) {
+    ecs__cmd_t *cmd = ecs__cmd_at(pass->stream, pos);
+    int rc = validate(pass, cmd, pos);
+    if (rc != ECS_OK && pass->result->error == ECS_OK) { (void)refuse(pass, cmd, rc); }
+    return rc == ECS_OK;
+}
+
 /* Validates the commands; returns the place of the one that was refused, or the end. The records of
  * random entities are cache misses: they are asked for some commands ahead. */
 static ecs__pos_t validate_all(pass_t *pass, const ecs__batch_t *batch) {
     const ecs_world_t *world = pass->world;
     ecs__pos_t lane[AHEAD], ahead = pass->start;
+    if (ahead == batch->end) { return ahead; }
+    ecs__pos_t second = ecs__cmd_after(world, pass->stream, ahead, batch->end);
+    if (second == batch->end) { return accepts(pass, ahead) ? second : ahead; } /* most are short */
     for (uint32_t i = 0; i < AHEAD; i++) {
         lane[i] = ahead;
         if (ahead != batch->end) { ahead = ecs__cmd_after(world, pass->stream, ahead, batch->end); }
@@ -534,10 +545,7 @@ static ecs__pos_t validate_all(pass_t *pass, const ecs__batch_t *batch) {
             ecs__prefetch_record(world, ecs__cmd_at(pass->stream, ahead)->id);
             ahead = ecs__cmd_after(world, pass->stream, ahead, batch->end);
         }
-        ecs__cmd_t *cmd = ecs__cmd_at(pass->stream, pos);
-        int rc = validate(pass, cmd, pos);
-        if (rc != ECS_OK && pass->result->error == ECS_OK) { (void)refuse(pass, cmd, rc); }
-        if (rc != ECS_OK) { return pos; }
+        if (!accepts(pass, pos)) { return pos; }
     }
     return batch->end;
 }

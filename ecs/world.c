@@ -57,6 +57,7 @@ int ecs_world_create(ecs_world_t **out, const ecs_options_t *options) {
     world->max_chunk_rows = rows;
     world->shared.epoch = 1;
     world->shared.tick = 1;
+    ecs__recorder_set(world);
     int rc = ecs__memory_init(&world->memory, &chosen);
     if (rc == ECS_OK) { rc = ecs__entity_init(world, chosen.max_entities); }
     if (rc == ECS_OK) { rc = ecs__archetype_init(world); }

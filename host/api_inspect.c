@@ -118,7 +118,7 @@ static int l_wait(lua_State *L) {
     if (task->state != TASK_PARKED) { return 1; }
     set_number(L, "since_s", (double)task->parked_ns / NS_PER_S);
     if (task->op != NULL) { describe_op(L, task->op); }
-    if (task->future == NULL) { return 1; }
+    if (task->future == NULL || task->state != TASK_PARKED) { return 1; }
     describe_future(L, task->future);
     if (lua_gettop(task->co) > 0 && future_test(task->co, -1) == task->future) {
         lua_pushvalue(task->co, -1);

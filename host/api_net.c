@@ -92,9 +92,9 @@ static int l_accept(lua_State *L) {
 /* listener:put_back(stream): the next accept gets it; the value must not be used any more */
 static int l_put_back(lua_State *L) {
     listener_t *listener = check_listener(L);
-    stream_t **box = luaL_checkudata(L, 2, STREAM_CLASS);
-    if (*box != NULL) { listener_put_back(listener, *box); }
-    *box = NULL;
+    stream_box_t *box = luaL_checkudata(L, 2, STREAM_CLASS);
+    if (box->stream != NULL) { listener_put_back(listener, box->stream); }
+    box->stream = NULL;
     return 0;
 }
 

@@ -1,8 +1,13 @@
 /* Streams for lua/stator. */
 #include "api_net.h"
+#include "memory.h"
 #include "net_stream.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* A text to write that is shorter is copied: a reference to it would cost more. */
+enum { COPY_MAX_BYTES = 1024 };
 
 /* ---- connecting ------------------------------------------------------------------------------ */
 
@@ -45,9 +50,10 @@ static int l_kept(lua_State *L) {
 }
 
 static stream_t *check_stream(lua_State *L) {
-    stream_t *stream = *(stream_t **)luaL_checkudata(L, 1, STREAM_CLASS);
-    if (stream == NULL) { (void)luaL_argerror(L, 1, "this connection was given back"); }
-    return stream;
+    stream_box_t *box = lua_type(L, 1) == LUA_TUSERDATA ? lua_touserdata(L, 1) : NULL;
+    if (box == NULL || box->magic != STREAM_MAGIC) { (void)luaL_typerror(L, 1, STREAM_CLASS); }
+    if (box->stream == NULL) { (void)luaL_argerror(L, 1, "this connection was given back"); }
+    return box->stream;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -61,8 +67,9 @@ static double check_bytes(lua_State *L, int index, double least) {
 }
 
 static op_t *read_op(lua_State *L, const op_io_t *type, double number) {
-    op_t *op = api_net_op(L, type, check_stream(L), number);
-    op->io.subject_ref = api_net_hold(L, 1);
+    stream_t *stream = check_stream(L);
+    op_t *op = api_net_op(L, type, NULL, number);
+    stream_use(stream, op);
     return op;
 }
 
@@ -126,17 +133,24 @@ static int l_write(lua_State *L) {
     stream_t *stream = check_stream(L);
     size_t bytes = 0;
     const char *data = check_text(L, &bytes);
-    op_t *op = api_net_op(L, &STREAM_WRITE, stream, 0);
-    op->io.subject_ref = api_net_hold(L, 1);
-    op->io.ref = api_net_hold(L, 2);
-    op->io.data = (void *)(uintptr_t)data;
+    op_t *op = api_net_op(L, &STREAM_WRITE, NULL, 0);
+    stream_use(stream, op);
     op->io.bytes = bytes;
+    op->io.data = (void *)(uintptr_t)data;
+    if (bytes > COPY_MAX_BYTES) {
+        op->io.ref = api_net_hold(L, 2);
+    } else {
+        op->io.data = op->io.copy = malloc(bytes + 1);
+        memory_must(op->io.copy);
+        memcpy(op->io.copy, data, bytes);
+    }
     return 1;
 }
 
 /* stream:shutdown() -> operation that ends when all that was written before is sent; no more is */
 static int l_shutdown(lua_State *L) {
-    api_net_op(L, &STREAM_SHUTDOWN, check_stream(L), 0)->io.subject_ref = api_net_hold(L, 1);
+    stream_t *stream = check_stream(L);
+    stream_use(stream, api_net_op(L, &STREAM_SHUTDOWN, NULL, 0));
     return 1;
 }
 
@@ -212,21 +226,26 @@ static int l_closed(lua_State *L) {
 }
 
 static int stream_gc(lua_State *L) {
-    stream_t *stream = *(stream_t **)luaL_checkudata(L, 1, STREAM_CLASS);
-    if (stream == NULL) { return 0; }
-    stream_close(stream);
-    stream_release(stream);
+    stream_box_t *box = luaL_checkudata(L, 1, STREAM_CLASS);
+    if (box->stream != NULL) { stream_collected(box->stream); }
     return 0;
 }
 
 void api_open_streams(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"read", l_read}, {"peek", l_peek},   {"line", l_line},     {"upto", l_upto},
-        {"skip", l_skip}, {"ended", l_ended}, {"write", l_write},   {"shutdown", l_shutdown},
-        {"send", l_send}, {"keep", l_keep},   {"note", l_note},     {"address", l_address},
-        {"set", l_set},   {"close", l_close}, {"closed", l_closed}, {NULL, NULL}};
+        {"peek", l_peek},       {"line", l_line},   {"upto", l_upto},
+        {"skip", l_skip},       {"ended", l_ended}, {"shutdown", l_shutdown},
+        {"send", l_send},       {"keep", l_keep},   {"note", l_note},
+        {"address", l_address}, {"set", l_set},     {"close", l_close},
+        {"closed", l_closed},   {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"connect", l_connect}, {"connect_unix", l_connect_unix}, {"kept", l_kept}, {NULL, NULL}};
+    /* hot, and nothing that they do can be left half done */
+    static const luaL_Reg leaves[] = {{"read", l_read}, {"write", l_write}, {NULL, NULL}};
     api_net_class(L, STREAM_CLASS, methods, stream_gc);
+    luaL_getmetatable(L, STREAM_CLASS);
+    lua_getfield(L, -1, "__index");
+    luaL_register(L, NULL, leaves);
+    lua_pop(L, 2);
     vm_register(L, functions);
 }

@@ -45,48 +45,83 @@ static int refuse_to_park(lua_State *L, task_t *task, op_t *op) {
     }
     task->pausing = ++task->refusals >= MAX_REFUSALS; /* a loop that swallows it */
     if (task->pausing) { return lua_yield(L, 0); }
-    lua_pushboolean(L, 0);
+    if (task->counts) {
+        lua_pushnumber(L, AWAIT_FAILED);
+    } else {
+        lua_pushboolean(L, 0);
+    }
     rt_push_ref(rt, L, task->cancel_ref);
     return 2;
 }
 
-/* park(operation or future) -> true, values... | false, error | nil, table: not one of the host's.
- * Yields; a coroutine that the task runs inside itself yields to its resumer, who sees parking()
- * and yields on. */
-static int l_park(lua_State *L) {
-    task_t *task = rt_of(L)->current;
+/* Lets the task wait for a future. */
+static int park_future(lua_State *L, rt_t *rt, task_t *task, future_t *future) {
+    if (task->settled_ref != LUA_NOREF) {
+        rt_unref(rt, task->settled_ref);
+        task->settled_ref = LUA_NOREF;
+    }
+    if (future->state != FUTURE_PENDING && !future_is_plain(future)) {
+        lua_pushvalue(L, 1);
+        task->settled_ref = rt_ref(rt, L);
+    }
+    task->future = future;
+    task->op = NULL;
+    if (lua_gettop(L) > 1) { lua_settop(L, 1); }
+    return lua_yield(L, 1); /* on the stack it is not collected */
+}
+
+/* What is at index 1, for which the task does not wait here. */
+static int hand_back(lua_State *L, bool counts) {
+    if (counts) {
+        lua_pushnumber(L, AWAIT_BACK);
+    } else {
+        lua_pushnil(L);
+    }
+    lua_insert(L, 1);
+    return 2;
+}
+
+static int park(lua_State *L, rt_t *rt, bool counts) {
+    task_t *task = rt->current;
+    int type = lua_type(L, 1);
     if (task == NULL) {
         return luaL_error(L, "await: only a task can wait, and none is running here");
     }
-    op_t *op = op_test(L, 1);
+    if (type == LUA_TTABLE) { return hand_back(L, counts); }
+    op_t *op = type == LUA_TLIGHTUSERDATA ? op_of(rt, lua_touserdata(L, 1)) : NULL;
+    task->counts = counts;
     if (task->cancel_ref != LUA_NOREF || lua_isyieldable(L) == 0) {
-        if (!lua_istable(L, 1)) { return refuse_to_park(L, task, op); }
+        return refuse_to_park(L, task, op);
     }
     if (op != NULL && op->state == OP_COLD) {
         task->op = op;
         task->future = NULL; /* of a wait that a function of C refused to pass on */
         return lua_yield(L, 0);
     }
-    future_t *future = future_test(L, 1);
-    if (future != NULL) {
-        rt_unref(rt_of(L), L, task->settled_ref);
-        task->settled_ref = LUA_NOREF;
-        if (future->state != FUTURE_PENDING) {
-            lua_pushvalue(L, 1);
-            task->settled_ref = rt_ref(rt_of(L), L);
-        }
-        task->future = future;
-        task->op = NULL;
-        lua_settop(L, 1);
-        return lua_yield(L, 1); /* on the stack it is not collected */
-    }
-    if (lua_istable(L, 1)) {
-        lua_pushnil(L);
-        lua_insert(L, 1);
-        return 2;
-    }
-    if (lua_islightuserdata(L, 1)) { return op_refuse(L, 1); }
+    future_t *future = type == LUA_TUSERDATA ? future_of(lua_touserdata(L, 1)) : NULL;
+    if (future != NULL) { return park_future(L, rt, task, future); }
+    if (type == LUA_TLIGHTUSERDATA) { return op_refuse(L, 1); }
     return luaL_error(L, "await: expected an operation or a future, got %s", luaL_typename(L, 1));
+}
+
+/* park(operation or future) -> true, values... | false, error | nil, table: not one of the host's.
+ * Yields; a coroutine that the task runs inside itself yields to its resumer, who sees parking()
+ * and yields on. */
+static int l_park(lua_State *L) { return park(L, rt_of(L), false); }
+
+/* await(operation or future) -> as park, for a caller that takes four values and looks at the first
+ * with as little effort as can be: false, value | true when there is none | 2 or 3, values... |
+ * 4, { n = their number, ... } | 0, error | 5, value: nothing waited for it. The last is so for
+ * tables and, while check_waits holds, for whatever it is. */
+static int l_await(lua_State *L) {
+    rt_t *rt = rt_of(L);
+    return rt->checks_waits ? hand_back(L, true) : park(L, rt, true);
+}
+
+/* check_waits(on): see await */
+static int l_check_waits(lua_State *L) {
+    rt_of(L)->checks_waits = lua_toboolean(L, 1) != 0;
+    return 0;
 }
 
 /* parking() -> whether the running task has asked to wait and is on its way out */
@@ -119,7 +154,7 @@ static task_t *task_at(lua_State *L, int index) {
 static int l_set_cancel(lua_State *L) {
     task_t *task = task_at(L, 1);
     if (task == NULL) { return 0; }
-    rt_unref(rt_of(L), L, task->cancel_ref);
+    rt_unref(rt_of(L), task->cancel_ref);
     lua_settop(L, 2);
     task->cancel_ref = lua_isnil(L, 2) ? LUA_NOREF : rt_ref(rt_of(L), L);
     return 0;
@@ -393,13 +428,20 @@ static int l_now(lua_State *L) {
 
 int api_open_task(lua_State *L) {
     /* hot, and nothing that they do can be left half done */
-    static const luaL_Reg leaves[] = {
-        {"unwrap", l_unwrap}, {"parking", l_parking}, {"current", l_current},
-        {"is", l_is},         {"now", l_now},         {"park", l_park},
-        {"sleep", l_sleep},   {"commit", l_commit},   {"waits_for", l_waits_for},
-        {NULL, NULL}};
+    static const luaL_Reg leaves[] = {{"unwrap", l_unwrap},
+                                      {"parking", l_parking},
+                                      {"current", l_current},
+                                      {"is", l_is},
+                                      {"now", l_now},
+                                      {"park", l_park},
+                                      {"await", l_await},
+                                      {"sleep", l_sleep},
+                                      {"commit", l_commit},
+                                      {"waits_for", l_waits_for},
+                                      {NULL, NULL}};
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
                                          {"set_cancel", l_set_cancel},
+                                         {"check_waits", l_check_waits},
                                          {"interrupt", l_interrupt},
                                          {"state", l_state},
                                          {"traceback", l_traceback},
@@ -429,6 +471,5 @@ int api_open_task(lua_State *L) {
     api_add_systems(L);
     op_open(L);
     future_open(L);
-    lua_setfield(L, -2, "future");
     return 1;
 }

@@ -14,9 +14,8 @@ void budget_begin(rt_t *rt) {
     if (budget->limit_ns > 0) { budget->start_ns = clock_now_ns(rt->clock); }
 }
 
-bool budget_is_spent(rt_t *rt) {
+bool budget_check(rt_t *rt) {
     budget_t *budget = &rt->budget;
-    if (budget->limit_ns == 0 && budget->limit_slices == 0) { return false; }
     if (!budget->spent && budget->slices > 0) {
         bool by_count = budget->limit_slices > 0 && budget->slices >= budget->limit_slices;
         bool by_time =

@@ -31,7 +31,10 @@ typedef struct {
 /* At the start of a step. */
 void budget_begin(struct rt *rt);
 /* Before a task runs: whether it has to wait for the next step. */
-bool budget_is_spent(struct rt *rt);
+bool budget_check(struct rt *rt);
+static inline bool budget_is_limited(const budget_t *budget) {
+    return budget->limit_ns > 0 || budget->limit_slices > 0;
+}
 /* The tasks from `from` on in the running list become ready again, ahead of others in the next
  * step. */
 void budget_carry(struct rt *rt, uint32_t from);

@@ -175,7 +175,7 @@ static void compile_destroy(job_t *job) {
     free(compile->files);
 }
 
-const job_type_t COMPILE_TYPE = {{"compile", job_op_start, job_op_abort, NULL, NULL},
+const job_type_t COMPILE_TYPE = {{"compile", job_op_start, job_op_abort, NULL, NULL, NULL},
                                  JOB_COMPILE,
                                  COMPILE_MAX_ACTIVE,
                                  true,

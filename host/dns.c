@@ -115,7 +115,7 @@ static void resolve_abort(rt_t *rt, op_t *op) {
     forget(op->io.subject);
 }
 
-const op_io_t DNS_RESOLVE = {"name lookup", resolve_start, resolve_abort, NULL, NULL};
+const op_io_t DNS_RESOLVE = {"name lookup", resolve_start, resolve_abort, NULL, NULL, NULL};
 
 void dns_detach(rt_t *rt) {
     for (lookup_t *lookup = rt->lookups; lookup != NULL; lookup = lookup->next) {

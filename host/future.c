@@ -10,10 +10,8 @@ future_t *future_new(lua_State *L) {
     return future;
 }
 
-/* By its magic word: scripts cannot make userdata, and the host's others begin with a pointer. */
 future_t *future_test(lua_State *L, int index) {
-    future_t *future = lua_type(L, index) == LUA_TUSERDATA ? lua_touserdata(L, index) : NULL;
-    return future != NULL && future->magic == FUTURE_MAGIC ? future : NULL;
+    return lua_type(L, index) == LUA_TUSERDATA ? future_of(lua_touserdata(L, index)) : NULL;
 }
 
 static future_t *future_check(lua_State *L, int index) {
@@ -23,7 +21,6 @@ static future_t *future_check(lua_State *L, int index) {
 }
 
 void future_add_waiter(future_t *future, task_t *task) {
-    future->observed = true;
     task->future = future;
     task->next_waiter = NULL;
     task->prev_waiter = future->last;
@@ -50,16 +47,25 @@ void future_remove_waiter(future_t *future, task_t *task) {
     task->future = NULL;
 }
 
-int future_push(lua_State *L, int index) {
-    const future_t *future = lua_touserdata(L, index);
+bool future_is_plain(const future_t *future) {
+    return future->count == 0 || future->tag != FUTURE_TABLE;
+}
+
+int future_push_plain(lua_State *L, const future_t *future) {
     if (future->count == 0) { return 0; }
     switch ((future_tag_t)future->tag) {
-    case FUTURE_NUMBER: lua_pushnumber(L, future->number); return 1;
+    case FUTURE_NUMBER: lua_pushnumber(L, future->number); break;
     case FUTURE_FALSE:
-    case FUTURE_TRUE: lua_pushboolean(L, future->tag == FUTURE_TRUE); return 1;
-    case FUTURE_NIL: lua_pushnil(L); return 1;
-    case FUTURE_TABLE: break;
+    case FUTURE_TRUE: lua_pushboolean(L, future->tag == FUTURE_TRUE); break;
+    case FUTURE_NIL:
+    case FUTURE_TABLE: lua_pushnil(L); break;
     }
+    return 1;
+}
+
+int future_push(lua_State *L, int index) {
+    const future_t *future = lua_touserdata(L, index);
+    if (future_is_plain(future)) { return future_push_plain(L, future); }
     lua_getfenv(L, index);
     int table = lua_gettop(L);
     (void)lua_checkstack(L, (int)future->count + 1);
@@ -73,26 +79,25 @@ int future_push(lua_State *L, int index) {
 /* Keeps the values on top of the stack, and leaves them there. */
 static void keep_values(future_t *future, lua_State *L, int index, int values) {
     future->count = (uint32_t)values;
-    int type = values == 1 ? lua_type(L, -1) : LUA_TNONE;
     if (values == 0) { return; }
-    if (values > 1) { (void)lua_checkstack(L, values + 2); }
-    if (type == LUA_TNUMBER) {
+    switch (values == 1 ? lua_type(L, -1) : LUA_TNONE) {
+    case LUA_TNUMBER:
         future->tag = FUTURE_NUMBER;
         future->number = lua_tonumber(L, -1);
-    } else if (type == LUA_TBOOLEAN) {
-        future->tag = lua_toboolean(L, -1) ? FUTURE_TRUE : FUTURE_FALSE;
-    } else if (type == LUA_TNIL) {
-        future->tag = FUTURE_NIL;
-    } else {
-        int first = lua_gettop(L) - values;
-        lua_createtable(L, values, 0);
-        for (int i = 1; i <= values; i++) {
-            lua_pushvalue(L, first + i);
-            lua_rawseti(L, -2, i);
-        }
-        future->tag = FUTURE_TABLE;
-        (void)lua_setfenv(L, index);
+        return;
+    case LUA_TBOOLEAN: future->tag = lua_toboolean(L, -1) ? FUTURE_TRUE : FUTURE_FALSE; return;
+    case LUA_TNIL: future->tag = FUTURE_NIL; return;
+    default: break;
     }
+    (void)lua_checkstack(L, values + 2);
+    int first = lua_gettop(L) - values;
+    lua_createtable(L, values, 0);
+    for (int i = 1; i <= values; i++) {
+        lua_pushvalue(L, first + i);
+        lua_rawseti(L, -2, i);
+    }
+    future->tag = FUTURE_TABLE;
+    (void)lua_setfenv(L, index);
 }
 
 /* Tells the future at an index that another one has ended. */
@@ -116,12 +121,29 @@ static void wake_listeners(rt_t *rt, lua_State *L, uint32_t count, bool failed) 
     lua_pop(L, 1);
 }
 
-void future_settle(rt_t *rt, lua_State *L, int index, bool ok, int values) {
-    future_t *future = lua_touserdata(L, index);
-    if (future->state != FUTURE_PENDING) {
-        lua_pop(L, values);
-        return;
+/* Wakes the tasks that wait for it; its values are on top of L's stack, and stay there. */
+static void wake_waiters(rt_t *rt, lua_State *L, future_t *future, int values) {
+    bool is_plain = future_is_plain(future), ok = future->state == FUTURE_OK;
+    task_t *task = future->first;
+    future->first = future->last = NULL;
+    while (task != NULL) {
+        task_t *next = task->next_waiter;
+        task->next_waiter = task->prev_waiter = NULL;
+        if (is_plain) {
+            task_wake_by(rt, task, future);
+        } else {
+            for (int i = 0; i < values; i++) {
+                lua_pushvalue(L, -values);
+            }
+            task_wake(rt, task, L, ok, values);
+        }
+        task = next;
     }
+}
+
+/* Settles a pending one with the values on top of L's stack, which stay there. Answers 0, the
+ * number of results of a function of C. */
+static int settle(rt_t *rt, lua_State *L, future_t *future, int index, bool ok, int values) {
     uint32_t listeners = future->listeners;
     if (listeners > 0) {
         (void)lua_checkstack(L, values + 8);
@@ -132,26 +154,22 @@ void future_settle(rt_t *rt, lua_State *L, int index, bool ok, int values) {
     future->op = NULL;
     future->listeners = 0;
     keep_values(future, L, index, values);
-    while (future->first != NULL) {
-        task_t *task = future->first;
-        future_remove_waiter(future, task);
-        for (int i = 0; i < values; i++) {
-            lua_pushvalue(L, -values);
-        }
-        task_wake(rt, task, L, ok, values);
+    wake_waiters(rt, L, future, values);
+    if (listeners > 0) {
+        lua_pushvalue(L, -values - 1);
+        wake_listeners(rt, L, listeners, !ok);
+        lua_remove(L, -values - 1);
     }
-    lua_pop(L, values);
-    if (listeners > 0) { wake_listeners(rt, L, listeners, !ok); }
-}
-
-/* ---- methods --------------------------------------------------------------------------------- */
-
-/* future:settle(ok, ...) [-0 +0 e] */
-static int l_settle(lua_State *L) {
-    (void)future_check(L, 1);
-    future_settle(rt_of(L), L, 1, lua_toboolean(L, 2), lua_gettop(L) - 2);
     return 0;
 }
+
+void future_settle(rt_t *rt, lua_State *L, int index, bool ok, int values) {
+    future_t *future = lua_touserdata(L, index);
+    if (future->state == FUTURE_PENDING) { (void)settle(rt, L, future, index, ok, values); }
+    lua_pop(L, values);
+}
+
+/* ---- methods: what scripts may do with a future ---------------------------------------------- */
 
 /* future:state() -> "pending" | "ok" | "failed" */
 static int l_state(lua_State *L) {
@@ -172,7 +190,16 @@ static int l_observed(lua_State *L) {
     return 1;
 }
 
-/* future:tell(other): counts `other` down when this one is settled. */
+/* ---- functions: for lua/stator ---------------------------------------------------------------- */
+
+/* settle(future, ok, ...); a second time does nothing */
+static int l_settle(lua_State *L) {
+    future_t *future = future_check(L, 1);
+    if (future->state != FUTURE_PENDING) { return 0; }
+    return settle(rt_of(L), L, future, 1, lua_toboolean(L, 2), lua_gettop(L) - 2);
+}
+
+/* tell(future, other): counts `other` down when this one is settled. */
 static int l_tell(lua_State *L) {
     future_t *future = future_check(L, 1);
     (void)future_check(L, 2);
@@ -191,7 +218,7 @@ static int l_tell(lua_State *L) {
     return 0;
 }
 
-/* future:abort() -> whether a C operation stood behind it and was taken back */
+/* abort(future) -> whether a C operation stood behind it and was taken back */
 static int l_abort(lua_State *L) {
     future_t *future = future_check(L, 1);
     op_t *op = future->op;
@@ -206,7 +233,7 @@ static int l_abort(lua_State *L) {
     return 1;
 }
 
-/* future:keep(): somebody uses the values of the operation that settled it */
+/* keep(future): somebody uses the values of the operation that settled it */
 static int l_keep(lua_State *L) {
     future_t *future = future_check(L, 1);
     if (future->op != NULL && future->state != FUTURE_PENDING) {
@@ -216,7 +243,7 @@ static int l_keep(lua_State *L) {
     return 0;
 }
 
-/* future:undo(): nobody does, so it counts as not done */
+/* undo(future): nobody does, so it counts as not done */
 static int l_undo(lua_State *L) {
     future_t *future = future_check(L, 1);
     if (future->op != NULL && future->state != FUTURE_PENDING) {
@@ -229,7 +256,7 @@ static int l_undo(lua_State *L) {
     return 0;
 }
 
-/* future:end_of([handle]) -> handle of the task whose end settles it, or nil; notes it before */
+/* end_of(future[, handle]) -> handle of the task whose end settles it, or nil; notes it before */
 static int l_end_of(lua_State *L) {
     future_t *future = future_check(L, 1);
     if (!lua_isnoneornil(L, 2)) { future->ends = luaL_checknumber(L, 2); }
@@ -249,20 +276,21 @@ static int l_new(lua_State *L) {
     return 1;
 }
 
-/* Leaves the constructor on the stack. [-0 +1 e] */
+/* Adds the constructor and the functions to the table on top of the stack. [-0 +0 e] */
 void future_open(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"state", l_state}, {"values", l_values}, {"observed", l_observed},
-        {"tell", l_tell},   {"abort", l_abort},   {"end_of", l_end_of},
-        {"keep", l_keep},   {"undo", l_undo},     {NULL, NULL}};
+        {"state", l_state}, {"values", l_values}, {"observed", l_observed}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"future", l_new}, {"tell", l_tell}, {"abort", l_abort},
+                                         {"keep", l_keep},  {"undo", l_undo}, {"end_of", l_end_of},
+                                         {NULL, NULL}};
+    vm_register(L, functions);
+    lua_pushcfunction(L, l_settle); /* hot, and nothing of it can be left half done */
+    lua_setfield(L, -2, "settle");
     lua_newtable(L);
     lua_newtable(L);
     vm_register(L, methods);
-    lua_pushcfunction(L, l_settle); /* hot, and nothing of it can be left half done */
-    lua_setfield(L, -2, "settle");
     lua_setfield(L, -2, "__index");
     lua_pushliteral(L, "future");
     lua_setfield(L, -2, "__metatable");
     rt_of(L)->future_metatable_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    vm_push_function(L, l_new);
 }

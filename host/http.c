@@ -332,7 +332,7 @@ static bool http_result(job_t *base, lua_State *L) {
     return true;
 }
 
-const job_type_t HTTP_TYPE = {{"http", job_op_start, job_op_abort, NULL, NULL},
+const job_type_t HTTP_TYPE = {{"http", job_op_start, job_op_abort, NULL, NULL, NULL},
                               JOB_HTTP,
                               HTTP_MAX_ACTIVE,
                               false,

@@ -133,14 +133,14 @@ static void accept_abort(rt_t *rt, op_t *op) {
 }
 
 static void accept_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
-    stream_t **box = lua_touserdata(L, first);
+    stream_box_t *box = lua_touserdata(L, first);
     (void)rt;
-    if (box == NULL || *box == NULL) { return; }
-    listener_put_back(op->io.subject, *box);
-    *box = NULL;
+    if (box == NULL || box->stream == NULL) { return; }
+    listener_put_back(op->io.subject, box->stream);
+    box->stream = NULL;
 }
 
-const op_io_t LISTENER_ACCEPT = {"accept", accept_start, accept_abort, accept_undo, NULL};
+const op_io_t LISTENER_ACCEPT = {"accept", accept_start, accept_abort, accept_undo, NULL, NULL};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 

@@ -36,9 +36,29 @@ void stream_close(stream_t *stream) {
     uv_close(&stream->handle.any, on_closed);
 }
 
+void stream_use(stream_t *stream, op_t *op) {
+    op->io.subject = stream;
+    stream->op_count++;
+}
+
+void stream_op_ended(rt_t *rt, op_t *op) {
+    stream_t *stream = op->io.subject;
+    (void)rt;
+    if (--stream->op_count > 0 || !stream->orphan) { return; }
+    stream_close(stream);
+    stream_release(stream);
+}
+
+void stream_collected(stream_t *stream) {
+    stream->orphan = stream->op_count > 0 && !stream->rt->vm->closing;
+    if (stream->orphan) { return; }
+    stream_close(stream);
+    stream_release(stream);
+}
+
 void stream_push(lua_State *L, stream_t *stream) {
-    stream_t **box = lua_newuserdata(L, sizeof *box);
-    *box = stream;
+    stream_box_t *box = lua_newuserdata(L, sizeof *box);
+    *box = (stream_box_t){STREAM_MAGIC, stream};
     luaL_getmetatable(L, STREAM_CLASS);
     lua_setmetatable(L, -2);
 }
@@ -244,10 +264,13 @@ static void read_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
     unread(stream, data, bytes);
 }
 
-const op_io_t STREAM_READ = {"stream read", read_start, read_abort, read_undo, NULL};
-const op_io_t STREAM_PEEK = {"stream read", read_start, read_abort, NULL, NULL};
-const op_io_t STREAM_LINE = {"stream read", read_start, read_abort, read_undo, NULL};
-const op_io_t STREAM_UNTIL = {"stream read", read_start, read_abort, read_undo, NULL};
+const op_io_t STREAM_READ = {"stream read", read_start, read_abort,
+                             read_undo,     NULL,       stream_op_ended};
+const op_io_t STREAM_PEEK = {"stream read", read_start, read_abort, NULL, NULL, stream_op_ended};
+const op_io_t STREAM_LINE = {"stream read", read_start, read_abort,
+                             read_undo,     NULL,       stream_op_ended};
+const op_io_t STREAM_UNTIL = {"stream read", read_start, read_abort,
+                              read_undo,     NULL,       stream_op_ended};
 
 /* ---- connecting ------------------------------------------------------------------------------ */
 
@@ -321,11 +344,11 @@ static void connect_abort(rt_t *rt, op_t *op) {
 static void connect_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
     (void)rt;
     (void)op;
-    stream_t **box = lua_touserdata(L, first);
-    if (box != NULL) { stream_close(*box); }
+    stream_box_t *box = lua_touserdata(L, first);
+    if (box != NULL) { stream_close(box->stream); }
 }
 
-const op_io_t STREAM_CONNECT = {"connect", connect_start, connect_abort, connect_undo, NULL};
+const op_io_t STREAM_CONNECT = {"connect", connect_start, connect_abort, connect_undo, NULL, NULL};
 
 /* ---- outliving a VM -------------------------------------------------------------------------- */
 
@@ -344,6 +367,8 @@ void streams_detach(rt_t *rt) {
     for (stream_t *stream = rt->streams, *next = NULL; stream != NULL; stream = next) {
         next = stream->next;
         stream->connect_op = stream->read_op = NULL;
+        stream->op_count = 0;
+        stream->orphan = false;
         stream->writers = (op_queue_t){0};
         bool torn = stream->writing && stream->out_copy == NULL; /* its text is gone */
         if (is_kept(stream) && !torn) { continue; }

@@ -29,6 +29,8 @@ typedef struct stream {
     char kept[STREAM_NAME_BYTES]; /* outlives its VM under this name; "": closed with it */
     double note[STREAM_NOTES];    /* what its user left for the next VM */
     bool held;                    /* a Lua value, an operation or the keeper has a reference */
+    bool orphan; /* its Lua value was collected: it is closed when its operations have ended */
+    uint32_t op_count; /* that read, write or shut it down, started or not */
     union {
         uv_handle_t any;
         uv_stream_t stream;
@@ -63,6 +65,13 @@ typedef struct stream {
 } stream_t;
 
 #define STREAM_CLASS "stator.net.stream"
+#define STREAM_MAGIC ((uint64_t)0xd3185c0e96f24b7a) /* see future_of in runtime.h */
+
+/* Its Lua value. */
+typedef struct {
+    uint64_t magic;
+    stream_t *stream; /* NULL once it was given back */
+} stream_box_t;
 
 /* Operations; `subject` is the stream. CONNECT makes its own: `data` is a sockaddr_storage inside
  * the string that `ref` refers to. READ: `number` is the exact count, 0 for what there is. PEEK:
@@ -78,6 +87,12 @@ stream_t *stream_new(rt_t *rt, bool is_unix);
 void stream_opened(stream_t *stream);
 /* Pushes a stream as its Lua value, which takes over the reference. [-0 +1 m] */
 void stream_push(lua_State *L, stream_t *stream);
+/* The stream is the subject of a fresh operation; an `ended` of its types tells when no more. So the
+ * Lua value need not be kept for them. */
+void stream_use(stream_t *stream, op_t *op);
+void stream_op_ended(rt_t *rt, op_t *op);
+/* Its Lua value is gone: closes it, once its operations have ended. */
+void stream_collected(stream_t *stream);
 /* Takes the first bytes of what was received away. */
 void stream_skip(stream_t *stream, uint32_t bytes);
 /* The open stream that is kept under a name, or NULL. */

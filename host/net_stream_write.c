@@ -213,5 +213,7 @@ static void write_abort(rt_t *rt, op_t *op) {
     stream_enqueue(stream); /* the next one begins, or all fail */
 }
 
-const op_io_t STREAM_WRITE = {"stream write", write_start, write_abort, NULL, NULL};
-const op_io_t STREAM_SHUTDOWN = {"stream shutdown", write_start, write_abort, NULL, NULL};
+const op_io_t STREAM_WRITE = {"stream write", write_start, write_abort,
+                              NULL,           NULL,        stream_op_ended};
+const op_io_t STREAM_SHUTDOWN = {"stream shutdown", write_start, write_abort, NULL, NULL,
+                                 stream_op_ended};

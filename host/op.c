@@ -35,7 +35,10 @@ static void pool_grow(rt_t *rt) {
 }
 
 static void op_free(rt_t *rt, op_t *op) {
-    if (op->state != OP_FREE) { rt->op_alive--; }
+    if (op->state != OP_FREE) {
+        rt->op_alive--;
+        if (op->kind == OP_IO) { free(op->io.copy); }
+    }
     op->state = OP_FREE;
     op->generation = (op->generation + 1) & GENERATION_MASK;
     if (op->generation == 0) { op->generation = 1; }
@@ -53,6 +56,10 @@ void ops_reset(rt_t *rt) {
 }
 
 void ops_fini(rt_t *rt) {
+    for (uint32_t slot = 0; slot < rt->op_slots; slot++) {
+        const op_t *op = op_at(rt, slot);
+        if (op->state != OP_FREE && op->kind == OP_IO) { free(op->io.copy); }
+    }
     for (uint32_t page = 0; page < rt->op_slots / RT_OP_PAGE; page++) {
         free(rt->op_pages[page]);
     }
@@ -145,25 +152,29 @@ op_t *op_new(lua_State *L, op_kind_t kind) {
 }
 
 /* The slot that a handle names, also when it was used since; NULL for what is no handle. */
-static op_t *slot_of(lua_State *L, int index, uint32_t *generation) {
-    if (lua_type(L, index) != LUA_TLIGHTUSERDATA) { return NULL; }
-    const rt_t *rt = rt_of(L);
-    uintptr_t bits = (uintptr_t)lua_touserdata(L, index);
+static op_t *slot_of(const rt_t *rt, const void *handle, uint32_t *generation) {
+    uintptr_t bits = (uintptr_t)handle;
     uint32_t slot = (uint32_t)bits & SLOT_MASK;
     *generation = (uint32_t)(bits >> RT_OP_BITS);
     return *generation != 0 && slot < rt->op_slots ? op_at(rt, slot) : NULL;
 }
 
-op_t *op_test(lua_State *L, int index) {
+op_t *op_of(const rt_t *rt, const void *handle) {
     uint32_t generation = 0;
-    op_t *op = slot_of(L, index, &generation);
+    op_t *op = slot_of(rt, handle, &generation);
     bool is = op != NULL && op->generation == generation;
     return is && (op->state == OP_COLD || op->state == OP_STARTED) ? op : NULL;
 }
 
+op_t *op_test(lua_State *L, int index) {
+    bool is = lua_type(L, index) == LUA_TLIGHTUSERDATA;
+    return is ? op_of(rt_of(L), lua_touserdata(L, index)) : NULL;
+}
+
 int op_refuse(lua_State *L, int index) {
     uint32_t generation = 0;
-    const op_t *op = slot_of(L, index, &generation);
+    bool is = lua_type(L, index) == LUA_TLIGHTUSERDATA;
+    const op_t *op = is ? slot_of(rt_of(L), lua_touserdata(L, index), &generation) : NULL;
     if (op == NULL) { return luaL_typerror(L, index, "operation"); }
     bool untouched = op->state == OP_FREE ? ((generation + 1) & GENERATION_MASK) == op->generation
                                           : generation == op->generation;
@@ -291,8 +302,9 @@ void op_start(rt_t *rt, op_t *op) {
 /* Gives up the Lua values that it holds, and its slot. */
 static void op_end(rt_t *rt, op_t *op) {
     if (op->kind == OP_IO) {
-        rt_unref(rt, rt->vm->L, op->io.subject_ref);
-        rt_unref(rt, rt->vm->L, op->io.ref);
+        if (op->io.type != NULL && op->io.type->ended != NULL) { op->io.type->ended(rt, op); }
+        rt_unref(rt, op->io.subject_ref);
+        rt_unref(rt, op->io.ref);
     }
     if (op->kind == OP_WATCH) {
         wheel_remove(&rt->wheel, &op->timer);
@@ -301,7 +313,7 @@ static void op_end(rt_t *rt, op_t *op) {
             (void)ecs_query_release(rt->world, op->watch.desc.query);
         }
     }
-    rt_unref(rt, rt->vm->L, op->anchor_ref);
+    rt_unref(rt, op->anchor_ref);
     op_free(rt, op);
 }
 

@@ -30,10 +30,10 @@ static const char *name_of(lua_State *L, lua_Debug *frame) {
     return skip ? NULL : keep_name(L, frame->source);
 }
 
-/* The script's name of a frame's function, or NULL. */
+/* The script's name of a frame's function, or NULL; and the line. */
 static const char *find_name(lua_State *L, rt_t *rt, lua_Debug *frame) {
     uint64_t now = rt->vm->collections;
-    (void)lua_getinfo(L, "f", frame);
+    (void)lua_getinfo(L, "fl", frame); /* at once: each call walks to the frame */
     const void *function = lua_topointer(L, -1);
     lua_pop(L, 1);
     origin_t *own = &rt->current->origin;
@@ -51,9 +51,7 @@ int origin_of(lua_State *L, const char **source) {
     lua_Debug frame;
     for (int level = 1; level <= MAX_LEVELS && lua_getstack(L, level, &frame) != 0; level++) {
         *source = find_name(L, rt, &frame);
-        if (*source == NULL) { continue; }
-        (void)lua_getinfo(L, "l", &frame);
-        return frame.currentline > 0 ? frame.currentline : 0;
+        if (*source != NULL) { return frame.currentline > 0 ? frame.currentline : 0; }
     }
     *source = NULL;
     return 0;

@@ -229,7 +229,7 @@ static void process_destroy(job_t *job) {
     free(process->out[1].bytes.data);
 }
 
-const job_type_t PROCESS_TYPE = {{"process", job_op_start, job_op_abort, NULL, NULL},
+const job_type_t PROCESS_TYPE = {{"process", job_op_start, job_op_abort, NULL, NULL, NULL},
                                  JOB_PROCESS,
                                  PROCESS_MAX_ACTIVE,
                                  false,

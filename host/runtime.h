@@ -35,6 +35,14 @@ enum {
 typedef enum { OWNER_HOST, OWNER_TASK, OWNER_SYSTEM, OWNER_OBSERVER } owner_kind_t;
 #define RT_OWNER(kind, index) ((uint64_t)(kind) << 60 | (uint64_t)(index))
 
+/* What await in lua/stator gets in front of the values, see api_task.c: false before one, true for
+ * none, else their number, or one of these. */
+enum {
+    AWAIT_FAILED = 0,
+    AWAIT_PACKED = 4, /* so many or more: in a table */
+    AWAIT_BACK = 5
+};
+
 typedef struct rt rt_t;
 typedef struct task task_t;
 typedef struct op op_t;
@@ -55,7 +63,8 @@ typedef enum { OP_FREE, OP_COLD, OP_STARTED, OP_DONE } op_state_t; /* DONE: undo
 
 /* What an I/O module does for its operations. `start` may finish the operation at once. `undo` may
  * be NULL: the operation has ended, but lost a race in the same step, so nobody uses its values,
- * which stand on L's stack from `first` on. */
+ * which stand on L's stack from `first` on. `ended` may be NULL: the operation gives its subject
+ * back, however it ended, started or not. */
 typedef struct {
     const char *name; /* "stream read": what a waiting task shows */
     void (*start)(rt_t *rt, op_t *op);
@@ -63,6 +72,7 @@ typedef struct {
     void (*undo)(rt_t *rt, op_t *op, lua_State *L, int first);
     /* In the settle stage: its timer is due. NULL: that was its time-out. */
     void (*due)(rt_t *rt, op_t *op);
+    void (*ended)(rt_t *rt, op_t *op);
 } op_io_t;
 
 #define FUTURE_MAGIC ((uint64_t)0xa6c2f41b87d05e39) /* first word of a future's userdata */
@@ -103,7 +113,8 @@ struct op {
             size_t bytes; /* of data */
             double number;
             int subject_ref; /* keeps the subject's Lua value alive, */
-            int ref;         /* and a value that the module needs: bytes to write */
+            int ref;         /* and a value that the module needs: bytes to write, */
+            char *copy;      /* or a copy of them, from malloc */
         } io;
     };
 };
@@ -135,6 +146,12 @@ struct future {
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
 typedef enum { TASK_FREE, TASK_READY, TASK_RUNNING, TASK_PARKED } task_state_t;
+/* What a ready task gets. Its stack, cold memory most often, is left alone until it runs. */
+typedef enum {
+    RESULT_PUSHED,   /* `arguments` values, on its stack */
+    RESULT_NOTHING,  /* it went well and there are no values */
+    RESULT_OF_FUTURE /* those of `future`, which is_plain */
+} task_result_t;
 
 struct task { /* small fields lie together: thousands may wait */
     uint32_t slot, generation;
@@ -144,6 +161,8 @@ struct task { /* small fields lie together: thousands may wait */
     future_t *future; /* or a future, */
     bool pausing;     /* or nothing: cancelled, and it asks again and again */
     uint8_t state;
+    uint8_t result; /* task_result_t: what the next resume passes */
+    bool counts;    /* it wants the number of values in front of them, see await in api_task.c */
     int co_ref;
     int arguments;     /* values on co's stack that the next resume passes */
     int cancel_ref;    /* the error that every await raises; LUA_NOREF */
@@ -153,9 +172,9 @@ struct task { /* small fields lie together: thousands may wait */
     uint32_t unused_count;
     op_t *unused, *oldest_unused; /* operations it made and has not used, the newest first */
     task_t *next_waiter, *prev_waiter;
-    origin_t origin; /* of the function that made an operation last */
     uint64_t parked_ns;
     uint64_t carried; /* the step in which it was ready and the budget was spent; 0: none */
+    origin_t origin;  /* of the function that made an operation last */
     ecs_id_t owner;   /* entity that it belongs to; 0: none */
 };
 
@@ -227,6 +246,7 @@ typedef enum {
 struct rt {
     vm_t *vm;
     ecs_world_t *world;
+    const ecs_recorder_t *recorder; /* the world's */
     loop_t *loop;
     log_t *log;
     stator_clock_t *clock;
@@ -265,7 +285,7 @@ struct rt {
     uint64_t op_sequence;
     int future_metatable_ref;
     int lua_op_metatable_ref; /* of operations that lua/stator runs, which are tables */
-    int refs_ref;             /* the table behind rt_ref */
+    lua_State *refs;          /* never runs; holds the table behind rt_ref at index 1 */
     int ref_count;            /* slots of it ever used */
     int *free_refs;
     uint32_t free_ref_count, free_ref_capacity;
@@ -273,6 +293,7 @@ struct rt {
     bool wants_stage;           /* call boot.stage after the step: a slice of a reload */
     bool wants_swap;            /* call boot.swap after the step */
     uint64_t swap_ns, stage_ns; /* longest call of each since the last core.outside_times() */
+    bool checks_waits;          /* some task waits for a mutex: lua/stator looks at each await */
     uint64_t tick;
     uint64_t tick_late_ns; /* the running tick, behind its deadline; set by who calls rt_step */
     uint32_t live_handles; /* sockets and the like that scripts own */
@@ -305,6 +326,9 @@ void rt_note_lost(rt_t *rt);
 /* Ends the open batch: seals it, or drops it when the slice has written where it must not.
  * *sealed says whether it holds anything; may be NULL. */
 void rt_batch_end(rt_t *rt, bool *sealed);
+/* The same for a task's slice, and leaves an empty batch open, which ecs_batch_next gives to the
+ * slice after it; the run stage ends it. */
+void rt_batch_turn(rt_t *rt);
 void rt_batch_drop(rt_t *rt);
 /* Forgets what was recorded after the mark, when rt->keep had `kept` pending; all of it, and the
  * stray access, with {0}. */
@@ -319,11 +343,11 @@ void rt_enqueue(rt_t *rt, rt_event_t *event);
 static inline rt_t *rt_of(lua_State *L) { return vm_of(L)->owner; }
 
 /* References to Lua values for futures, tasks and operations. luaL_ref searches the registry's end
- * when its free list is empty; this keeps count. [-1 +0 m], [-0 +1 -] */
+ * when its free list is empty; this keeps count, and its table is at hand. [-1 +0 m], [-0 +1 -] */
 int rt_ref(rt_t *rt, lua_State *L);
 void rt_push_ref(const rt_t *rt, lua_State *L, int ref);
 /* Accepts LUA_NOREF. */
-void rt_unref(rt_t *rt, lua_State *L, int ref);
+void rt_unref(rt_t *rt, int ref);
 
 /* step.c */
 /* One step at the clock's time: settle, then at most RT_MAX_ROUNDS rounds; a tick also runs the
@@ -372,6 +396,9 @@ void task_who(void *context, lua_State *L, char *out, size_t bytes);
 /* Makes a parked task ready. `values` values on top of L's stack become what its await returns or,
  * when not ok, the error it raises; they are popped. */
 void task_wake(rt_t *rt, task_t *task, lua_State *L, bool ok, int values);
+/* The same with what a settled future holds, which future_is_plain. It stays on the stack of the
+ * coroutine that waits for it until the task runs. */
+void task_wake_by(rt_t *rt, task_t *task, future_t *future);
 /* Takes a parked task off what it waits for and wakes it with the error on top of L's stack
  * (popped). A task that is ready already keeps its result. Returns whether it was parked. */
 bool task_interrupt(rt_t *rt, task_t *task, lua_State *L);
@@ -380,6 +407,8 @@ void task_overrule(rt_t *rt, task_t *task, lua_State *L);
 void task_ready(rt_t *rt, task_t *task);
 void task_list_push(task_list_t *list, task_t *task);
 void task_list_sort(task_list_t *list);
+/* Asks for the memory of those that run soon after the one at `at`. */
+void task_prefetch(const task_list_t *list, uint32_t at);
 
 /* op.c */
 void op_open(lua_State *L);
@@ -390,6 +419,8 @@ op_t *op_new(lua_State *L, op_kind_t kind);
 op_t *op_check(lua_State *L, int index);
 /* NULL instead. */
 op_t *op_test(lua_State *L, int index);
+/* The same of a light userdata. */
+op_t *op_of(const rt_t *rt, const void *handle);
 /* Raises what is wrong with a value of which op_test says NULL. */
 int op_refuse(lua_State *L, int index);
 /* "script.lua:12", where it was made; `out` has OP_PLACE_BYTES. */
@@ -423,11 +454,20 @@ void ops_fini(rt_t *rt);
 void future_open(lua_State *L);
 future_t *future_new(lua_State *L);
 future_t *future_test(lua_State *L, int index);
+/* The same of a full userdata. By its magic word: scripts cannot make userdata, and the host's
+ * others begin with a pointer. */
+static inline future_t *future_of(void *userdata) {
+    future_t *future = userdata;
+    return future->magic == FUTURE_MAGIC ? future : NULL;
+}
 /* Settles the future at a positive index of L's stack with `values` values on top of it (popped); a
  * second time does nothing. */
 void future_settle(rt_t *rt, lua_State *L, int index, bool ok, int values);
 /* Pushes the values of the future at an index; returns how many. */
 int future_push(lua_State *L, int index);
+/* Whether a settled one holds no values that only Lua knows, so that future_push_plain will do. */
+bool future_is_plain(const future_t *future);
+int future_push_plain(lua_State *L, const future_t *future);
 void future_add_waiter(future_t *future, task_t *task);
 void future_remove_waiter(future_t *future, task_t *task);
 

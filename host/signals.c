@@ -100,7 +100,7 @@ static bool signal_result(job_t *base, lua_State *L) {
 
 static void signal_destroy(job_t *base) { (void)base; }
 
-const job_type_t SIGNAL_TYPE = {{"signal", job_op_start, job_op_abort, NULL, NULL},
+const job_type_t SIGNAL_TYPE = {{"signal", job_op_start, job_op_abort, NULL, NULL, NULL},
                                 JOB_SIGNAL,
                                 JOB_MAX_ACTIVE,
                                 false,

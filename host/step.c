@@ -15,6 +15,7 @@
 void rt_init(rt_t *rt, ecs_world_t *world, loop_t *loop, log_t *log) {
     memset(rt, 0, sizeof *rt);
     rt->world = world;
+    rt->recorder = ecs_recorder(world);
     rt->loop = loop;
     rt->log = log;
     rt->clock = loop->clock;
@@ -28,8 +29,9 @@ void rt_attach(rt_t *rt, vm_t *vm) {
         rt->hooks[i] = LUA_NOREF;
     }
     vm->owner = rt;
-    lua_newtable(vm->L);
-    rt->refs_ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    rt->refs = lua_newthread(vm->L);
+    (void)luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    lua_newtable(rt->refs);
 }
 
 void rt_detach(rt_t *rt) {
@@ -45,7 +47,7 @@ void rt_detach(rt_t *rt) {
     rt->tick_op_count = 0;
     rt->ref_count = 0;
     rt->free_ref_count = 0;
-    rt->wants_react = rt->wants_stage = rt->wants_swap = false;
+    rt->wants_react = rt->wants_stage = rt->wants_swap = rt->checks_waits = false;
     rt->budget.waiting = 0;
     rt->vm = NULL;
 }
@@ -53,10 +55,11 @@ void rt_detach(rt_t *rt) {
 void rt_note_lost(rt_t *rt) {
     uint64_t owner = 0;
     bool open = ecs_batch_open(rt->world, &owner);
+    bool left = owner >> 60 == OWNER_TASK && rt->current == NULL; /* see rt_batch_turn */
     uint64_t index = owner & ~((uint64_t)0xf << 60);
     const guard_t *guard = rt->guard;
     const task_t *task = NULL;
-    rt->lost = (rt_lost_t){.kind = open ? (owner_kind_t)(owner >> 60) : OWNER_HOST,
+    rt->lost = (rt_lost_t){.kind = open && !left ? (owner_kind_t)(owner >> 60) : OWNER_HOST,
                            .order = index,
                            .why = rt->vm->why};
     switch (rt->lost.kind) {
@@ -76,18 +79,29 @@ void rt_note_lost(rt_t *rt) {
     rt_batch_drop(rt);
 }
 
+/* What a script has caught of a stray access ends its batch. Answers whether it did. */
+static bool drop_tainted(rt_t *rt) {
+    if (!guard_take_taint(rt->guard)) { return false; }
+    rt_batch_drop(rt);
+    log_printf(rt->log, LOG_WARN, "watchdog",
+               "a script caught the error of its stray access: what it had recorded since it "
+               "last waited is dropped");
+    return true;
+}
+
 void rt_batch_end(rt_t *rt, bool *sealed) {
     bool any = false;
-    if (guard_take_taint(rt->guard)) {
-        rt_batch_drop(rt);
-        log_printf(rt->log, LOG_WARN, "watchdog",
-                   "a script caught the error of its stray access: what it had recorded since it "
-                   "last waited is dropped");
-    } else {
+    if (!drop_tainted(rt)) {
         if (rt->keep->pending_count > 0) { keep_seal(rt->keep, ecs_batch_count(rt->world)); }
         (void)ecs_batch_seal(rt->world, &any);
     }
     if (sealed != NULL) { *sealed = any; }
+}
+
+void rt_batch_turn(rt_t *rt) {
+    (void)drop_tainted(rt);
+    if (rt->keep->pending_count > 0) { keep_seal(rt->keep, ecs_batch_count(rt->world)); }
+    (void)ecs_batch_next(rt->world, RT_OWNER(OWNER_HOST, 0));
 }
 
 void rt_batch_rollback(rt_t *rt, ecs_mark_t mark, uint32_t kept) {
@@ -122,26 +136,20 @@ void rt_fini(rt_t *rt) {
 
 int rt_ref(rt_t *rt, lua_State *L) {
     int ref = rt->free_ref_count > 0 ? rt->free_refs[--rt->free_ref_count] : ++rt->ref_count;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->refs_ref);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, ref);
-    lua_pop(L, 1);
+    lua_xmove(L, rt->refs, 1);
+    lua_rawseti(rt->refs, 1, ref);
     return ref;
 }
 
 void rt_push_ref(const rt_t *rt, lua_State *L, int ref) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->refs_ref);
-    lua_rawgeti(L, -1, ref);
-    lua_remove(L, -2);
+    lua_rawgeti(rt->refs, 1, ref);
+    lua_xmove(rt->refs, L, 1);
 }
 
-void rt_unref(rt_t *rt, lua_State *L, int ref) {
+void rt_unref(rt_t *rt, int ref) {
     if (ref == LUA_NOREF) { return; }
-    lua_pushnil(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->refs_ref);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, ref);
-    lua_pop(L, 1);
+    lua_pushnil(rt->refs);
+    lua_rawseti(rt->refs, 1, ref);
     if (rt->free_ref_count == rt->free_ref_capacity) {
         rt->free_ref_capacity = rt->free_ref_capacity == 0 ? 64 : rt->free_ref_capacity * 2;
         rt->free_refs = realloc(rt->free_refs, rt->free_ref_capacity * sizeof(int));
@@ -231,14 +239,16 @@ static void run(rt_t *rt, bool with_systems) {
         if (with_systems && !late) { run_readers(rt, task->order); }
         if (rt->vm->dead) { return; }
         if (task->state != TASK_READY) { continue; }
-        if (budget_is_spent(rt)) {
+        if (budget_is_limited(&rt->budget) && budget_check(rt)) {
             budget_carry(rt, i);
             break;
         }
+        task_prefetch(&rt->running, i);
         task->carried = 0;
         task_resume(rt, task);
     }
     if (with_systems) { run_readers(rt, UINT64_MAX); }
+    rt_batch_end(rt, NULL);
 }
 
 /* ---- apply ----------------------------------------------------------------------------------- */

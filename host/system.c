@@ -173,7 +173,7 @@ void system_run(rt_t *rt, system_t *system) {
     system->due = false;
     system->done = system->phase == PHASE_STARTUP;
     system->runs++;
-    (void)ecs_batch_begin(rt->world, RT_OWNER(OWNER_SYSTEM, system->number));
+    (void)ecs_batch_next(rt->world, RT_OWNER(OWNER_SYSTEM, system->number));
     push_call(rt, system);
     rt->current_system = system;
     int rc = vm_call(rt->vm, 3, 0);

@@ -150,7 +150,8 @@ static void receive_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
     udp_enqueue(udp);
 }
 
-const op_io_t UDP_RECEIVE = {"datagram receive", receive_start, receive_abort, receive_undo, NULL};
+const op_io_t UDP_RECEIVE = {"datagram receive", receive_start, receive_abort,
+                             receive_undo,       NULL,          NULL};
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
@@ -232,7 +233,7 @@ static void send_abort(rt_t *rt, op_t *op) {
     }
 }
 
-const op_io_t UDP_SEND = {"datagram send", send_start, send_abort, NULL, NULL};
+const op_io_t UDP_SEND = {"datagram send", send_start, send_abort, NULL, NULL, NULL};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 

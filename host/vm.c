@@ -146,6 +146,7 @@ int vm_init(vm_t *vm, const stator_clock_t *clock) {
 void vm_fini(vm_t *vm) {
     if (vm->L != NULL && !vm->dead) {
         code_owner = vm;
+        vm->closing = true;
         lua_close(vm->L);
         code_owner = NULL;
     }

@@ -36,6 +36,7 @@ typedef struct {
     volatile bool alarmed;     /* on_slice_end has something to do */
     void (*on_slice_end)(void *context);
     void *context;           /* of on_slice_end: the guard */
+    bool closing;            /* vm_fini collects all that is left */
     bool dead;               /* given up: only vm_discard is allowed */
     const char *why;         /* it is dead */
     int traceback_ref;       /* message handler: error -> error value with its stack */

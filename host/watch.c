@@ -446,7 +446,7 @@ static bool check_result(job_t *job, lua_State *L) {
 static void check_destroy(job_t *job) { (void)job; }
 
 const job_type_t WATCH_NEXT_TYPE = {
-    {"save or reload", job_op_start, job_op_abort, next_undo, next_due},
+    {"save or reload", job_op_start, job_op_abort, next_undo, next_due, NULL},
     JOB_WATCH,
     JOB_MAX_ACTIVE,
     false,
@@ -456,12 +456,13 @@ const job_type_t WATCH_NEXT_TYPE = {
     next_result,
     next_destroy};
 
-const job_type_t WATCH_CHECK_TYPE = {{"look at files", job_op_start, job_op_abort, NULL, NULL},
-                                     JOB_WATCH,
-                                     JOB_MAX_ACTIVE,
-                                     false,
-                                     check_begin,
-                                     check_stop,
-                                     NULL,
-                                     check_result,
-                                     check_destroy};
+const job_type_t WATCH_CHECK_TYPE = {
+    {"look at files", job_op_start, job_op_abort, NULL, NULL, NULL},
+    JOB_WATCH,
+    JOB_MAX_ACTIVE,
+    false,
+    check_begin,
+    check_stop,
+    NULL,
+    check_result,
+    check_destroy};

@@ -77,7 +77,7 @@ static void work_destroy(job_t *job) {
     free(work->result);
 }
 
-const job_type_t WORK_TYPE = {{"work", job_op_start, job_op_abort, NULL, NULL},
+const job_type_t WORK_TYPE = {{"work", job_op_start, job_op_abort, NULL, NULL, NULL},
                               JOB_WORK,
                               WORK_MAX_ACTIVE,
                               true,

@@ -58,7 +58,7 @@ local CLOSED = "the channel %s is closed"
 local function accept(s, w)
   w.state = "taken"
   s.sent = s.sent + 1
-  w.future:settle(true, true)
+  core.settle(w.future, true, true)
 end
 
 --- Lets senders in while there is room.
@@ -100,7 +100,7 @@ local function serve(s)
   local w = s.receivers.first
   while w and take(s, w) do
     waiters.remove(s.receivers, w)
-    if w.direct then w.future:settle(true) else w.future:settle(true, values_of(w.n, w.v)) end
+    if w.direct then core.settle(w.future, true) else core.settle(w.future, true, values_of(w.n, w.v)) end
     w = s.receivers.first
   end
 end
@@ -111,9 +111,9 @@ local function has_ended(s) return s.closed and s.ring.count == 0 and s.flying =
 local function tell_closed(s, w, state, what)
   w.state = state
   if w.direct then
-    w.future:settle(true)
+    core.settle(w.future, true)
   else
-    w.future:settle(false, err.new("closed", what .. CLOSED:format(s.name)))
+    core.settle(w.future, false, err.new("closed", what .. CLOSED:format(s.name)))
   end
 end
 
@@ -222,12 +222,12 @@ function RECEIVE.start(s)
   w.future = core.future()
   if has_ended(s) then
     w.state = "ended"
-    w.future:settle(false, err.new("closed", "receive: " .. CLOSED:format(s.name)))
+    core.settle(w.future, false, err.new("closed", "receive: " .. CLOSED:format(s.name)))
   elseif take(s, w) then
-    w.future:settle(true, values_of(w.n, w.v))
+    core.settle(w.future, true, values_of(w.n, w.v))
   elseif not waiters.append(s.receivers, w) then
     w.state = "withdrawn"
-    w.future:settle(false, err.new("limit", waiters.too_many("channel")))
+    core.settle(w.future, false, err.new("limit", waiters.too_many("channel")))
   end
   local function back() withdraw_receiver(s, w) end
   return w.future, back, back
@@ -318,9 +318,9 @@ function SEND.start(s, n, v)
   if w then return w.future, function() withdraw_sender(s, w) end end
   local future = core.future()
   if result == "taken" or result == "dropped" then
-    future:settle(true, result == "taken")
+    core.settle(future, true, result == "taken")
   else
-    future:settle(false, err.new(result, send_problem(s, result)))
+    core.settle(future, false, err.new(result, send_problem(s, result)))
   end
   return future, function() end
 end

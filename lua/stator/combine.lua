@@ -111,7 +111,7 @@ function M.cancel_when(x, reason)
   local scope = task.current("cancel_when").scope
   local future, cancel, child, undo = task.start(x, true)
   if child then child.daemon = true end -- the block does not wait for it
-  local item = started.keep(scope, future, cancel, child, undo or function() future:undo() end)
+  local item = started.keep(scope, future, cancel, child, undo or function() core.undo(future) end)
   item.watched = true
   reason = reason or "cancelled"
   task.child(function()
@@ -119,7 +119,7 @@ function M.cancel_when(x, reason)
     if item.over then return end
     if ok then
       item.undo = nil
-      future:keep()
+      core.keep(future)
       scope:cancel("cancelled", reason)
     elseif not err.is_cancelled(e) then
       scope:cancel("cancelled", reason .. ": " .. tostring(e.message))
@@ -189,7 +189,7 @@ local function start_all(entries, mode)
   for _, entry in ipairs(entries) do
     entry.given = core.is(entry.x) == "future"
     entry.future, entry.cancel, entry.task, entry.undo = task.start(entry.x, true)
-    entry.future:tell(group)
+    core.tell(entry.future, group)
   end
   return group
 end
@@ -212,9 +212,9 @@ local function settle_rest(entries, used)
     local future = entry.future
     local went_well = future and future:state() == "ok" and not entry.given
     if went_well and (used == true or used == entry) then
-      future:keep()
+      core.keep(future)
     elseif went_well then
-      if entry.undo then entry.undo() else future:undo() end
+      if entry.undo then entry.undo() else core.undo(future) end
       own.drop((future:values()))
     end
   end

@@ -67,7 +67,7 @@ local function serve(inbox)
   local w = inbox.waiters.first
   while w and take(inbox, w) do
     waiters.remove(inbox.waiters, w)
-    w.future:settle(true, w.value, w.to)
+    core.settle(w.future, true, w.value, w.to)
     w = inbox.waiters.first
   end
   tell_room(inbox)
@@ -107,10 +107,10 @@ local function begin(inbox)
   local w = { future = core.future(), state = "waiting" }
   if take(inbox, w) then
     tell_room(inbox)
-    w.future:settle(true, w.value, w.to)
+    core.settle(w.future, true, w.value, w.to)
   elseif inbox.gone then
     w.state = "ended"
-    w.future:settle(false, gone_error(inbox))
+    core.settle(w.future, false, gone_error(inbox))
   elseif not waiters.append(inbox.waiters, w) then
     w.state = "limit"
   end
@@ -148,7 +148,7 @@ end
 
 function NEXT.start(inbox)
   local w = begin(inbox)
-  if w.state == "limit" then w.future:settle(false, err.new("limit", waiters.too_many("inbox"))) end
+  if w.state == "limit" then core.settle(w.future, false, err.new("limit", waiters.too_many("inbox"))) end
   local function take_back() undo(inbox, w) end
   return w.future, take_back, take_back
 end
@@ -425,7 +425,7 @@ function close(inbox)
   while w do
     waiters.remove(inbox.waiters, w)
     w.state = "ended"
-    w.future:settle(false, gone_error(inbox))
+    core.settle(w.future, false, gone_error(inbox))
     w = inbox.waiters.first
   end
 end

@@ -107,7 +107,7 @@ local function settle(l, request, ok, value, sent)
     ok, value = pcall(request.convert, value)
     if not ok then value = err.handler(value) end
   end
-  request.future:settle(ok, value)
+  core.settle(request.future, ok, value)
 end
 
 local function fail_all(l, code, message)
@@ -155,7 +155,7 @@ local function pump(l)
 end
 
 local function wake_watch(l)
-  if l.watch_wake and l.watch_wake:state() == "pending" then l.watch_wake:settle(true) end
+  if l.watch_wake and l.watch_wake:state() == "pending" then core.settle(l.watch_wake, true) end
 end
 
 local function begin(l, request)

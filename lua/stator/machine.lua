@@ -117,7 +117,7 @@ local function arm(m, turn)
     turn.arming = i
     local future, needs_round = start_watch(m, m.interrupts[i])
     turn.futures[i], slow = future, slow or needs_round
-    future:tell(group)
+    core.tell(future, group)
   end
   turn.arming = nil
   check(m, turn)

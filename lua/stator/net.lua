@@ -316,7 +316,7 @@ local function run_client(clients, conn, fn)
   local ok, e = xpcall(combine.scope, err.handler, handle, conn, fn)
   clients.count = clients.count - 1
   if clients.room then
-    clients.room:settle(true)
+    core.settle(clients.room, true)
     clients.room = nil
   end
   if ok then return end

@@ -2,13 +2,10 @@
 --- world may be migrated. The host calls `serve` after the step in which it was asked for.
 local core = require "stator.core.task"
 local err = require "stator.err"
-local task = require "stator.task"
 
 local M = {}
 
 local waiting = {} -- by kind: { future, fn, arguments }
-
-local function settle(future, ok, ...) future:settle(ok, ...) end
 
 --- What its task is told: cancelled before it was served, it is not done any more.
 local function results(kind, job, ok, ...)
@@ -31,7 +28,7 @@ end
 function M.serve(kind)
   local job = waiting[kind]
   waiting[kind] = nil
-  if job then settle(job.future, xpcall(job.fn, err.handler, unpack(job, 1, job.n))) end
+  if job then core.settle(job.future, xpcall(job.fn, err.handler, unpack(job, 1, job.n))) end
 end
 
 return M

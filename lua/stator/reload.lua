@@ -62,7 +62,7 @@ function M.no_reload(reason)
     for i, other in ipairs(M.guards) do
       if other == guard then table.remove(M.guards, i) break end
     end
-    if M.released and M.released:state() == "pending" then M.released:settle(true) end
+    if M.released and M.released:state() == "pending" then core.settle(M.released, true) end
   end)
 end
 

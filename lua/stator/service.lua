@@ -92,7 +92,7 @@ local function is_full(service) return service.halted or service.running >= serv
 local function ended(call, ok, ...)
   local service = call.service
   service.running = service.running - 1
-  call.future:settle(ok, ok and (...) or crossed(call, err.of((...))))
+  core.settle(call.future, ok, ok and (...) or crossed(call, err.of((...))))
   start_next(service)
 end
 
@@ -189,7 +189,7 @@ function M.hand_over(before)
           call.service = now
           table.insert(now.line, call)
         else
-          call.future:settle(false, err.new("closed", old.what .. " is not declared any more"))
+          core.settle(call.future, false, err.new("closed", old.what .. " is not declared any more"))
         end
       end
     end

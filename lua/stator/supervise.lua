@@ -106,7 +106,7 @@ end
 --- Tells the supervising task. At most two events a run: up, and the end.
 local function post(sup, instance)
   table.insert(sup.events, instance)
-  if sup.wake and sup.wake:state() == "pending" then sup.wake:settle(true) end
+  if sup.wake and sup.wake:state() == "pending" then core.settle(sup.wake, true) end
 end
 
 local function be_up(instance)

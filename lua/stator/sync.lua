@@ -22,7 +22,7 @@ local M = {}
 
 --- A future that is settled: to wait for the next round only.
 local NEXT_ROUND = core.future()
-NEXT_ROUND:settle(true)
+core.settle(NEXT_ROUND, true)
 M.NEXT_ROUND = NEXT_ROUND
 
 --- A name in quotes, or the place where it is made.
@@ -67,7 +67,7 @@ local function hand_on(lock)
     else
       grant(lock, w)
       if scope then w.hold = waits.keep(scope, lock, w.n) end
-      w.future:settle(true)
+      core.settle(w.future, true)
     end
     w = lock.waiters.first
   end
@@ -112,9 +112,11 @@ local function wait_for(lock, w)
   if is_mutex then waits.check_lock(w.task, w) end
   if not waiters.append(lock.waiters, w) then err.raise(waiters.too_many(lock.kind), "limit") end
   if not is_mutex then return park(w.future) end
-  w.task.waits, waits.waiting = w, waits.waiting + 1
+  w.task.waits = w
+  waits.count(1)
   local ok, e = park(w.future)
-  w.task.waits, waits.waiting = nil, waits.waiting - 1
+  w.task.waits = nil
+  waits.count(-1)
   return ok, e
 end
 
@@ -161,17 +163,17 @@ function ACQUIRE.start(lock, n)
   local scope = holder(task.current(lock.kind))
   local future, held = core.future(), is_held_by(lock, scope.task)
   if held then
-    future:settle(false, err.new("deadlock", held))
+    core.settle(future, false, err.new("deadlock", held))
     return future, function() end
   end
   local w = request(lock, n, scope.task)
   w.scope, w.future = scope, future
   if w.state == "granted" then
     w.hold = waits.keep(scope, lock, n)
-    future:settle(true)
+    core.settle(future, true)
   elseif not waiters.append(lock.waiters, w) then
     w.state = "withdrawn"
-    future:settle(false, err.new("limit", waiters.too_many(lock.kind)))
+    core.settle(future, false, err.new("limit", waiters.too_many(lock.kind)))
   end
   local function back() withdraw(lock, w) end
   return future, back, back

@@ -21,7 +21,7 @@ local started = require "stator.started"
 local waits = require "stator.waits"
 local world = require "stator.core.world"
 
-local park, unwrap = core.park, core.unwrap
+local park, wait, unwrap = core.park, core.await, core.unwrap
 local enter, leave, remove_child = scopes.enter, scopes.leave, scopes.remove_child
 local CLEANUP_WITHIN_S = 1.0 -- for a cleanup that names no deadline
 local GRACE_S = 1.0 -- for a cancelled task that does not end
@@ -120,11 +120,11 @@ local function bounded_s(scope)
 end
 
 --- Waits for the end of what was cancelled in a scope or is a task. Answers whether it came in time.
----@param wait fun(...) that waits for it
-local function outlast(task, scope, wait, ...)
+---@param fn fun(...) that waits for it
+local function outlast(task, scope, fn, ...)
   local left_s = 0
   repeat
-    if shielded(task, GRACE_S + left_s, wait, ...) then return true end
+    if shielded(task, GRACE_S + left_s, fn, ...) then return true end
     left_s = bounded_s(scope)
   until left_s <= 0
   return false
@@ -229,10 +229,10 @@ local sequence = 0
 --- To those who await it, its cancellation is an ordinary failure: it is none of theirs.
 local function settle_future(future, ok, ...)
   local e = not ok and (...)
-  if not err.is_cancelled(e) then return future:settle(ok, ...) end
+  if not err.is_cancelled(e) then return core.settle(future, ok, ...) end
   local plain = err.new("cancelled", e.message)
   plain.trace, plain.task = e.trace, e.task
-  future:settle(false, plain)
+  core.settle(future, false, plain)
 end
 
 local function result_of(task, ok, ...)
@@ -242,7 +242,7 @@ local function result_of(task, ok, ...)
   if task.parent then remove_child(task.parent, task) end
   if task.on_end then task.on_end(task, ok, ...) end
   if task.future then settle_future(task.future, ok, ...) end
-  if task.ended then task.ended:settle(true) end
+  if task.ended then core.settle(task.ended, true) end
   return ok, ...
 end
 
@@ -339,7 +339,7 @@ end
 function M.future(task)
   if not task.future then
     task.future = core.future()
-    task.future:end_of(task.handle)
+    core.end_of(task.future, task.handle)
   end
   return task.future
 end
@@ -414,12 +414,24 @@ local function results(ok, ...)
   error((...), 0)
 end
 
+--- What core.await answers, but for one value or none.
+local function rest(how, a, b, c)
+  if how == 2 then return a, b end
+  if how == 3 then return a, b, c end
+  if how == 4 then return unpack(a, 1, a.n) end
+  if how == 0 then error(a, 0) end
+  if waits.waiting > 0 then waits.check_await(a) end -- nothing waited for it
+  return results(park(a))
+end
+
 --- Waits for an operation or a future and returns its values, or raises its error. Views of the
 --- world end here, and what was recorded before has been applied when it returns.
 ---@async
 function M.await(x)
-  if waits.waiting > 0 then waits.check_await(x) end
-  return results(park(x))
+  local how, a, b, c = wait(x) -- not `...`, which would take a function more
+  if not how then return a end
+  if how == true then return end
+  return rest(how, a, b, c)
 end
 
 jit.off(M.await) -- a loop that awaits is left at once: compiled, it would come back in pieces
@@ -441,7 +453,7 @@ local function taking_back(future, cancel)
   return function(why)
     if future:state() ~= "pending" then return end
     if cancel then cancel(why) end
-    if future:state() == "pending" then future:settle(false, err.new("cancelled", "it was taken back")) end
+    if future:state() == "pending" then core.settle(future, false, err.new("cancelled", "it was taken back")) end
   end
 end
 
@@ -473,7 +485,7 @@ function M.start(x, undoable)
   local kind = core.is(x)
   if kind == "operation" then
     local future = x:start(undoable)
-    return future, function() future:abort() end
+    return future, function() core.abort(future) end
   elseif kind == "future" then
     return x, function() end
   end

@@ -18,6 +18,13 @@ local M = {
   by_handle = nil, ---@type table<number, table> of lua/stator/task
 }
 
+--- One more task waits for a mutex, or one less.
+---@param change integer
+function M.count(change)
+  M.waiting = M.waiting + change
+  core.check_waits(M.waiting > 0)
+end
+
 -- ---- holds ----------------------------------------------------------------------------------
 
 ---@class (exact) stator.Hold
@@ -135,7 +142,7 @@ function M.check_lock(t, waiter) check(t, { waiter.lock.owner }, waiter) end
 --- Before the running task waits for a future.
 function M.check_await(x)
   if core.is(x) ~= "future" then return end
-  local handle, other = core.current(), x:end_of()
+  local handle, other = core.current(), core.end_of(x)
   local t = handle and M.by_handle[handle]
   if t and not t.told and other and M.by_handle[other] then check(t, { M.by_handle[other] }) end
 end

@@ -314,7 +314,7 @@ end
 local ORDER = registry.order(registry.PHASES.update, 1, 1)
 
 local function settle_rows()
-  local n, rounds = 1000, 20
+  local n, rounds, settle = 1000, 20, core.settle
   local futures = {}
   local stop = false
   for i = 1, n do
@@ -336,7 +336,7 @@ local function settle_rows()
       for i = 1, n do old[i] = futures[i] end
       renew()
       local start = now()
-      for i = 1, n do old[i]:settle(true, 1) end
+      for i = 1, n do settle(old[i], true, 1) end
       step(1)
       total = total + now() - start
     end
@@ -346,7 +346,7 @@ local function settle_rows()
   local value, limit = pair(25, settle_all, function() return C.bench_resumes(n, rounds) * n * rounds end, n * rounds)
   row("1,000 tasks each awaiting a future that another settles", "ns", value, limit, 4)
   stop = true
-  for i = 1, n do futures[i]:settle(true) end
+  for i = 1, n do settle(futures[i], true) end
   step(2)
 end
 
@@ -389,7 +389,7 @@ local function memory_row()
   collectgarbage() collectgarbage()
   local bytes = (collectgarbage "count" - before) * 1024 / n + bench_task_bytes
   row("bytes of a waiting task", "B", bytes, 696, 2)
-  stop:settle(true)
+  core.settle(stop, true)
   step(2)
 end
 

@@ -12,6 +12,7 @@ static int refused(ecs_world_t *world, bool was_refused) {
 
 static int call_apply(ecs_world_t *world) { return ecs_apply(world); }
 static int call_begin(ecs_world_t *world) { return ecs_batch_begin(world, 1); }
+static int call_next(ecs_world_t *world) { return ecs_batch_next(world, 1); }
 static int call_flags(ecs_world_t *world) { return ecs_batch_flags(world, 0); }
 static int call_seal(ecs_world_t *world) { return ecs_batch_seal(world, NULL); }
 static int call_drop(ecs_world_t *world) { return ecs_batch_drop(world); }
@@ -58,6 +59,7 @@ static const struct {
 } CALLS[] = {
     {"ecs_apply", 1 << ECS_PHASE_APPLY, call_apply},
     {"ecs_batch_begin", RECORD, call_begin},
+    {"ecs_batch_next", RECORD, call_next},
     {"ecs_batch_flags", RECORD, call_flags},
     {"ecs_batch_seal", RECORD, call_seal},
     {"ecs_batch_drop", RECORD, call_drop},

@@ -341,7 +341,39 @@ static void a_condition_on_an_unknown_component_is_an_error(void) {
     fixture_close(&f);
 }
 
+/* Whether or not the batch before it held something, the next is one of its own. */
+static void the_next_batch_has_nothing_of_the_one_before(void) {
+    fixture_t f = fixture_open(0);
+    uint32_t count = 0;
+    uint64_t owner = 0;
+    record_begin(&f, 1);
+    ecs_id_t id = spawn_pos(&f, 5);
+    apply(&f);
+    CHECK_EQ(ecs_batch_next(f.world, 2), ECS_OK); /* none is open */
+    ecs_mark_t empty = ecs_batch_mark(f.world);
+    CHECK_EQ(ecs_batch_flags(f.world, ECS_FLAG_STRICT), ECS_OK);
+    CHECK_EQ(ecs_batch_place(f.world, 9), ECS_OK);
+    CHECK_EQ(ecs_batch_next(f.world, 3), ECS_OK); /* an empty one is */
+    CHECK(ecs_batch_open(f.world, &owner) && owner == 3);
+    CHECK_EQ(ecs_batch_count(f.world), 0);
+    CHECK_EQ(ecs_record_plain(f.world, ECS_OP_REMOVE, 0, f.pos), ECS_OK); /* not strict */
+    ((pos_t *)ecs_record(f.world, ECS_OP_SET, id, f.pos, 1))->x = 6;
+    CHECK(ecs_batch_mark(f.world).batch != empty.batch);
+    CHECK_EQ(ecs_batch_next(f.world, 4), ECS_OK); /* one with commands is */
+    CHECK_EQ(ecs_batch_count(f.world), 1);
+    (void)ecs_record(f.world, ECS_OP_SET, id, f.vel, 1); /* absent */
+    apply(&f);
+    const ecs_batch_result_t *results = ecs_apply_results(f.world, &count);
+    CHECK_EQ(count, 2);
+    CHECK(results[0].owner == 3 && results[0].error == ECS_OK);
+    CHECK(results[0].skipped == 1 && results[0].skipped_place == 0);
+    CHECK(results[1].owner == 4 && results[1].error == ECS_E_ABSENT);
+    CHECK_EQ(x_of(&f, id, f.pos), 6);
+    fixture_close(&f);
+}
+
 int main(void) {
+    RUN(the_next_batch_has_nothing_of_the_one_before);
     RUN(what_a_writer_does_after_a_walk_is_news);
     RUN(expectations_and_conditions_leave_gaps_out);
     RUN(what_lies_in_a_gap_of_a_payload_is_not_written);

@@ -448,6 +448,35 @@ describe("a block", function()
     assert.equal(0, handles(cell))
   end)
 
+  it("N1 keeps a connection open for a wait of which nobody else knows, and no longer", function()
+    local _, _, cell = run([[
+      local s
+      local function reading()
+        local c, other = pair()
+        s = other:detach()
+        return c:detach():read(4)
+      end
+      local function writing() return s:write("more") end
+      stator.detach("reader", function() print(await(reading())) end)
+      await(stator.sleep(20))
+      local op = writing()
+      s = nil
+      await(stator.sleep(20))
+      await(op)
+    ]])
+    local function collect() cell:eval "collectgarbage() collectgarbage()" end
+    collect()
+    cell:advance(0.1)
+    assert.equal(2, handles(cell)) -- one is waited on, the other in a variable
+    cell:advance(20)
+    collect()
+    assert.equal(2, handles(cell)) -- both in operations only
+    cell:advance(20)
+    assert.same({ "more" }, support.said(cell))
+    assert.same({}, support.faults(cell))
+    assert.equal(0, handles(cell))
+  end)
+
   it("N1 closes the connections of a task that does not end when it is cancelled", function()
     local said, faults = run [[
       local l = net.listen { port = 0 }

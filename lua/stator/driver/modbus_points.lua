@@ -189,7 +189,7 @@ end
 local function run_output(l, point)
   local future
   combine.defer(function()
-    if future then future:abort() end
+    if future then core.abort(future) end
   end)
   while true do
     future = watch(point) -- from here on no change is missed
