@@ -64,7 +64,8 @@ describe("a reload on probation", function()
     { "a system after a while", 'local n = 0\nstator.system("s", {}, function() n = n + 1 if n > 100 then error "bang" end end)\n', true },
     { "an observer", 'stator.observer("o", { changed = Part }, function() error "bang" end)\n' ..
       'stator.task("w", {}, function(cmd) for i in stator.every(0.1) do cmd:set(stator.entity "box", Part, { x = stator.now() }) end end)\n', true },
-    { "a writer that writes before it fails", 'stator.system("s", { write = { Part } }, function(_, q) for _, row in q:each() do row.x = 77 end error "bang" end)\n', true },
+    { "a writer that writes before it fails", 'stator.system("s", { write = { Part } }, function(_, q) for _, row in q:each() do row.x = 77 end error '
+      .. '"bang" end)\n', true },
     { "a task that runs too long", 'stator.task("t", { restart = { min = 0.1, max = 0.2 } }, function() while true do end end)\n', true },
   }
   for _, case in ipairs(FAULTS) do
@@ -158,7 +159,8 @@ describe("a reload on probation", function()
     local function scene(n)
       return ('{ "reload": { "watch": "off", "probation_s": 10 }, "scripts": [{ "file": "main.lua", "params": { "a": %d } }] }'):format(n)
     end
-    local main = 'local p, m = stator.params { a = 0 }, require "m"\nlocal a = p.a\nstator.task("t", {}, function() for _ in stator.every(0.1) do print(a, m, stator.now()) end end)\n'
+    local main = 'local p, m = stator.params { a = 0 }, require "m"\nlocal a = p.a\nstator.task("t", {}, function() for _ in stator.every(0.1) do '
+      .. 'print(a, m, stator.now()) end end)\n'
     local r = opened(nil, { scene = scene(1), scripts = { ["main.lua"] = main }, files = { ["m.lua"] = "return 'm1'\n" } })
     r:write("scene.json", scene(2))
     r:write("m.lua", "return require 'n'\n")
@@ -279,7 +281,8 @@ describe("a reload on probation", function()
 
   it("RL2: the same on probation: the one before it stays on probation, and can go back", function()
     local function main(kind, x)
-      return ('local Part = stator.component("Part", { "%s x" })\nstator.task("t", {}, function(cmd) stator.defer(function() await(stator.sleep(0.5)) cmd:set(stator.entity "box", Part, { x = %s }) end) await(stator.sleep(1e6)) end)\n'):format(kind, x)
+      return ('local Part = stator.component("Part", { "%s x" })\nstator.task("t", {}, function(cmd) stator.defer(function() await(stator.sleep(0.5)) '
+        .. 'cmd:set(stator.entity "box", Part, { x = %s }) end) await(stator.sleep(1e6)) end)\n'):format(kind, x)
     end
     local r = opened(main("double", 4), { reload = '"probation_s": 1000' })
     r:change(main("float", 5.5))
@@ -317,7 +320,8 @@ describe("a reload on probation", function()
   end)
 
   it("RL13: a cell that ends in the middle of a reload ends in order", function()
-    local main = PART .. 'stator.task("t", {}, function() stator.defer(function() await(stator.sleep(0.5)) end) stator.no_reload "x" await(stator.sleep(1e6)) end)\n'
+    local main = PART .. 'stator.task("t", {}, function() stator.defer(function() await(stator.sleep(0.5)) end) stator.no_reload "x" '
+      .. 'await(stator.sleep(1e6)) end)\n'
     for _, force in ipairs { false, true } do
       local r = opened(main)
       r:save(main .. "-- two\n")

@@ -13,7 +13,8 @@ describe("a reload and what holds components", function()
   local function linked(fields)
     return reloading.open {
       scripts = { ["main.lua"] = part(fields) }, links = POINTS,
-      files = { ["sim.lua"] = 'local stator = require "stator"\nreturn function(device) for _ in stator.every(0.1) do device.holding[1] = (device.holding[1] or 0) + 1 end end\n' },
+      files = { ["sim.lua"] = 'local stator = require "stator"\nreturn function(device) for _ in stator.every(0.1) do device.holding[1] = '
+        .. '(device.holding[1] or 0) + 1 end end\n' },
       entities = [=[[ { "name": "box", "link": "plc", "components": { "Part": {} } } ]]=],
     }
   end
@@ -43,7 +44,8 @@ describe("a reload and what holds components", function()
       ["a.lua"] = part('"double x", "double y"', wait .. count),
       ["b.lua"] = 'local Part = stator.component "Part"\n' .. wait } }
     r:set("box", "Part", "{ x = 1, y = 2 }")
-    r:save('local Part = stator.component "Part"\nstator.task("t", {}, function() await(stator.entity("box"):when(Part, { y = 50 })) print "fifty" end)\n', "b.lua")
+    r:save('local Part = stator.component "Part"\nstator.task("t", {}, function() await(stator.entity("box"):when(Part, { y = 50 })) print "fifty" '
+      .. 'end)\n', "b.lua")
     r:change(part('"double y"', count), "a.lua")
     assert.equal(2, (select(2, r.cell:counts())))
     r:set("box", "Part", "{ y = 50 }")
@@ -54,7 +56,8 @@ describe("a reload and what holds components", function()
 
   it("RL10: a task that may finish and waits for a field that goes: refused, and all goes on as before", function()
     local function main(fields, cond)
-      return part(fields, ('stator.task("t", { on_reload = "finish" }, function() local ok, e = stator.try(function() await(stator.entity("box"):when(Part, %s)) end) print(ok, ok or e.code) end)\n'):format(cond))
+      return part(fields, ('stator.task("t", { on_reload = "finish" }, function() local ok, e = stator.try(function() '
+        .. 'await(stator.entity("box"):when(Part, %s)) end) print(ok, ok or e.code) end)\n'):format(cond))
     end
     local r = reloading.open { main = main('"double x", "double y"', "{ x = 50 }"), entities = [=[[ { "name": "box" } ]]=] }
     r:set("box", "Part", "{ x = 1, y = 2 }")
@@ -75,7 +78,8 @@ describe("a reload and what holds components", function()
 
   it("RL10: a task on old code sees a component as it is now", function()
     local function main(fields)
-      return part(fields, 'stator.task("t", { on_reload = "finish" }, function(cmd) await(stator.sleep(2)) local p = stator.entity("box"):get(Part) print(p.x) cmd:set(stator.entity "box", Part, { x = p.x + 1 }) end)\n')
+      return part(fields, 'stator.task("t", { on_reload = "finish" }, function(cmd) await(stator.sleep(2)) local p = stator.entity("box"):get(Part) '
+        .. 'print(p.x) cmd:set(stator.entity "box", Part, { x = p.x + 1 }) end)\n')
     end
     local r = reloading.open { main = main '"double x"', entities = [=[[ { "name": "box" } ]]=] }
     r:set("box", "Part", "{ x = 5 }")
@@ -87,7 +91,8 @@ describe("a reload and what holds components", function()
 
   it("RL5: a component keeps its age when the option comes", function()
     local function main(age)
-      return ('local Part = stator.component("Part", { "double x" }%s)\nstator.task("t", {}, function() local e = stator.entity "box" for _ in stator.every(1) do local ok, p = pcall(function() return e:get(Part, { max_age_s = 0.5 }) end) print(ok) end end)\n'):format(age)
+      return ('local Part = stator.component("Part", { "double x" }%s)\nstator.task("t", {}, function() local e = stator.entity "box" for _ in '
+        .. 'stator.every(1) do local ok, p = pcall(function() return e:get(Part, { max_age_s = 0.5 }) end) print(ok) end end)\n'):format(age)
     end
     local r = reloading.open { main = main "", entities = [=[[ { "name": "box", "components": { "Part": {} } } ]]=] }
     r:change(main ", { age = true }")
@@ -132,7 +137,8 @@ describe("a reload and what holds components", function()
 
   it("RL16: a place of a command is named by file and line, so reloads add none; the line is that of the code in force", function()
     local function main(lines)
-      return ("\n"):rep(lines) .. part('"double x"') .. 'stator.task("t", {}, function(cmd) await(stator.sleep(0.01)) cmd:set(12345, Part, { x = 1 }) await(stator.sleep(0.01)) end)\n'
+      return ("\n"):rep(lines) .. part('"double x"') .. 'stator.task("t", {}, function(cmd) await(stator.sleep(0.01)) cmd:set(12345, Part, { x = 1 }) '
+        .. 'await(stator.sleep(0.01)) end)\n'
     end
     local r = reloading.open { main = main(0) }
     for i = 1, 60 do r:change(main(i % 10) .. "-- " .. i) end

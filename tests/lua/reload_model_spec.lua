@@ -10,16 +10,20 @@ local MODES = { '"idle", "auto"', '"auto", "idle", "hand"' }
 local MORE_A = {
   "",
   'stator.task("t", {}, function() await(stator.sleep(1e6)) end)\n',
-  'stator.task("u", { on_reload = "finish", finish_s = 0.05 }, function() await(stator.sleep(1e6)) end)\nstator.system("s", { read = { P } }, function() end)\n',
+  'stator.task("u", { on_reload = "finish", finish_s = 0.05 }, function() await(stator.sleep(1e6)) end)\nstator.system("s", { read = { P } }, '
+    .. 'function() end)\n',
   'stator.per_entity("e", { with = { P } }, function() stator.defer(function() await(stator.sleep(0.02)) end) await(stator.sleep(1e6)) end)\n',
-  'local E = stator.event("E", { "int32_t n" })\nlocal inbox = stator.inbox(E)\nstator.task("h", {}, function() for _ in inbox:each() do end end)\nstator.task("t", {}, function(cmd) for _ in stator.every(0.05) do cmd:send(E, { n = 1 }) end end)\n',
+  'local E = stator.event("E", { "int32_t n" })\nlocal inbox = stator.inbox(E)\nstator.task("h", {}, function() for _ in inbox:each() do end '
+    .. 'end)\nstator.task("t", {}, function(cmd) for _ in stator.every(0.05) do cmd:send(E, { n = 1 }) end end)\n',
 }
 local MORE_B = {
   'stator.system("w", { write = { P } }, function(_, q) for _, row in q:each() do row.x = row.x end end)\n',
   'stator.service("ask", function() return 1 end)\nstator.component("B", { "double a" })\n',
   'local B = stator.component("B", { "double a", "char b[8]" })\nstator.observer("o", { changed = P }, function() end)\n',
-  'stator.async_system("y", { every = 0.03, read = { P } }, function() await(stator.sleep(1)) end)\nlocal V = stator.struct("V", { "double q" })\nstator.component("C", { "V v[2]" })\n',
-  'local V = stator.struct("V", { "double q", "int32_t r" })\nstator.component("C", { "V v[2]" })\nstator.machine("m", { on = "box", start = "a" }, { a = function() await(stator.sleep(1e6)) end })\n',
+  'stator.async_system("y", { every = 0.03, read = { P } }, function() await(stator.sleep(1)) end)\nlocal V = stator.struct("V", { "double q" '
+    .. '})\nstator.component("C", { "V v[2]" })\n',
+  'local V = stator.struct("V", { "double q", "int32_t r" })\nstator.component("C", { "V v[2]" })\nstator.machine("m", { on = "box", start = "a" }, { '
+    .. 'a = function() await(stator.sleep(1e6)) end })\n',
 }
 local BAD = {
   a = { "local x = = 1\n", "error 'no'\n", 'stator.component "Nowhere"\n', 'stator.component("Z", { "double k" })\nstator.component("A", { "char x[8]" })\n' },
@@ -27,7 +31,8 @@ local BAD = {
 }
 local FAULTY = 'stator.task("f", { restart = { min = 0.05, max = 0.05 } }, function() error "bang" end)\n'
 
-local function script_a(i, mode, more) return ('local Mode = stator.enum("Mode", { %s })\nlocal P = stator.component("A", { %s })\n'):format(MODES[mode], A[i]) .. MORE_A[more] end
+local function script_a(i, mode, more) return ('local Mode = stator.enum("Mode", { %s })\nlocal P = stator.component("A", { %s '
+  .. '})\n'):format(MODES[mode], A[i]) .. MORE_A[more] end
 local function script_b(more) return 'local P = stator.component "A"\n' .. MORE_B[more] end
 
 local shapes, scratch = {}, nil

@@ -21,7 +21,8 @@ end
 describe("a reload with tasks", function()
   after_each(support.finish)
 
-  local CHANNEL = 'local ch, m, s = stator.channel { cap = 1 }, stator.mutex(), stator.semaphore(1)\nlocal E = stator.event("E", {})\nlocal inbox = stator.inbox(E)\n'
+  local CHANNEL = 'local ch, m, s = stator.channel { cap = 1 }, stator.mutex(), stator.semaphore(1)\nlocal E = stator.event("E", {})\nlocal inbox = '
+    .. 'stator.inbox(E)\n'
   local WAITS = {
     { "time", "await(stator.sleep(1e6))" },
     { "a tick", "while true do await(stator.next_tick()) end" },
@@ -223,7 +224,8 @@ describe("a reload with tasks", function()
     local service = 'stator.service("ask", function() stator.defer(function() await(stator.sleep(0.5)) end) await(stator.sleep(1)) return MARK end)\n'
     local r = reloading.open { scripts = {
       ["a.lua"] = (service:gsub("MARK", "1")),
-      ["b.lua"] = 'stator.task("t", {}, function() for _ in stator.every(0.1) do local ok, e = stator.try(function() return await(stator.call "ask") end) print(ok, type(e) == "table" and e.code or e) end end)\n',
+      ["b.lua"] = 'stator.task("t", {}, function() for _ in stator.every(0.1) do local ok, e = stator.try(function() return await(stator.call "ask") '
+        .. 'end) print(ok, type(e) == "table" and e.code or e) end end)\n',
     } }
     r.cell:advance(0.5)
     local caller = r:tasks(true):match "b/t %d+"
@@ -253,7 +255,8 @@ describe("a reload with tasks", function()
 
   it("RL11: an inbox keeps what waits in it, with the bounds that it is declared with now", function()
     local function hear(cap, mark)
-      return ('local E = stator.event "E"\nlocal inbox = stator.inbox(E, { cap = %d })\nstator.task("h", {}, function() await(stator.sleep(%s)) for ev in inbox:each() do print(ev.n) end end)\n'):format(cap, mark)
+      return ('local E = stator.event "E"\nlocal inbox = stator.inbox(E, { cap = %d })\nstator.task("h", {}, function() await(stator.sleep(%s)) for '
+        .. 'ev in inbox:each() do print(ev.n) end end)\n'):format(cap, mark)
     end
     local r = reloading.open { scripts = {
       ["a.lua"] = 'local E = stator.event("E", { "int32_t n" })\nstator.task("t", {}, function(cmd) for i = 1, 5 do cmd:send(E, { n = i }) end end)\n',
@@ -281,7 +284,8 @@ describe("a reload with tasks", function()
   end)
 
   it("RL12: no_reload holds the reload of its script, until its block ends; the plan says for whom", function()
-    local main = PART .. 'stator.task("t", {}, function() stator.scope(function() stator.no_reload "a motion" await(stator.sleep(5)) end) print "free" await(stator.sleep(1e6)) end)\n'
+    local main = PART .. 'stator.task("t", {}, function() stator.scope(function() stator.no_reload "a motion" await(stator.sleep(5)) end) print '
+      .. '"free" await(stator.sleep(1e6)) end)\n'
     local r = opened(main)
     r:save(main .. "-- two\n")
     r:begin "reload"
@@ -313,7 +317,8 @@ describe("a reload with tasks", function()
   end)
 
   it("RL12: what is saved while a reload waits goes with it", function()
-    local main = PART .. 'stator.task("t", {}, function() print "MARK" stator.scope(function() stator.no_reload "a motion" await(stator.sleep(5)) end) await(stator.sleep(1e6)) end)\n'
+    local main = PART .. 'stator.task("t", {}, function() print "MARK" stator.scope(function() stator.no_reload "a motion" await(stator.sleep(5)) '
+      .. 'end) await(stator.sleep(1e6)) end)\n'
     local r = opened((main:gsub("MARK", "one")))
     r:save((main:gsub("MARK", "two")))
     r:begin "reload"

@@ -176,7 +176,8 @@ describe("a reload of types", function()
   it("RL7: two scripts that share a component change together, and not by halves", function()
     local r = opened({ scripts = {
       ["a.lua"] = of '"double x"',
-      ["b.lua"] = 'local Part = stator.component "Part"\nstator.task("u", {}, function() for _ in stator.every(0.1) do local p = stator.entity("box"):find(Part) if p then print(p.x, stator.now()) end end end)\n',
+      ["b.lua"] = 'local Part = stator.component "Part"\nstator.task("u", {}, function() for _ in stator.every(0.1) do local p = '
+        .. 'stator.entity("box"):find(Part) if p then print(p.x, stator.now()) end end end)\n',
       ["c.lua"] = 'stator.task("v", {}, function() await(stator.sleep(1e6)) end)\n',
     } }, "{ x = 3 }")
     local other = r:tasks(true):match "c/v %d+"
@@ -197,7 +198,8 @@ describe("a reload of types", function()
   local ENUM = 'local Mode = stator.enum("Mode", { %s })\n'
   local function enum(members, more)
     return ENUM:format(members) .. 'local Part = stator.component("Part", { "Mode m" }'
-      .. (more or "") .. ')\nstator.task("t", {}, function() for _ in stator.every(0.1) do local p = stator.entity("box"):find(Part) if p then print(Mode:name_of(p.m), stator.now()) end end end)\n'
+      .. (more or "") .. ')\nstator.task("t", {}, function() for _ in stator.every(0.1) do local p = stator.entity("box"):find(Part) if p then '
+        .. 'print(Mode:name_of(p.m), stator.now()) end end end)\n'
   end
   local ENUMS = {
     { "a member comes", '"a", "b"', '"a", "b", "c"' },
@@ -229,7 +231,8 @@ describe("a reload of types", function()
   it("RL8: a struct changes: the components of it change with it", function()
     local function struct(fields, reads)
       return ('local V = stator.struct("V", { %s })\nlocal Part = stator.component("Part", { "V v", "double k" })\n'):format(fields)
-        .. ('stator.task("t", {}, function() for _ in stator.every(0.1) do local p = stator.entity("box"):find(Part) if p then print(p.v.%s, p.k, stator.now()) end end end)\n'):format(reads)
+        .. ('stator.task("t", {}, function() for _ in stator.every(0.1) do local p = stator.entity("box"):find(Part) if p then print(p.v.%s, p.k, '
+          .. 'stator.now()) end end end)\n'):format(reads)
     end
     local r = opened(struct('"double a", "double b"', "b"), "{ v = { a = 1, b = 2 }, k = 3 }", 1000)
     local lines = r:change(struct('"double c", "float b"', "b"))
@@ -243,8 +246,10 @@ describe("a reload of types", function()
   end)
 
   it("RL8: an event changes: who sends and who hears run again", function()
-    local function event(fields, sent) return ('local E = stator.event("E", { %s })\nstator.task("t", {}, function(cmd) for _ in stator.every(0.1) do cmd:send(E, { %s }) end end)\n'):format(fields, sent) end
-    local hear = 'local E = stator.event "E"\nlocal inbox = stator.inbox(E)\nstator.task("u", {}, function() for ev in inbox:each() do print(ev.n, ev.text, stator.now()) end end)\n'
+    local function event(fields, sent) return ('local E = stator.event("E", { %s })\nstator.task("t", {}, function(cmd) for _ in stator.every(0.1) do '
+      .. 'cmd:send(E, { %s }) end end)\n'):format(fields, sent) end
+    local hear = 'local E = stator.event "E"\nlocal inbox = stator.inbox(E)\nstator.task("u", {}, function() for ev in inbox:each() do print(ev.n, '
+      .. 'ev.text, stator.now()) end end)\n'
     local r = reloading.open { scripts = { ["a.lua"] = event('"int32_t n"', "n = 1"), ["b.lua"] = hear } }
     assert.same({ "b/u: 1\tnil" }, r:says())
     assert.matches("b %(it names event E, which is changed%)", r:change(event('"char text[8]", "int32_t n"', "n = 2, text = 'x'"), "a.lua"))
