@@ -206,10 +206,16 @@ local function forget_fallback()
   revisions.accept()
 end
 
+--- What can be done before anybody is disturbed: what will be kept of the new files, and what is of the old ones.
+--- Those stay as they are until the swap, so it does not matter when it does not come to that.
+local function prepare(stage)
+  stages.encode(stage)
+  for _, s in ipairs(stage.order) do script.copy_kept(ACCEPTED, stage.before[s].files, outside.pause) end
+end
+
 --- Keeps what is in force now, to go back to, unless a revision before it is kept already.
 local function keep_fallback(stage)
   if not revisions.fallback then persist.save(ACCEPTED) end
-  for _, s in ipairs(stage.order) do script.keep_files_as(ACCEPTED, stage.before[s].files, true) end
   revisions.begin_probation(stage.restarted, M.scene:mark(), M.settings.probation_s)
 end
 
@@ -237,6 +243,7 @@ end
 local function replace(stage, revision)
   set_state "draining"
   drain(stage.restarted)
+  outside.pause() -- the last one to clean up and the swap are not one slice
   core.outside_times()
   local problem
   repeat problem = outside.run("swap", swap.run, stage, revision) until problem ~= "again"
@@ -312,6 +319,7 @@ local function reload(request)
   tell("info", plans.lines(plan))
   if #plan.refused > 0 then return refuse(stage, request, plan.refused) end
   if #stage.order == 0 then return apply_only(stage, plan, request) end
+  prepare(stage)
   if wait_for_guards(stage, request) then return go(stage, plan, request) end
   stages.drop(stage)
   table.insert(M.requests, 1, request) -- what is newer goes with it
@@ -335,6 +343,7 @@ local function revert(request)
     end,
   }
   if #stage.problems > 0 then return refuse(stage, request, stage.problems) end
+  stages.encode(stage)
   local problem = #stage.order > 0 and replace(stage, fallback.revision)
   if problem then return refuse(stage, request, { problem }) end
   tell("warn", M.scene:apply(stage.scene, fallback.scene))
