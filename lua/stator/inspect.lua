@@ -145,12 +145,25 @@ end
 ---@param handle number
 ---@return string? text, number? since_s seconds of the host's time, string? place "main.lua:12"
 function M.waits_for(handle)
-  local w = inspect.wait(handle)
-  if not w or w.state ~= "waiting" then return nil end
+  local row = M.waits_of({ handle })[handle]
+  if row then return row.waits_for, row.since_s, row.place end
+end
+
+--- The same of several tasks, by handle; nothing of those that do not wait.
+---@param handles number[]
+---@return table<number, { waits_for: string, since_s: number, place: string? }>
+function M.waits_of(handles)
+  local rows = {}
   index_futures()
-  local text = shown(w, w.future, handle)
+  for _, handle in ipairs(handles) do
+    local w = inspect.wait(handle)
+    if w and w.state == "waiting" then
+      rows[handle] = { waits_for = shown(w, w.future, handle), since_s = w.since_s,
+        place = place_of(task.by_handle[handle] or { handle = handle }, w) }
+    end
+  end
   index_clear()
-  return text, w.since_s, place_of(task.by_handle[handle] or { handle = handle }, w)
+  return rows
 end
 
 -- ---- the tree ---------------------------------------------------------------------------------

@@ -24,6 +24,13 @@ function M.run(kind, fn, ...)
   return results(kind, job, core.park(job.future))
 end
 
+local function nothing() end
+
+--- Lets the step end, and a tick begin that is due: an await of a commit would go on in the next round of the same
+--- step. In a task.
+---@async
+function M.pause() M.run("stage", nothing) end
+
 --- Runs what waits.
 function M.serve(kind)
   local job = waiting[kind]

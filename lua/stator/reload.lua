@@ -209,10 +209,16 @@ local function forget_fallback()
   revisions.accept()
 end
 
+--- What can be done before anybody is disturbed: what will be kept of the new files, and what is of the old ones.
+--- Those stay as they are until the swap, so it does not matter when it does not come to that.
+local function prepare(stage)
+  stages.encode(stage)
+  for _, s in ipairs(stage.order) do script.copy_kept(ACCEPTED, stage.before[s].files, outside.pause) end
+end
+
 --- Keeps what is in force now, to go back to, unless a revision before it is kept already.
 local function keep_fallback(stage)
   if not revisions.fallback then persist.save(ACCEPTED) end
-  for _, s in ipairs(stage.order) do script.keep_files_as(ACCEPTED, stage.before[s].files, true) end
   revisions.begin_probation(stage.restarted, M.scene:mark(), M.settings.probation_s)
 end
 
@@ -260,6 +266,7 @@ local function replace(stage, revision, before_swap)
   set_state "draining"
   local scripts = stage.restarted
   drain(scripts)
+  outside.pause() -- the last one to clean up and the swap are not one slice
   if persist.is_stale(stage.set) then stage = stages.again(stage) end
   local problem = stage.problems[1]
   if not problem then
@@ -339,6 +346,7 @@ local function reload(request)
   tell("info", plans.lines(plan))
   if #plan.refused > 0 then return refuse(stage, request, plan.refused) end
   if #stage.order == 0 then return apply_only(stage, plan, request) end
+  prepare(stage)
   if wait_for_guards(stage, request) then return go(stage, plan, request) end
   stages.drop(stage)
   put_back(request)
@@ -365,6 +373,7 @@ local function revert(request)
   persist.back = nil
   if not ok then error(stage, 0) end
   if #stage.problems > 0 then return refuse(stage, request, stage.problems) end
+  stages.encode(stage)
   if #stage.order > 0 then
     local problem
     stage, problem = replace(stage, fallback.revision)

@@ -3,6 +3,7 @@ local component = require "stator.component"
 local core = require "stator.core.task"
 local inspect = require "stator.inspect"
 local link = require "stator.link"
+local outside = require "stator.outside"
 local query = require "stator.query"
 local registry = require "stator.registry"
 local schedule = require "stator.schedule"
@@ -77,17 +78,33 @@ local function innermost(t)
   return t
 end
 
-local function note_tasks(plan, stage)
-  plan.cancelled, plan.finishing = {}, {}
-  for _, t in ipairs(M.tasks_of(stage.restarted)) do
-    local waits_for, since_s, place = inspect.waits_for(innermost(t).handle)
-    local row = { name = t.name, waits_for = waits_for, since_s = since_s, place = place }
-    if M.may_finish(t) then
+local TASKS_NOTED = 10 -- in a slice
+
+--- Notes the a-th to the b-th task of a list: those that have not ended meanwhile.
+local function note_some(plan, list, a, b)
+  local handles = {}
+  for i = a, b do handles[#handles + 1] = innermost(list[i]).handle end
+  local waits = inspect.waits_of(handles)
+  for i = a, b do
+    local t = list[i]
+    local w = waits[innermost(t).handle] or {}
+    local row = { name = t.name, waits_for = w.waits_for, since_s = w.since_s, place = w.place }
+    if t.done then -- it has ended in a slice between
+    elseif M.may_finish(t) then
       row.finish_s = t.declared.finish_s
       table.insert(plan.finishing, row)
     else
       table.insert(plan.cancelled, row)
     end
+  end
+end
+
+local function note_tasks(plan, stage)
+  plan.cancelled, plan.finishing = {}, {}
+  local list = M.tasks_of(stage.restarted)
+  for first = 1, #list, TASKS_NOTED do
+    note_some(plan, list, first, math.min(first + TASKS_NOTED - 1, #list))
+    outside.pause()
   end
 end
 
@@ -173,6 +190,7 @@ function M.make(stage, options)
   }
   for i, s in ipairs(stage.order) do plan.scripts[i] = { name = s.name, why = stage.restarted[s] } end
   sort_out(plan, stage)
+  outside.pause()
   note_tasks(plan, stage)
   note_types(plan, stage, options.drop)
   local count = #plan.added + #plan.replaced + #plan.removed

@@ -242,19 +242,32 @@ function M.from_keep(path, shown)
   return nil, shown .. ": was not read before the VM was lost"
 end
 
---- Keeps files under a prefix.
+local COPIED = 16 -- files in a slice
+
+--- Keeps what is kept of files under a prefix too, unless something is there already.
 ---@param files stator.ScriptFile[]
----@param once boolean? what is kept there already stays
-function M.keep_files_as(prefix, files, once)
-  for _, file in ipairs(files) do
-    local name = prefix .. keep_name(file.path)
-    if not (once and keep.get(name)) then keep.put(name, buffer.encode(file.compiled)) end
+---@param pause fun() lets other things run
+function M.copy_kept(prefix, files, pause)
+  for i, file in ipairs(files) do
+    if i % COPIED == 0 then pause() end
+    local name = keep_name(file.path)
+    local bytes = not keep.get(prefix .. name) and keep.get(name)
+    if bytes then keep.put(prefix .. name, bytes) end
   end
 end
 
+--- A file as bytes, for M.keep_files.
+---@param file stator.ScriptFile
+function M.encoded(file) return buffer.encode(file.compiled) end
+
 --- Keeps the files of a script, so that a VM that takes this one's place runs the same.
 ---@param script stator.Script
-function M.keep_files(script) M.keep_files_as("", script.files) end
+---@param encoded table<stator.ScriptFile, string>? what M.encoded has made of them
+function M.keep_files(script, encoded)
+  for _, file in ipairs(script.files) do
+    keep.put(keep_name(file.path), encoded and encoded[file] or M.encoded(file))
+  end
+end
 
 --- Texts for stator.fieldcheck and stator.machine_checks.
 ---@param list stator.ScriptFile[]

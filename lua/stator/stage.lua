@@ -7,7 +7,6 @@
 --- Bodies run between steps, a file at a time, in a coroutine that is no task: they may only declare.
 local compiling = require "stator.compiling"
 local component = require "stator.component"
-local core = require "stator.core.task"
 local fieldcheck = require "stator.fieldcheck"
 local machine_checks = require "stator.machine_checks"
 local outside = require "stator.outside"
@@ -28,6 +27,7 @@ local M = {}
 ---@field compiled table<string, stator.Compiled> by path: what was read
 ---@field simulators { shown: string, hash: string }[] files of simulated devices that have changed
 ---@field wanted string[] paths that were read, or looked for
+---@field encoded table<stator.ScriptFile, string>? what is kept of the files that run, see M.encode
 ---@field before table<stator.Script, table> what the bodies of before had left, to be put back
 ---@field fetch fun(list: table[]): table<string, stator.Compiled> in the reload's task
 
@@ -50,6 +50,8 @@ end
 
 -- ---- files ----------------------------------------------------------------------------------
 
+local DECODED, ENCODED = 8, 8 -- files in a slice
+
 --- Compiles files on another thread.
 ---@param list { path: string, shown: string }[]
 ---@return table<string, stator.Compiled>
@@ -60,7 +62,7 @@ function M.from_disk(list)
   for i = 1, files.n do
     local file = files:take(i)
     by_path[file.path] = file
-    if i % 4 == 0 then task.await(core.commit()) end -- decoding is cheap, not free
+    if i % DECODED == 0 then outside.pause() end
   end
   return by_path
 end
@@ -282,7 +284,7 @@ local function run_all(stage)
     for _, s in ipairs(scripts) do leaves[s] = true end
     stage.set = registry.fork(stage.set, leaves)
     if not run_bodies(stage, scripts) then return end
-    stage.changes = type_changes.compare(registry.live, stage.set)
+    stage.changes = type_changes.compare(registry.live, stage.set, outside.pause)
     local more, why = type_changes.who_names(stage.changes, stage.restarted)
     scripts = {}
     for _, s in ipairs(more) do
@@ -327,7 +329,7 @@ function M.make(options)
     function() note(stage, options.check(stage)) end,
     function() in_slices(check_texts, stage) end,
     function() in_slices(build_queries, stage) end,
-    function() note(stage, type_changes.check(stage.changes, function() task.await(core.commit()) end)) end,
+    function() note(stage, type_changes.check(stage.changes, outside.pause)) end,
   } do
     if #stage.problems == 0 then step() end
   end
@@ -354,6 +356,20 @@ function M.again(stage)
   local made = M.make(options)
   made.text = stage.text
   return made
+end
+
+--- Makes of the files that will run what is kept of them, so that the swap need not. In the reload's task.
+---@param stage stator.Stage
+function M.encode(stage)
+  local count = 0
+  stage.encoded = {}
+  for _, s in ipairs(stage.order) do
+    for _, file in ipairs(s.files) do
+      stage.encoded[file] = script.encoded(file)
+      count = count + 1
+      if count % ENCODED == 0 then outside.pause() end
+    end
+  end
 end
 
 --- A stage that was not made.

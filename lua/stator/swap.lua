@@ -70,7 +70,7 @@ function M.run(stage, revision)
   clear_types(stage.changes)
   for _, s in ipairs(stage.order) do
     s.revision = revision
-    script.keep_files(s)
+    script.keep_files(s, stage.encoded)
   end
   jit.flush() -- compiled code holds the functions that it was compiled with, and they all that they refer to
   schedule.start(scripts)

@@ -21,11 +21,14 @@ local M = {}
 
 local function tidy(text) return (text:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")) end
 
---- The declarations of one place, as text.
+--- The declarations of one place, as text. Places do not change: it is made once.
 local function text_of(declared)
-  local parts = { declared.sparse and "sparse" or "" }
-  for i, line in ipairs(declared.fields or declared.members) do parts[i + 1] = tidy(line) end
-  return table.concat(parts, "\n")
+  if not declared.text then
+    local parts = { declared.sparse and "sparse" or "" }
+    for i, line in ipairs(declared.fields or declared.members) do parts[i + 1] = tidy(line) end
+    declared.text = table.concat(parts, "\n")
+  end
+  return declared.text
 end
 
 local signature
@@ -58,13 +61,17 @@ end
 ---@field plan table? of a component that the core has with other fields
 ---@field layout table? of its values before the plan
 
+local COMPARED = 20 -- in a slice
+
 --- What differs, in the order of the later set, then what is gone.
 ---@param before stator.Set
 ---@param after stator.Set
+---@param pause fun() lets other things run
 ---@return stator.TypeChange[]
-function M.compare(before, after)
+function M.compare(before, after, pause)
   local list, known_before, known_after = {}, {}, {}
-  for _, t in ipairs(after.type_list) do
+  for i, t in ipairs(after.type_list) do
+    if i % COMPARED == 0 then pause() end
     local old = before.types[t.kind][t.name]
     local new_text = signature(after, t, known_after)
     local what

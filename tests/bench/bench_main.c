@@ -4,6 +4,7 @@
 #include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cell.h"
 #include "code.h"
@@ -195,6 +196,33 @@ static int l_echo(lua_State *L) {
 }
 
 static bool turns;
+static double longest_turn_ns;
+
+double bench_thread_ns(void);
+
+/* CPU time of this thread: a busy machine does not make it longer, and waiting neither. */
+double bench_thread_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+/* bench_longest_turn() -> CPU ns of the longest turn of the loop since it was asked last: for so
+ * long no tick could begin */
+static int l_longest_turn(lua_State *L) {
+    lua_pushnumber(L, longest_turn_ns);
+    longest_turn_ns = 0;
+    return 1;
+}
+
+static void run_turns(void) {
+    while (!host->stopped) {
+        double began = bench_thread_ns();
+        host_turn(host);
+        double took = bench_thread_ns() - began;
+        if (took > longest_turn_ns) { longest_turn_ns = took; }
+    }
+}
 
 /* bench_turns(): when the file has been run, the cell runs until it is stopped, as one of `stator
  * run` does: peers/cell. Not in here: this is a slice, which the watchdog looks at all the time. */
@@ -234,6 +262,8 @@ int main(int count, char **words) {
     lua_setglobal(L, "bench_echo");
     lua_pushcfunction(L, l_turns);
     lua_setglobal(L, "bench_turns");
+    lua_pushcfunction(L, l_longest_turn);
+    lua_setglobal(L, "bench_longest_turn");
     peers_register(L);
     if (rc == HOST_EXIT_OK) {
         rt_step(host->rt, true);
@@ -243,9 +273,7 @@ int main(int count, char **words) {
             lua_pushstring(L, words[i]);
         }
         if (rc == 0) { rc = vm_call(&host->vm, count - 3, 0); }
-        while (rc == 0 && turns && !host->stopped) {
-            host_turn(host);
-        }
+        if (rc == 0 && turns) { run_turns(); }
         if (rc != 0) {
             if (lua_istable(L, -1)) {
                 lua_getfield(L, -1, "message");
