@@ -190,7 +190,7 @@ static int l_observed(lua_State *L) {
     return 1;
 }
 
-/* ---- functions: for lua/stator ---------------------------------------------------------------- */
+/* ---- functions: for lua/stator -------------------------------------------------------------- */
 
 /* settle(future, ok, ...); a second time does nothing */
 static int l_settle(lua_State *L) {

@@ -264,7 +264,7 @@ end
 ---@param before_swap fun(stage: stator.Stage)?
 local function replace(stage, revision, before_swap)
   set_state "draining"
-  local scripts = stage.restarted
+  local scripts, before = stage.restarted, registry.live
   drain(scripts)
   outside.pause() -- the last one to clean up and the swap are not one slice
   if persist.is_stale(stage.set) then stage = stages.again(stage) end
@@ -275,7 +275,7 @@ local function replace(stage, revision, before_swap)
     repeat problem = outside.run("swap", swap.run, stage, revision) until problem ~= "again"
   end
   schedule.halt(registry.live, scripts, false)
-  if problem then schedule.start_again(scripts) end
+  if problem then schedule.start_again(scripts) else stages.release(before, scripts) end
   return stage, problem
 end
 

@@ -89,13 +89,9 @@ local function note_some(plan, list, a, b)
     local t = list[i]
     local w = waits[innermost(t).handle] or {}
     local row = { name = t.name, waits_for = w.waits_for, since_s = w.since_s, place = w.place }
-    if t.done then -- it has ended in a slice between
-    elseif M.may_finish(t) then
-      row.finish_s = t.declared.finish_s
-      table.insert(plan.finishing, row)
-    else
-      table.insert(plan.cancelled, row)
-    end
+    local finishes = M.may_finish(t)
+    row.finish_s = finishes and t.declared.finish_s or nil
+    if not t.done then table.insert(finishes and plan.finishing or plan.cancelled, row) end -- since the slice before
   end
 end
 

@@ -293,7 +293,12 @@ function M.forget_ended(set, scripts)
       end
     end
   end
-  each_of(set, scripts, function(d) keep.remove("faulted:" .. d.name) end)
+  if #keep.names "faulted:" == 0 then return end
+  for _, list in ipairs { set.systems, set.observers, set.service_list } do
+    for _, d in ipairs(list) do
+      if scripts[d.script] then keep.remove("faulted:" .. d.name) end
+    end
+  end
 end
 
 --- Lets a task of the live set finish while its script is replaced.

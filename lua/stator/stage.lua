@@ -51,6 +51,7 @@ end
 -- ---- files ----------------------------------------------------------------------------------
 
 local DECODED, ENCODED = 8, 8 -- files in a slice
+local RELEASED = 16 -- queries in a slice
 
 --- Compiles files on another thread.
 ---@param list { path: string, shown: string }[]
@@ -379,6 +380,18 @@ function M.refused(problems)
   return {
     order = {}, restarted = {}, set = registry.live, changes = {}, problems = problems, before = {}, wanted = {},
   }
+end
+
+--- Ends the queries that scripts had in a set which is not in force any more. In the reload's task.
+---@param set stator.Set
+---@param scripts table<stator.Script, any>
+function M.release(set, scripts)
+  in_slices(function()
+    for i, q in ipairs(of_scripts(set.queries, scripts)) do
+      query.release(q)
+      if i % RELEASED == 0 then coroutine.yield() end
+    end
+  end)
 end
 
 --- Gives up a stage: everything is as before.

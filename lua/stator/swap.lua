@@ -28,15 +28,6 @@ local function rebind_points(changes)
   end
 end
 
---- The queries of the scripts that run again, of a set.
-local function queries_of(set, scripts)
-  local list = {}
-  for _, q in ipairs(set.queries) do
-    if scripts[q.script] then list[#list + 1] = q end
-  end
-  return list
-end
-
 --- Names of types that mean nothing any more, and versions that nobody needs.
 local function clear_types(changes)
   for _, change in ipairs(changes) do
@@ -66,7 +57,6 @@ function M.run(stage, revision)
   schedule.freeze(scripts)
   inbox.retire(before, scripts)
   service.hand_over(before)
-  for _, q in ipairs(queries_of(before, scripts)) do query.release(q) end
   clear_types(stage.changes)
   for _, s in ipairs(stage.order) do
     s.revision = revision

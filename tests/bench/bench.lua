@@ -477,11 +477,14 @@ end
 
 -- ---- walls ------------------------------------------------------------------------------------
 
---- A wall's cost has no target of its own: it counts in the rows above.
-local function wall(name, unit, with, without)
-  rows[#rows + 1] = { name = "wall: " .. name, unit = unit, value = with, limit = without, ratio = with / without, target = "" }
-  io.stdout:write(("%-66s %10.2f %10.2f %7.2fx\n"):format(rows[#rows].name .. " (" .. unit .. ")", with, without, with / without))
+--- A row without a target.
+local function told(name, unit, value, limit)
+  rows[#rows + 1] = { name = name, unit = unit, value = value, limit = limit, ratio = value / limit, target = "" }
+  io.stdout:write(("%-66s %10.2f %10.2f %7.2fx\n"):format(name .. " (" .. unit .. ")", value, limit, value / limit))
 end
+
+--- A wall's cost has no target of its own: it counts in the rows above.
+local function wall(name, ...) told("wall: " .. name, ...) end
 
 local function loop_of(text, n, interpreted)
   local f = assert(loadstring(text))
@@ -595,7 +598,10 @@ if not chosen then return end
 local tools = { timed = timed, median = median }
 local core_alone = chosen.core or chosen.row
 collectgarbage "stop"
-if not (core_alone or chosen.peers) then cell_rows() end
+if not (core_alone or chosen.peers) then
+  cell_rows()
+  assert(loadfile(folder .. "reload.lua"))().run(folder, row, told)
+end
 if not chosen.peers then
   for _, r in ipairs(core_table.run(tools, chosen)) do
     r.fields = CORE_FIELDS

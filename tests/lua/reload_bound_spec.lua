@@ -92,7 +92,7 @@ describe("a reload and what holds components", function()
   it("RL5: a component keeps its age when the option comes", function()
     local function main(age)
       return ('local Part = stator.component("Part", { "double x" }%s)\nstator.task("t", {}, function() local e = stator.entity "box" for _ in '
-        .. 'stator.every(1) do local ok, p = pcall(function() return e:get(Part, { max_age_s = 0.5 }) end) print(ok) end end)\n'):format(age)
+        .. 'stator.every(1) do local ok, p = pcall(function() return e:get(Part, { max_age_s = 0.5 }) end) print(stator.now(), ok) end end)\n'):format(age)
     end
     local r = reloading.open { main = main "", entities = [=[[ { "name": "box", "components": { "Part": {} } } ]]=] }
     r:change(main ", { age = true }")
@@ -107,7 +107,7 @@ describe("a reload and what holds components", function()
     r:said()
     r.cell:advance(2)
     local said = r:said()
-    assert.equal("main/t: false", said[#said])
+    assert.matches("false$", said[#said])
   end)
 
   it("RL9: detached tasks and machines in flight go with their script", function()

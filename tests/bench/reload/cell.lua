@@ -11,9 +11,9 @@ local task = require "stator.task"
 local source = assert(loadfile(here .. "source.lua"))()
 
 -- luacheck: globals bench_turns bench_longest_turn
-local turns, longest_turn, now_ns = bench_turns, bench_longest_turn, nil
+local turns, longest_turn = bench_turns, bench_longest_turn
 ffi.cdef "double bench_thread_ns(void);"
-now_ns = ffi.C.bench_thread_ns
+local now_ns = ffi.C.bench_thread_ns
 
 local KINDS = {
   { name = "one module", modules = 1 },
