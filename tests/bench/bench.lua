@@ -40,9 +40,9 @@ local scalars, step, lateness, echo = bench_scalars, bench_step, bench_lateness,
 local C = ffi.C
 local now = C.bench_now_ns
 local PHASE = { run = 2, apply = 3, write = 4 }
-local components = registry.components
+local components = registry.live.components
 local Pos, Vel, Frag = components.Pos, components.Vel, components.Frag
-local writer, frag_query = registry.queries[1], registry.queries[2]
+local writer, frag_query = registry.live.queries[1], registry.live.queries[2]
 
 local rows = {}
 
@@ -600,7 +600,8 @@ local core_alone = chosen.core or chosen.row
 collectgarbage "stop"
 if not (core_alone or chosen.peers) then
   cell_rows()
-  assert(loadfile(folder .. "reload.lua"))().run(folder, row, told)
+  local reload_row = assert(loadfile(folder .. "reload.lua"))()
+  reload_row.run(folder, reload_row.ROUNDS, row, told)
 end
 if not chosen.peers then
   for _, r in ipairs(core_table.run(tools, chosen)) do

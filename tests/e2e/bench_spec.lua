@@ -76,6 +76,17 @@ describe("./dev bench", function()
     end
   end)
 
+  it("reloads a cell of 50 modules, and tells the longest slice of each kind of change", function()
+    local script = support.folder() .. "/reload.lua"
+    support.write(script, [[
+      local function tell(...) print(...) end
+      assert(loadfile("tests/bench/reload.lua"))().run("tests/bench/", 1, tell, tell)]])
+    local said = support.shell((BENCH:gsub("tests/bench/bench.lua", script)))
+    for _, name in ipairs { "50 modules, one changed", "50 modules, all changed", "with a component of 10k entities" } do
+      assert.matches("longest slice of a reload, " .. name .. "\tms\t%d+%.%d+\t10", said)
+    end
+  end)
+
   it("takes what a program tells about plugins of Bevy, costs among it, and says when it tells nothing", function()
     local told = [['{"plugin":"a","case":"dead_target","app":"ends","log":"it \"died\""}' '{"plugin":"a","case":"cost","app":"goes on",]]
       .. [["ns_each":12.5,"log":""}' 'no row']]

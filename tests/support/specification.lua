@@ -20,7 +20,7 @@ local TOP = { -- folders that a path may begin with
 }
 local INIT, USAGE = "lua/stator/init.lua", "host/main.c"
 local PREFIXES = { "core: ", "wall: ", "echo: ", "reply to world: " } -- of the names of rows in its list
-local BENCH = { "tests/bench/bench.lua", "tests/bench/core.lua", "tests/bench/peers.lua" }
+local BENCH = { "tests/bench/bench.lua", "tests/bench/core.lua", "tests/bench/peers.lua", "tests/bench/reload.lua" }
 --- Where the methods of what scripts hold are defined, by the name that spec.md gives to the object.
 local RECEIVERS = {
   cmd = { "command" }, e = { "entity", "condition", "views", "react" }, q = { "query", "condition" },

@@ -6,7 +6,7 @@ local net = require "stator.core.net"
 
 -- luacheck: globals bench_turns
 local turns = bench_turns
-local Sample = registry.components.Sample
+local Sample = registry.live.components.Sample
 local ORDER = registry.order(registry.PHASES.update, 1, 1)
 
 local function serve(conn)

@@ -15,7 +15,7 @@ typedef struct { double stamp_ns, number, x, y; } device_reply_t;
 -- luacheck: globals bench_turns
 local turns = bench_turns
 local now_ns = ffi.C.bench_now_ns
-local Sample = registry.components.Sample
+local Sample = registry.live.components.Sample
 local ORDER = registry.order(registry.PHASES.update, 1, 1)
 local request, reply = ffi.new "device_request_t", ffi.new "device_reply_t"
 
