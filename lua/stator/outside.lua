@@ -2,7 +2,6 @@
 --- world may be migrated. The host calls `serve` after the step in which it was asked for.
 local core = require "stator.core.task"
 local err = require "stator.err"
-local task = require "stator.task"
 
 local M = {}
 
