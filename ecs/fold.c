@@ -241,7 +241,7 @@ static void write_one(const ecs_world_t *world, const write_t *write, uint64_t o
 typedef struct {
     const ecs__cmd_t *asked[LANE];
     write_t found[LANE];
-    uint32_t next; /* how many came */
+    uint32_t next;                 /* how many came */
     uint32_t archetype, component; /* of the command before, */
     ecs__place_t place;            /* and where its value is: the next one's is most often near */
 } pipe_t;

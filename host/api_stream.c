@@ -233,10 +233,11 @@ static int stream_gc(lua_State *L) {
 
 void api_open_streams(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"peek", l_peek}, {"line", l_line},   {"upto", l_upto},
-        {"skip", l_skip}, {"ended", l_ended}, {"shutdown", l_shutdown},
-        {"send", l_send}, {"keep", l_keep},   {"note", l_note},     {"address", l_address},
-        {"set", l_set},   {"close", l_close}, {"closed", l_closed}, {NULL, NULL}};
+        {"peek", l_peek},       {"line", l_line},   {"upto", l_upto},
+        {"skip", l_skip},       {"ended", l_ended}, {"shutdown", l_shutdown},
+        {"send", l_send},       {"keep", l_keep},   {"note", l_note},
+        {"address", l_address}, {"set", l_set},     {"close", l_close},
+        {"closed", l_closed},   {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"connect", l_connect}, {"connect_unix", l_connect_unix}, {"kept", l_kept}, {NULL, NULL}};
     /* hot, and nothing that they do can be left half done */

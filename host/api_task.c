@@ -480,11 +480,17 @@ static int l_now(lua_State *L) {
 
 int api_open_task(lua_State *L) {
     /* hot, and nothing that they do can be left half done */
-    static const luaL_Reg leaves[] = {
-        {"unwrap", l_unwrap}, {"parking", l_parking}, {"current", l_current},
-        {"is", l_is},         {"now", l_now},         {"park", l_park},  {"await", l_await},
-        {"sleep", l_sleep},   {"commit", l_commit},   {"waits_for", l_waits_for},
-        {NULL, NULL}};
+    static const luaL_Reg leaves[] = {{"unwrap", l_unwrap},
+                                      {"parking", l_parking},
+                                      {"current", l_current},
+                                      {"is", l_is},
+                                      {"now", l_now},
+                                      {"park", l_park},
+                                      {"await", l_await},
+                                      {"sleep", l_sleep},
+                                      {"commit", l_commit},
+                                      {"waits_for", l_waits_for},
+                                      {NULL, NULL}};
     static const luaL_Reg functions[] = {{"spawn", l_spawn},
                                          {"set_cancel", l_set_cancel},
                                          {"check_waits", l_check_waits},

@@ -265,8 +265,8 @@ static bool file_result(job_t *job, lua_State *L) {
 
 #define FILE_TYPE(name)                                                                            \
     {                                                                                              \
-        {name, job_op_start, job_op_abort, NULL, NULL}, JOB_FILE, FILE_MAX_ACTIVE, true, file_begin,     \
-            file_stop, NULL, file_result, file_destroy                                             \
+        {name, job_op_start, job_op_abort, NULL, NULL}, JOB_FILE, FILE_MAX_ACTIVE, true,           \
+            file_begin, file_stop, NULL, file_result, file_destroy                                 \
     }
 
 const job_type_t FILE_TYPES[] = {

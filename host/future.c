@@ -190,7 +190,7 @@ static int l_observed(lua_State *L) {
     return 1;
 }
 
-/* ---- functions: for lua/stator ---------------------------------------------------------------- */
+/* ---- functions: for lua/stator --------------------------------------------------------------- */
 
 /* settle(future, ok, ...); a second time does nothing */
 static int l_settle(lua_State *L) {
@@ -280,8 +280,8 @@ static int l_new(lua_State *L) {
 void future_open(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"state", l_state}, {"values", l_values}, {"observed", l_observed}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"future", l_new}, {"tell", l_tell},   {"abort", l_abort},
-                                         {"keep", l_keep},  {"undo", l_undo},   {"end_of", l_end_of},
+    static const luaL_Reg functions[] = {{"future", l_new}, {"tell", l_tell}, {"abort", l_abort},
+                                         {"keep", l_keep},  {"undo", l_undo}, {"end_of", l_end_of},
                                          {NULL, NULL}};
     vm_register(L, functions);
     lua_pushcfunction(L, l_settle); /* hot, and nothing of it can be left half done */

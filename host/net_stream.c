@@ -264,14 +264,10 @@ static void read_undo(rt_t *rt, op_t *op, lua_State *L, int first) {
     unread(stream, data, bytes);
 }
 
-const op_io_t STREAM_READ = {"stream read", read_start, read_abort, read_undo,
-                             stream_op_ended};
-const op_io_t STREAM_PEEK = {"stream read", read_start, read_abort, NULL,
-                             stream_op_ended};
-const op_io_t STREAM_LINE = {"stream read", read_start, read_abort, read_undo,
-                             stream_op_ended};
-const op_io_t STREAM_UNTIL = {"stream read", read_start, read_abort, read_undo,
-                             stream_op_ended};
+const op_io_t STREAM_READ = {"stream read", read_start, read_abort, read_undo, stream_op_ended};
+const op_io_t STREAM_PEEK = {"stream read", read_start, read_abort, NULL, stream_op_ended};
+const op_io_t STREAM_LINE = {"stream read", read_start, read_abort, read_undo, stream_op_ended};
+const op_io_t STREAM_UNTIL = {"stream read", read_start, read_abort, read_undo, stream_op_ended};
 
 /* ---- connecting ------------------------------------------------------------------------------ */
 

@@ -29,7 +29,7 @@ typedef struct stream {
     char kept[STREAM_NAME_BYTES]; /* outlives its VM under this name; "": closed with it */
     double note[STREAM_NOTES];    /* what its user left for the next VM */
     bool held;                    /* a Lua value, an operation or the keeper has a reference */
-    bool orphan;       /* its Lua value was collected: it is closed when its operations have ended */
+    bool orphan; /* its Lua value was collected: it is closed when its operations have ended */
     uint32_t op_count; /* that read, write or shut it down, started or not */
     union {
         uv_handle_t any;
@@ -87,7 +87,7 @@ stream_t *stream_new(rt_t *rt, bool is_unix);
 void stream_opened(stream_t *stream);
 /* Pushes a stream as its Lua value, which takes over the reference. [-0 +1 m] */
 void stream_push(lua_State *L, stream_t *stream);
-/* The stream is the subject of a fresh operation; an `ended` of its types tells when no more. So the
+/* The stream is the subject of a fresh operation; `ended` of its types tells when no more. So the
  * Lua value need not be kept for them. */
 void stream_use(stream_t *stream, op_t *op);
 void stream_op_ended(rt_t *rt, op_t *op);

@@ -37,8 +37,9 @@ void task_list_sort(task_list_t *list) {
     }
 }
 
-/* Where LuaJIT keeps the frame in which a coroutine has yielded, in what lua_State points to. Should
- * a version keep it elsewhere, something is asked for in vain. Fewer tasks are in the cache. */
+/* Where LuaJIT keeps the frame in which a coroutine has yielded, in what lua_State points to.
+ * Should a version keep it elsewhere, something is asked for in vain. Fewer tasks are in the
+ * cache. */
 enum { FRAME_OFFSET = 32, LINE_BYTES = 64, PREFETCH_LEAST = 256 };
 
 static void prefetch(const void *memory, int from, int to) {
