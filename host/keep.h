@@ -12,8 +12,9 @@
 
 #include "../ecs/ecs.h"
 
-/* KEEP_MAX_BYTES: all names and values together, when a script records another. */
-enum { KEEP_MAX_BYTES = 64 << 20, KEEP_NAME_BYTES = 4200, KEEP_MAX_PENDING = 4096 };
+/* KEEP_MAX_BYTES: all names and values together, when a script records another. KEEP_MAX_PENDING:
+ * twice what scripts may record in a round, for each value goes with the name of its writer. */
+enum { KEEP_MAX_BYTES = 64 << 20, KEEP_NAME_BYTES = 4200, KEEP_MAX_PENDING = 8192 };
 
 typedef struct {
     char *name, *bytes;

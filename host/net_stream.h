@@ -87,8 +87,8 @@ stream_t *stream_new(rt_t *rt, bool is_unix);
 void stream_opened(stream_t *stream);
 /* Pushes a stream as its Lua value, which takes over the reference. [-0 +1 m] */
 void stream_push(lua_State *L, stream_t *stream);
-/* The stream is the subject of a fresh operation; an `ended` of its types tells when no more. So
- * the Lua value need not be kept for them. */
+/* The stream is the subject of a fresh operation; `ended` of its types tells when no more. So the
+ * Lua value need not be kept for them. */
 void stream_use(stream_t *stream, op_t *op);
 void stream_op_ended(rt_t *rt, op_t *op);
 /* Its Lua value is gone: closes it, once its operations have ended. */

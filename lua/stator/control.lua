@@ -19,6 +19,8 @@ local time = require "stator.time"
 local DEPTH_MAX = 64 -- of an answer
 local ARRAY = getmetatable(json.array())
 
+local ANSWER_S = 0.5 -- how long an answer waits for who asked, and asks again each turn of the loop
+
 local M = {
   asked = {}, ---@type table<string, stator.ReloadRequest> requests whose end somebody waits for, by their line
 }
@@ -143,6 +145,9 @@ end
 
 --- Asks once, and answers when it is known what came of it, or after a while how far it is.
 local function ask(key, make)
+  for name, asked in pairs(M.asked) do -- each for itself: whoever asked has gone
+    if asked.answer and core.now() - asked.answered_s > ANSWER_S then M.asked[name] = nil end
+  end
   local request, problem = M.asked[key]
   if not request then
     if schedule.stopping or schedule.quarantined then

@@ -91,10 +91,9 @@ function M.record(_, name, value)
   by_value.check("persist", value, name, "can be kept")
   if not keep.recording() then err.raise("persist: only inside a task, a system or an observer") end
   local version = registry.live.versions[name] or 1
-  keep.put(WRITER .. name, log.who() or "")
   local bytes = buffer.encode(value)
   if version ~= 1 then bytes = bytes .. buffer.encode(version) end
-  if not keep.record(KEPT .. name, bytes) then
+  if not (keep.record(KEPT .. name, bytes) and keep.record(WRITER .. name, log.who() or "")) then
     err.raise("persist: at most 64 MiB are kept in all, and 4096 values in one round", "limit")
   end
 end

@@ -46,6 +46,7 @@ local M = {
 ---@field others stator.ReloadRequest[]? that hear the same
 ---@field answer table? once it is known: ok, message, code, problems, plan
 ---@field since_s number
+---@field answered_s number?
 
 -- ---- who holds a reload ---------------------------------------------------------------------
 
@@ -94,7 +95,7 @@ end
 
 --- Tells those who asked what came of it.
 local function answer(request, what)
-  request.answer = what
+  request.answer, request.answered_s = what, core.now()
   for _, other in ipairs(request.others or {}) do other.answer = what end
 end
 
@@ -129,7 +130,7 @@ local function watch_files(wanted)
   add(M.scene.file)
   for _, file in ipairs(stages.files_in_force()) do add(file.path) end
   for _, path in ipairs(wanted) do add(path) end
-  M.watching = watch.set(paths, M.mode) ~= "off"
+  M.watching = watch.set(paths, M.settings.watch) ~= "off"
 end
 
 --- A stage of the scene file and the files as they are now, with what they change of the scene.
@@ -158,6 +159,12 @@ local function make_stage(request)
     if request.plan_only then M.note(change) else watch.ack() end -- a plan does not take it over
   end
   return stages.refused { "files are saved again and again: " .. request.reason }
+end
+
+--- Applies what a stage takes of the scene, which may say how to watch.
+local function apply_scene(stage, text)
+  tell("warn", M.scene:apply(stage.scene, text))
+  watch_files(stage.wanted)
 end
 
 local function rest() set_state(revisions.fallback and "probation" or "idle") end
@@ -287,7 +294,7 @@ local function go(stage, plan, request)
     return refuse(stage, request, { problem })
   end
   plan.paused_s, plan.slice_s = core.outside_times()
-  tell("warn", M.scene:apply(stage.scene, stage.text))
+  apply_scene(stage, stage.text)
   revisions.swapped(plan.revision, request.reason, stage.order)
   local probation = M.settings.probation_s
   log.event("info", "reload", ("revision %d is in force; the swap took %.2g ms%s"):format(plan.revision,
@@ -314,7 +321,7 @@ end
 
 --- What of the scene is applied without any script that runs again.
 local function apply_only(stage, plan, request)
-  tell("warn", M.scene:apply(stage.scene, stage.text))
+  apply_scene(stage, stage.text)
   answer(request, { ok = true, plan = plan, lines = plans.lines(plan), message = "no script runs again" })
   rest()
 end
@@ -362,7 +369,7 @@ local function revert(request)
   set_state "staging"
   log.event("warn", "reload", ("goes back to revision %d: %s"):format(fallback.revision, request.reason))
   local found = M.scene:params_of(fallback.scene)
-  persist.back = { prefix = ACCEPTED, is_meant = revisions.wrote }
+  persist.back = { prefix = ACCEPTED, is_meant = revisions.is_new }
   local ok, stage = combine.try(stages.make, {
     fetch = stages.from_keep { ACCEPTED, "" }, restarts = found.restarts, params = found.params, back = true,
     check = function(made)
@@ -379,8 +386,8 @@ local function revert(request)
     stage, problem = replace(stage, fallback.revision)
     if problem then return refuse(stage, request, { problem }) end
   end
-  tell("warn", M.scene:apply(stage.scene, fallback.scene))
-  persist.go_back(ACCEPTED, revisions.wrote)
+  apply_scene(stage, fallback.scene)
+  persist.go_back(ACCEPTED, revisions.is_new)
   forget_fallback()
   revisions.swapped(fallback.revision, request.reason, stage.order)
   log.event("warn", "reload", ("revision %d is in force again"):format(fallback.revision))
@@ -462,11 +469,8 @@ end
 --- scene; on_demand: its task starts when somebody asks
 ---@param restored boolean in the place of a lost VM
 function M.start(options, restored)
-  M.settings, M.mode = options.settings, options.settings.watch
-  M.scene = reload_scene.new(options.file, options.sets, function(name, value)
-    M.settings[name] = value
-    if name == "watch" then M.mode = value end
-  end)
+  M.settings = options.settings
+  M.scene = reload_scene.new(options.file, options.sets, function(name, value) M.settings[name] = value end)
   fault.watcher = on_fault
   fault.on_flush = function()
     if revisions.fallback then revisions.show(M.state, M.holds) end

@@ -246,7 +246,7 @@ function M.lines(plan)
   end
   for _, row in ipairs(plan.types) do lines[#lines + 1] = type_line(row) end
   for _, change in ipairs(plan.values) do lines[#lines + 1] = "  " .. change.text end
-  for _, change in ipairs(plan.restart) do lines[#lines + 1] = "  needs a restart: " .. change.text end
+  for _, change in ipairs(plan.restart) do lines[#lines + 1] = "  " .. change.text end
   if #names > 0 then lines[#lines + 1] = ("  pause: about %.2g ms"):format(plan.pause_s * 1e3) end
   for _, text in ipairs(plan.refused) do lines[#lines + 1] = "  refused: " .. text end
   return lines

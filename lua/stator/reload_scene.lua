@@ -103,22 +103,23 @@ end
 ---@param text string of the file
 ---@return string[]
 function ReloadScene:apply(diff, text)
-  local uses = uses_by_name()
+  local uses, told = uses_by_name(), {}
   for _, change in ipairs(diff.applies) do
     if change.kind == "param" then
-      script.set_param(uses[change.script], change.name, change.value)
+      local problem = script.set_param(uses[change.script], change.name, change.value)
+      if problem then told[#told + 1] = ("%s: %s"):format(change.path, problem) end
     elseif change.kind == "setting" then
       self.on_setting(change.name, change.value)
     end
   end
-  local told = scene_diff.record(diff.applies, registry.live.components)
+  for _, line in ipairs(scene_diff.record(diff.applies, registry.live.components)) do told[#told + 1] = line end
   self.state = scene_diff.accept(self.state, diff)
   self.text = text
   keep.put("accepted scene:" .. self.file, text)
   return told
 end
 
---- What go_back needs: the text that is in force.
+--- What revert goes back to: the text that is in force.
 function ReloadScene:mark() return self.text end
 
 return M

@@ -82,21 +82,18 @@ function M.script_of(name)
 end
 
 --- Whether it is of a script on probation.
-local function is_new(name)
+---@param name string of a task, system or service
+function M.is_new(name)
   local s = M.script_of(name)
   return s ~= nil and M.fallback.scripts[s.name] == true
 end
-
---- Whether a task or system is of a script on probation.
----@param name string
-function M.wrote(name) return is_new(name) end
 
 --- Counts a fault. Answers whether there are too many now: more than `most`, or one of what a fault stops for good.
 ---@param name string task or system
 ---@param for_good boolean?
 function M.count_fault(name, for_good, most)
   local fallback = M.fallback
-  if not fallback or fallback.over or not is_new(name) then return false end
+  if not fallback or fallback.over or not M.is_new(name) then return false end
   fallback.faults = fallback.faults + 1
   fallback.over = for_good or fallback.faults > most
   return fallback.over

@@ -32,6 +32,7 @@ end
 ---@param mended table<stator.Script, boolean>? whose systems leave their faults behind
 local function freeze_systems(mended)
   core.clear_systems()
+  fault.owner_of = {}
   for _, d in ipairs(registry.live.systems) do
     core.system(d.name, d.mode, d.phase == "startup" and 3 or registry.PHASES[d.phase] - 1, order_of(d),
       d.options.every or 0, mended and mended[d.script] or false, d.fn, d.query, { n = 0, now_s = 0, dt_s = 0 })

@@ -269,6 +269,18 @@ function M.keep_files(script, encoded)
   end
 end
 
+--- Forgets what is kept of files that no script has any more.
+---@param list stator.ScriptFile[]
+function M.forget_files(list)
+  local has = {}
+  for _, s in ipairs(M.uses) do
+    for _, file in ipairs(s.files) do has[file.path] = true end
+  end
+  for _, file in ipairs(list) do
+    if not has[file.path] then keep.remove(keep_name(file.path)) end
+  end
+end
+
 --- Texts for stator.fieldcheck and stator.machine_checks.
 ---@param list stator.ScriptFile[]
 function M.sources(list)

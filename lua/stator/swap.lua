@@ -62,6 +62,7 @@ function M.run(stage, revision)
     s.revision = revision
     script.keep_files(s, stage.encoded)
   end
+  for _, s in ipairs(stage.order) do script.forget_files(stage.before[s].files) end
   jit.flush() -- compiled code holds the functions that it was compiled with, and they all that they refer to
   schedule.start(scripts)
 end

@@ -73,7 +73,8 @@ local function check_reload(d)
   end
   if finish_s ~= nil and (on_reload ~= "finish"
     or type(finish_s) ~= "number" or not (finish_s > 0 and finish_s <= FINISH_MAX_S)) then
-    error(('%s: finish_s is seconds from 0 to %d, with on_reload = "finish"'):format(d.what, FINISH_MAX_S), 3)
+    error(('%s: finish_s is seconds above 0, at most %d, with on_reload = "finish"; not %s'):format(d.what,
+      FINISH_MAX_S, err.shown(finish_s)), 3)
   end
   d.finish_s = on_reload == "finish" and (finish_s or FINISH_S) or nil
 end

@@ -21,7 +21,7 @@ local started = require "stator.started"
 local waits = require "stator.waits"
 local world = require "stator.core.world"
 
-local park, wait, unwrap = core.park, core.await, core.unwrap
+local park, await_core, unwrap = core.park, core.await, core.unwrap
 local enter, leave, remove_child = scopes.enter, scopes.leave, scopes.remove_child
 local CLEANUP_WITHIN_S = 1.0 -- for a cleanup that names no deadline
 local GRACE_S = 1.0 -- for a cancelled task that does not end
@@ -428,7 +428,7 @@ end
 --- world end here, and what was recorded before has been applied when it returns.
 ---@async
 function M.await(x)
-  local how, a, b, c = wait(x) -- not `...`, which would take a function more
+  local how, a, b, c = await_core(x) -- not `...`, which would take a function more
   if not how then return a end
   if how == true then return end
   return rest(how, a, b, c)

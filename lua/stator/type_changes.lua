@@ -6,13 +6,14 @@
 --- not loaded with.
 local ffi = require "ffi"
 local core = require "stator.core.world"
+local core_schema = require "stator.core.schema"
 local component = require "stator.component"
 local entity = require "stator.entity"
 local err = require "stator.err"
 local event = require "stator.event"
 local record = require "stator.record"
 local registry = require "stator.registry"
-local schema = require "stator.core.schema"
+local schema = require "stator.schema"
 local views = require "stator.views"
 
 local M = {}
@@ -142,7 +143,7 @@ end
 function M.define(set)
   local problems, left, enums = {}, {}, {}
   for _, t in ipairs(registry.types_of(set, "enum")) do
-    local id, message = schema.enum(t.name, t.places[1].members)
+    local id, message = core_schema.enum(t.name, t.places[1].members)
     if id then
       enums[id] = t.object
     else
@@ -158,7 +159,7 @@ function M.define(set)
     local again = {}
     for _, t in ipairs(left) do
       local fields = t.places[1].fields
-      local id, message, code = schema.struct(t.name, t.kind == "event" and event.fields_of(fields) or fields)
+      local id, message, code = core_schema.struct(t.name, t.kind == "event" and event.fields_of(fields) or fields)
       if id then message = component.lua_word((core.struct_fields(id))) end
       if code == "ECS_E_UNKNOWN" then
         again[#again + 1], t.message = t, message
@@ -214,15 +215,15 @@ end
 local function plan(change)
   local first = change.after.places[1]
   change.layout = layout_before(change)
-  local made, fields, rows, bytes = schema.plan(change.name, first.fields)
+  local made, fields, rows, bytes = core_schema.plan(change.name, first.fields)
   if not made then return ('%s: component "%s": %s'):format(first.place, change.name, fields) end
   change.plan = { handle = made, fields = fields, rows = rows, bytes = bytes }
-  schema.may_drop(made) -- a copy is kept until the reload is accepted
+  core_schema.may_drop(made) -- a copy is kept until the reload is accepted
   for _, place in ipairs(change.after.places) do change.migrate = change.migrate or place.migrate end
   local lost = not change.back and not change.migrate and what_is_lost(change)
   if lost and rows > 0 then return ('%s: component "%s": %s'):format(first.place, change.name, lost) end
   if lost then change.migrate = function() err.raise(lost) end end -- nobody carries it: until now
-  local word = component.lua_word(schema.fields(made))
+  local word = component.lua_word(core_schema.fields(made))
   if word then return ('%s: component "%s": %s'):format(first.place, change.name, word) end
 end
 
@@ -247,7 +248,7 @@ end
 ---@param changes stator.TypeChange[]
 function M.drop(changes)
   for _, change in ipairs(changes) do
-    if change.plan then schema.drop(change.plan.handle) end
+    if change.plan then core_schema.drop(change.plan.handle) end
   end
 end
 
@@ -266,24 +267,22 @@ end
 
 local CHECKED_ROWS = 2000 -- in a slice
 
---- Lets a script finish every value, in slices. Answers a problem, or nil.
-local function convert_all(change, pause)
-  local handle = change.plan.handle
-  local layout = component.layout_of_plan(change.name, schema.fields(handle), change.enums)
-  local old_type, count = change.layout.read_pointer, 0
-  while true do
-    local from, to, id = schema.value(handle, true)
-    if not from then return to end -- at the end, or with a problem
+--- The function(old, new, id) that lets a script finish a value, or nil. Its errors name the entity.
+local function converter(change)
+  if not change.migrate or change.layout.is_tag then return nil end
+  local layout = component.layout_of_plan(change.name, core_schema.fields(change.plan.handle), change.enums)
+  local old_type = change.layout.read_pointer
+  return function(from, to, id)
     local ok, e = pcall(convert, change, old_type, layout, from, to)
-    if not ok then return ("migrate: %s: %s"):format(entity.path(id) or "?", tostring(err.handler(e).message)) end
-    count = count + 1
-    if count % CHECKED_ROWS == 0 then pause() end
+    if not ok then error(("migrate: %s: %s"):format(entity.path(id) or "?", tostring(err.handler(e).message)), 0) end
   end
 end
 
-local function check_all(change, pause)
+--- Goes through the values of one component. Answers a problem, or nil.
+local function check(change, pause)
+  local fn = converter(change)
   while true do
-    local done, problem = schema.check(change.plan.handle, CHECKED_ROWS)
+    local done, problem = schema.check(change.plan.handle, CHECKED_ROWS, fn)
     if done == nil then return problem end
     if done then return nil end
     pause()
@@ -310,7 +309,7 @@ function M.check(changes, pause)
   local problems = {}
   for _, change in ipairs(changes) do
     if change.plan and not change.back then
-      local problem = (change.migrate and not change.layout.is_tag and convert_all or check_all)(change, pause)
+      local problem = check(change, pause)
       if problem then
         problems[#problems + 1] = ('%s: component "%s": %s%s'):format(change.after.places[1].place, change.name,
           with_path(problem), advice(change))
@@ -327,11 +326,11 @@ local ACCEPTED, LEFT = "accepted:", "left:"
 
 --- Forgets the copies for the way back.
 function M.accept()
-  for _, saved in ipairs(schema.saved()) do schema.free(saved.name) end
+  for _, saved in ipairs(core_schema.saved()) do core_schema.free(saved.name) end
 end
 
 local function has_accepted(name)
-  for _, saved in ipairs(schema.saved()) do
+  for _, saved in ipairs(core_schema.saved()) do
     if saved.name == ACCEPTED .. name then return true end
   end
   return false
@@ -341,28 +340,23 @@ end
 local function save(change)
   local prefix = has_accepted(change.name) and LEFT or ACCEPTED
   change.copy = prefix .. change.name
-  return schema.save(change.copy, change.name)
+  return core_schema.save(change.copy, change.name)
 end
 
 --- Migrates one component. Values that came meanwhile are converted as well.
 local function migrate(change)
   local ok, message = save(change)
   if not ok then return nil, message end
-  if change.back then return schema.back(ACCEPTED .. change.name) end
-  if change.migrate then
-    schema.rewind(change.plan.handle)
-    local problem = convert_all(change, function() end)
-    if problem then return nil, problem end
-  end
-  return schema.migrate(change.plan.handle)
+  if change.back then return core_schema.back(ACCEPTED .. change.name) end
+  return schema.migrate(change.plan.handle, converter(change))
 end
 
 --- Takes back what was migrated.
 local function undo(done)
   for i = #done, 1, -1 do
     if done[i].copy then
-      schema.back(done[i].copy)
-      schema.free(done[i].copy)
+      core_schema.back(done[i].copy)
+      core_schema.free(done[i].copy)
     end
   end
 end
@@ -382,7 +376,7 @@ function M.migrate(changes)
     end
   end
   for _, change in ipairs(done) do
-    if change.copy == LEFT .. change.name then schema.free(change.copy) end
+    if change.copy == LEFT .. change.name then core_schema.free(change.copy) end
   end
 end
 
