@@ -250,14 +250,13 @@ static void forget(const ecs__restore_t *restore) {
     world->shared.alive = restore->slot_count - restore->free_count - restore->retired_count;
     world->shared.epoch++;
     world->touched_count = world->result_count = world->event_count = 0;
-    world->poll_tick = 0; /* the next poll tests every watch */
     for (uint32_t i = 0; i < world->watch_used; i++) {
         world->watches[i].seen_tick = 0;
     }
     for (uint32_t i = 0; i < world->component_count; i++) {
         ecs__touch(world, i);
     }
-    world->id_freed = true;
+    world->id_freed = true; /* the next poll tests every watch */
     ecs__views_stale(&world->memory.maps);
 }
 

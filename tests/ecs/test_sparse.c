@@ -194,7 +194,9 @@ static void they_are_in_order_and_known_to_queries(void) {
     fixture_t f = fixture_open(16);
     uint32_t list[8] = {0};
     ecs_query_t *query = NULL;
-    ecs_query_desc_t with = {.with = {f.vel}, .with_count = 1};
+    uint32_t never = 0; /* no entity ever had it */
+    CHECK_EQ(ecs_component_register(f.world, "Never", NULL, 0, &never), ECS_OK);
+    ecs_query_desc_t with = {.with = {never}, .with_count = 1};
     ecs_query_desc_t without = {.without = {f.mixed}, .without_count = 1};
     CHECK_EQ(ecs_component_sparse(f.world, f.tag), ECS_OK);
     CHECK_EQ(ecs_component_sparse(f.world, f.pos), ECS_OK);
@@ -212,6 +214,7 @@ static void they_are_in_order_and_known_to_queries(void) {
     CHECK_EQ(ecs_query_create(f.world, &without, &query), ECS_OK);
     CHECK_EQ(ecs_phase_set(f.world, ECS_PHASE_SETUP), ECS_OK);
     CHECK_EQ(ecs_component_sparse(f.world, f.vel), ECS_E_CONFLICT);
+    CHECK_EQ(ecs_component_sparse(f.world, never), ECS_E_CONFLICT);
     CHECK_EQ(ecs_component_sparse(f.world, f.mixed), ECS_E_CONFLICT);
     fixture_close(&f);
 }
