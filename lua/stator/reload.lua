@@ -96,7 +96,7 @@ end
 --- Tells those who asked what came of it.
 local function answer(request, what)
   request.answer, request.answered_s = what, core.now()
-  for _, other in ipairs(request.others or {}) do other.answer = what end
+  for _, other in ipairs(request.others or {}) do answer(other, what) end
 end
 
 --- What somebody who waits for a request hears: the answer, or after a while how far it is; nil: later.
